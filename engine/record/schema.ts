@@ -1,0 +1,218 @@
+/**
+ * Every table of the product, once. Columns, encoder, decoder, DDL, JetStream streams, subjects and the NDJSON of
+ * `replay --rows` are all derived from this file; nothing else names a column.
+ *
+ * A column has a storage type (what the bytes of a block are) and may have a ClickHouse type that reads the same bytes
+ * (an Int64 of nanoseconds is a DateTime64(9)). Prices and quantities are integers: value = mantissa / 10^scale.
+ */
+
+/** Storage of one column in a block: little-endian, dense, in row order. */
+export type ColumnType =
+  | 'UInt8'
+  | 'UInt16'
+  | 'UInt32'
+  | 'UInt64' // written from a double that is an exact integer below 2^53
+  | 'Int64' // as two 32-bit words; times in ns since the epoch, mantissas
+  | 'Array(Int64)' // cumulative UInt64 row ends, then the flat values, as ClickHouse's Native format has it
+  | 'String' // cumulative UInt64 byte ends, then UTF-8 bytes; for rare rows only
+
+/** What a number means; `--rows` and the docs print by it. */
+export type ColumnMeaning = 'plain' | 'time' | 'priceMantissa' | 'quantityMantissa' | 'scale' | 'enum' | 'text'
+
+export interface Column {
+  readonly name: string
+  readonly type: ColumnType
+  readonly meaning: ColumnMeaning
+  /** ClickHouse type that reads these bytes; default: `type` itself. */
+  readonly clickhouse?: string
+  readonly codec: string
+  /** For enums: name → value, the one list of these words. */
+  readonly words?: Readonly<Record<string, number>>
+  readonly comment: string
+}
+
+/** A column that ClickHouse computes when asked (ALIAS); costs no byte. */
+export interface Alias {
+  readonly name: string
+  readonly clickhouse: string
+  readonly expression: string
+}
+
+export interface Table {
+  readonly name: TableName
+  readonly comment: string
+  readonly columns: readonly Column[]
+  readonly aliases: readonly Alias[]
+  /** Sorting key after (exchange, market, symbol); it holds the venue's id, so that replaced rows are true duplicates. */
+  readonly orderBy: readonly string[]
+  /** First word of the live subject of these rows, or null when rows of this table are not published live. */
+  readonly liveType: string | null
+  /** Version of the table's layout; raise it when columns change. */
+  readonly version: number
+}
+
+export type TableName = 'trades' | 'book_deltas' | 'book_snapshots' | 'book_tickers' | 'gaps' | 'blocks'
+
+export const TRADE_STREAMS = { trade: 1, agg_trade: 2 } as const
+export const SIDES = { buy: 1, sell: 2 } as const
+/** One word a state, everywhere: code, metric label, row, log, README. */
+export const BOOK_STATES = { INIT: 0, BUFFERING: 1, LIVE: 2, GAP: 3, RESYNC: 4, STALE: 5, PRE_OPEN: 6, DELISTED: 7 } as const
+export type BookState = keyof typeof BOOK_STATES
+export const SNAPSHOT_KINDS = { periodic: 1, anchor: 2 } as const
+/** Why data may be missing. */
+export const GAP_CAUSES = {
+  disconnect: 1, // the socket closed
+  sequence: 2, // the venue's chain broke
+  loss: 3, // our ring was full (back-pressure reached the socket and did not suffice)
+  worker_restart: 4, // a book worker crashed or hung
+  rejected: 5, // a frame of this instrument could not be read
+  collector_down: 6, // the process was not running
+  overflow: 7, // a buffer of ours (frames awaiting a snapshot) was full
+  silent: 8, // subscribed, connected, but nothing came
+  crossed: 9, // best bid >= best ask and it stayed
+} as const
+export type GapCause = keyof typeof GAP_CAUSES
+export const GAP_CHANNELS = { book: 1, trades: 2, book_tickers: 3 } as const
+export type GapChannel = keyof typeof GAP_CHANNELS
+export const GAP_STATUSES = { open: 1, closed: 2 } as const
+
+const enum8 = (words: Readonly<Record<string, number>>) =>
+  `Enum8(${Object.entries(words)
+    .map(([word, value]) => `'${word}' = ${value}`)
+    .join(', ')})`
+
+const time = (name: string, comment: string): Column => ({
+  name, type: 'Int64', meaning: 'time', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment,
+})
+const id = (name: string, comment: string): Column => ({ name, type: 'UInt64', meaning: 'plain', codec: 'Delta(8), ZSTD(1)', comment })
+const price = (name: string, comment: string): Column => ({ name, type: 'Int64', meaning: 'priceMantissa', codec: 'Delta(8), ZSTD(1)', comment })
+const quantity = (name: string, comment: string): Column => ({ name, type: 'Int64', meaning: 'quantityMantissa', codec: 'T64, ZSTD(1)', comment })
+const prices = (name: string, comment: string): Column => ({ name, type: 'Array(Int64)', meaning: 'priceMantissa', codec: 'Delta(8), ZSTD(1)', comment })
+const quantities = (name: string, comment: string): Column => ({ name, type: 'Array(Int64)', meaning: 'quantityMantissa', codec: 'T64, ZSTD(1)', comment })
+const scale = (name: string, comment: string): Column => ({ name, type: 'UInt8', meaning: 'scale', codec: 'ZSTD(1)', comment })
+const word = (name: string, words: Readonly<Record<string, number>>, comment: string): Column => ({
+  name, type: 'UInt8', meaning: 'enum', clickhouse: enum8(words), codec: 'ZSTD(1)', words, comment,
+})
+const count = (name: string, type: 'UInt16' | 'UInt32', comment: string): Column => ({ name, type, meaning: 'plain', codec: 'T64, ZSTD(1)', comment })
+
+const PRICE_SCALE = scale('price_scale', 'price = mantissa / 10^price_scale')
+const QUANTITY_SCALE = scale('quantity_scale', 'quantity = mantissa / 10^quantity_scale')
+
+/**
+ * Every fact row starts with these. `instrument` is an index into the block's list of instruments
+ * (`{exchange}.{market}.{symbol}`); the store turns it into the three LowCardinality columns exchange, market, symbol.
+ */
+export const ROW_HEAD: readonly Column[] = [
+  { name: 'instrument', type: 'UInt16', meaning: 'plain', codec: 'ZSTD(1)', comment: 'index into the instruments of the block' },
+  time('received_ns', 'when the bytes left the socket, on this machine'),
+]
+
+/** Columns that the store adds to every fact row from the head of its block. */
+export const ROW_IDENTITY = [
+  { name: 'producer', clickhouse: 'LowCardinality(String)', codec: 'ZSTD(1)', comment: 'which collector' },
+  { name: 'epoch', clickhouse: 'UInt64', codec: 'ZSTD(1)', comment: 'which boot of that collector' },
+  { name: 'block_seq', clickhouse: 'UInt64', codec: 'Delta(8), ZSTD(1)', comment: 'which block of that boot' },
+  { name: 'row_in_block', clickhouse: 'UInt32', codec: 'Delta(4), ZSTD(1)', comment: 'which row of that block' },
+] as const
+
+export const TABLES: readonly Table[] = [
+  {
+    name: 'trades', version: 1, liveType: 'trade',
+    comment: 'Public trades, one row a match (stream trade) or a run of matches of one taker order at one price (agg_trade)',
+    columns: [
+      time('event_ns', "the venue's time of sending"),
+      time('trade_ns', "the venue's time of the match"),
+      word('stream', TRADE_STREAMS, 'the id spaces of trade and agg_trade differ'),
+      id('trade_id', "the venue's id in this stream"),
+      id('first_trade_id', 'first match of the run (= trade_id for stream trade)'),
+      id('last_trade_id', 'last match of the run (= trade_id for stream trade)'),
+      price('price_mantissa', 'price as an integer'),
+      quantity('quantity_mantissa', "quantity in the venue's unit as an integer"),
+      PRICE_SCALE, QUANTITY_SCALE,
+      word('side', SIDES, 'side of the taker'),
+    ],
+    aliases: [],
+    orderBy: ['trade_ns', 'stream', 'trade_id'],
+  },
+  {
+    name: 'book_deltas', version: 1, liveType: 'book_delta',
+    comment: 'Changes of order books as the venue sent them: absolute quantities, 0 deletes the level',
+    columns: [
+      time('event_ns', "the venue's time of sending"),
+      time('transaction_ns', "the matching engine's time; equal to event_ns where the venue sends none"),
+      id('first_seq', 'first update of the event'),
+      id('last_seq', 'last update of the event'),
+      id('prev_seq', 'last update of the event before, 0 where the venue sends none'),
+      count('book_epoch', 'UInt32', 'raised at every anchor: deltas of one epoch with state LIVE continue its anchor'),
+      word('state', BOOK_STATES, 'LIVE: part of a proven chain; else not applied to the book'),
+      prices('bid_price_mantissas', 'changed bid levels'),
+      quantities('bid_quantity_mantissas', 'their new quantities'),
+      prices('ask_price_mantissas', 'changed ask levels'),
+      quantities('ask_quantity_mantissas', 'their new quantities'),
+      PRICE_SCALE, QUANTITY_SCALE,
+    ],
+    aliases: [],
+    orderBy: ['last_seq', 'first_seq'],
+  },
+  {
+    name: 'book_snapshots', version: 1, liveType: null, // the book publisher has its own live form
+    comment: 'Order books: the top levels every interval (periodic, only when changed), and every anchor in full',
+    columns: [
+      time('event_ns', "the venue's time of the last event in the book, 0 when it sent none"),
+      word('kind', SNAPSHOT_KINDS, 'anchor: the REST snapshot that a chain starts from, all levels'),
+      id('last_seq', 'the book is the fold of everything up to here'),
+      count('book_epoch', 'UInt32', 'see book_deltas'),
+      count('bid_levels', 'UInt32', 'levels in the whole book'),
+      count('ask_levels', 'UInt32', 'levels in the whole book'),
+      prices('bid_price_mantissas', 'best first'),
+      quantities('bid_quantity_mantissas', ''),
+      prices('ask_price_mantissas', 'best first'),
+      quantities('ask_quantity_mantissas', ''),
+      PRICE_SCALE, QUANTITY_SCALE,
+    ],
+    aliases: [],
+    orderBy: ['last_seq', 'kind', 'received_ns'],
+  },
+  {
+    name: 'book_tickers', version: 1, liveType: 'book_ticker',
+    comment: 'Best bid and ask as the venue sent them',
+    columns: [
+      time('event_ns', "the venue's time of sending, 0 where it sends none (Binance spot)"),
+      time('transaction_ns', "the matching engine's time, 0 where the venue sends none"),
+      id('update_id', "the venue's book update id"),
+      price('bid_price_mantissa', ''), quantity('bid_quantity_mantissa', ''),
+      price('ask_price_mantissa', ''), quantity('ask_quantity_mantissa', ''),
+      PRICE_SCALE, QUANTITY_SCALE,
+    ],
+    aliases: [],
+    orderBy: ['update_id', 'received_ns'],
+  },
+  {
+    name: 'gaps', version: 1, liveType: 'gap',
+    comment: 'Every interval in which something may be missing. Read with FINAL: a closed gap replaces its open row',
+    columns: [
+      word('channel', GAP_CHANNELS, 'what may be missing'),
+      word('cause', GAP_CAUSES, 'why'),
+      word('status', GAP_STATUSES, 'closed: the channel delivers again'),
+      time('from_ns', 'last proof that nothing was missing, on this machine'),
+      time('to_ns', 'first proof that the channel delivers again; 0 while open'),
+      id('from_seq', 'last sequence or id before, 0 if unknown'),
+      id('to_seq', 'first sequence or id after, 0 while open or if unknown'),
+      id('lost_count', 'frames known to be lost, 0 if unknown'),
+      { name: 'detail', type: 'String', meaning: 'text', codec: 'ZSTD(1)', comment: 'for people' },
+    ],
+    aliases: [],
+    orderBy: ['channel', 'cause', 'from_ns'],
+  },
+]
+
+export function tableNamed(name: TableName): Table {
+  const table = TABLES.find((candidate) => candidate.name === name)
+  if (table === undefined) throw new Error(`no table ${name} in the schema`)
+  return table
+}
+
+/** Head and own columns of a block of this table, in the order of the block. */
+export function blockColumns(table: Table): readonly Column[] {
+  return [...ROW_HEAD, ...table.columns]
+}

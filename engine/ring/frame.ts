@@ -1,0 +1,58 @@
+import {
+  EXTRA_FIELD,
+  GENERATION_FIELD,
+  RECEIVED_HI_FIELD,
+  RECEIVED_LO_FIELD,
+  RECORD_HEAD_BYTES,
+  SOURCE_FIELD,
+} from './layout.ts'
+
+/**
+ * What the records of the three kinds of ring mean.
+ *
+ * Frame ring, main → book worker. SOURCE is the connection's index, GENERATION its generation.
+ */
+export const DATA = 1 // payload: one message of the socket as it came
+export const SNAPSHOT = 2 // payload: body of the REST answer; EXTRA: instrument index in the shard
+export const SNAPSHOT_FAILED = 3 // payload: UTF-8 reason; EXTRA: instrument index
+export const OPEN = 4 // payload: JSON {connection, instruments:[{instrument, channels}]} of the socket that is now open and subscribed
+export const CLOSE = 5 // payload: UTF-8 reason
+export const LOSS = 6 // EXTRA: frames of this connection that found no room
+export const TICK = 7 // no payload: time passes (RECEIVED is the time); every TICK_MS
+export const DRAIN = 8 // no payload: seal what is open, publish a last snapshot of each book (orderly stop)
+export const INSTRUMENT = 9 // payload: JSON of an instrument; EXTRA: its index in the shard (added at run time)
+
+/** Batch ring, book worker → sink worker. */
+export const BLOCK = 32 // payload: one sealed block (record/block.ts), identity still to be filled in
+export const LIVE = 33 // payload: u16 subject length, subject (ASCII), message
+export const DRAINED = 34 // no payload: everything before this belongs to the stop; answer to DRAIN
+
+/** Request ring, book worker → main. */
+export const WANT_SNAPSHOT = 64 // EXTRA: instrument index; SOURCE: connection; GENERATION: its generation
+export const WANT_RECONNECT = 65 // SOURCE, GENERATION: the connection cannot be read any more; payload: reason
+
+/** The fields of a record's head, from the `bytes` and payload `offset` that a drain hands out. */
+function wordAt(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)) >>> 0
+}
+
+export function receivedHi(bytes: Uint8Array, offset: number): number {
+  return wordAt(bytes, offset - RECORD_HEAD_BYTES + RECEIVED_HI_FIELD)
+}
+
+export function receivedLo(bytes: Uint8Array, offset: number): number {
+  return wordAt(bytes, offset - RECORD_HEAD_BYTES + RECEIVED_LO_FIELD)
+}
+
+export function source(bytes: Uint8Array, offset: number): number {
+  const at = offset - RECORD_HEAD_BYTES + SOURCE_FIELD
+  return (bytes[at] as number) | ((bytes[at + 1] as number) << 8)
+}
+
+export function generation(bytes: Uint8Array, offset: number): number {
+  return wordAt(bytes, offset - RECORD_HEAD_BYTES + GENERATION_FIELD)
+}
+
+export function extra(bytes: Uint8Array, offset: number): number {
+  return wordAt(bytes, offset - RECORD_HEAD_BYTES + EXTRA_FIELD)
+}
