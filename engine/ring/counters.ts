@@ -11,7 +11,10 @@ export class Counters<Name extends string> {
   readonly #slots: Map<Name, number>
 
   constructor(names: readonly Name[], memory: SharedArrayBuffer = new SharedArrayBuffer(names.length * 8)) {
-    assert(memory.byteLength >= names.length * 8, `counter memory of ${memory.byteLength} bytes for ${names.length} names`)
+    assert(
+      memory.byteLength >= names.length * 8,
+      `counter memory of ${memory.byteLength} bytes for ${names.length} names`,
+    )
     this.names = names
     this.memory = memory
     this.#values = new Float64Array(memory)

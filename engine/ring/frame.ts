@@ -33,7 +33,13 @@ export const WANT_RECONNECT = 65 // SOURCE, GENERATION: the connection cannot be
 
 /** The fields of a record's head, from the `bytes` and payload `offset` that a drain hands out. */
 function wordAt(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)) >>> 0
+  return (
+    ((bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24)) >>>
+    0
+  )
 }
 
 export function receivedHi(bytes: Uint8Array, offset: number): number {

@@ -19,6 +19,7 @@
  *   2. The payload is complete before TAIL moves past it, so the reader needs no lock.
  *   3. Space left at the end of the ring becomes one PADDING record (LENGTH counts the bytes after its first 8).
  *   4. A record is never longer than half the ring, so a padding and a record always fit into an empty ring.
+ *   5. PARKED is odd while the reader sleeps on it; who wakes the reader makes it even. Each park has its own number.
  *
  * Arithmetic: 100,000 frames/s of 300 bytes are 32 MB/s; a ring of 8 MiB holds a quarter of a second of it.
  */
