@@ -1,0 +1,416 @@
+/**
+ * Every configuration key, once. From this table come the type `Config`, the environment variables, the checks, the
+ * README's table and `marketprism config`. A key is read by the roles and tools only; everything below them takes plain
+ * options. A new key is one line here (and one line where a role hands it on).
+ */
+import { availableParallelism } from 'node:os'
+import { choice, choices, flag, integer, list, number, secret, text, url } from './key.ts'
+import type { Key } from './key.ts'
+import * as limits from './limits.ts'
+
+const MIB = 2 ** 20
+const GIB = 2 ** 30
+const bytes = { unit: 'bytes' } as const
+const ring = { unit: 'bytes', powerOfTwo: true } as const
+const ms = { unit: 'ms' } as const
+const seconds = { unit: 's' } as const
+
+const NAME = /^[A-Za-z0-9_-]{1,64}$/
+const PATTERN = /^[A-Za-z0-9_*?-]{1,64}$/
+const CHANNELS = ['book', 'trades', 'agg_trades', 'book_tickers'] as const
+
+interface MarketDefaults<Speed extends number> {
+  readonly instruments: readonly string[]
+  readonly channels: readonly (typeof CHANNELS)[number][]
+  readonly streamsPerConnection: number
+  readonly depthSpeedsMs: readonly Speed[]
+  readonly depthSpeedMs: Speed
+  readonly snapshotLimits: readonly number[]
+}
+
+/** The same keys for each market of Binance; only the venue's own limits differ. */
+function market<Speed extends number>(defaults: MarketDefaults<Speed>) {
+  const speeds = { min: Math.min(...defaults.depthSpeedsMs), max: Math.max(...defaults.depthSpeedsMs) }
+  return {
+    enabled: flag(true, 'Collect this market.'),
+    instruments: list(
+      defaults.instruments,
+      PATTERN,
+      "a list of the venue's symbols; * and ? match",
+      'What to collect; a pattern is matched against the venue’s list of tradable symbols at start.',
+    ),
+    channels: choices(defaults.channels, CHANNELS, 'What to subscribe for each instrument.'),
+    wsUrl: url(
+      ['ws', 'wss'],
+      'Other host for WebSocket streams (simulator, mirror, market-data-only host); the paths stay.',
+    ),
+    restUrl: url(['http', 'https'], 'Other host for REST; the paths stay.'),
+    streamsPerConnection: integer(
+      defaults.streamsPerConnection,
+      limits.STREAMS_A_CONNECTION,
+      'The plan opens another connection beyond this; the venue’s own ceiling is in its documents.',
+      { unit: 'streams' },
+    ),
+    connections: integer(
+      0,
+      limits.CONNECTIONS,
+      'Open at least this many connections; 0 = as few as the limits allow.',
+      {
+        unit: 'connections',
+      },
+    ),
+    depthSpeedMs: integer(
+      defaults.depthSpeedMs,
+      speeds,
+      'How often the venue sends book changes; 0 is as they happen.',
+      {
+        unit: 'ms',
+        choices: defaults.depthSpeedsMs,
+      },
+    ),
+    restWeightShare: number(
+      0.5,
+      limits.REST_WEIGHT_SHARE,
+      'Share of the venue’s REST weight that we use; other programs may share the address.',
+      {
+        unit: 'of 1',
+      },
+    ),
+    snapshotLimit: integer(
+      1000,
+      limits.BOOK_DEPTH,
+      'Levels a side of a REST book; deeper costs more weight, and levels beyond it are untrusted.',
+      {
+        unit: 'levels',
+        choices: defaults.snapshotLimits,
+      },
+    ),
+    proxy: url(
+      ['http', 'https', 'socks', 'socks4', 'socks4a', 'socks5', 'socks5h'],
+      'Sends sockets and REST of this market through a proxy.',
+    ),
+    maxPayloadBytes: integer(
+      MIB,
+      limits.FRAME_PAYLOAD_BYTES,
+      'A longer message closes the connection: a bound on memory.',
+      bytes,
+    ),
+    silenceMs: integer(
+      30_000,
+      limits.SILENCE_MS,
+      'Without any frame (ping counts) for this long a connection is taken for dead.',
+      ms,
+    ),
+  }
+}
+
+const FUTURES = {
+  channels: ['book', 'agg_trades', 'book_tickers'],
+  streamsPerConnection: 200,
+  depthSpeedsMs: [0, 100, 250, 500],
+  depthSpeedMs: 0,
+  snapshotLimits: [5, 10, 20, 50, 100, 500, 1000],
+} as const
+
+/** {a, b} below `prefix` → {'prefix.a', 'prefix.b'}. */
+function below<const Prefix extends string, Table extends Record<string, Key<unknown>>>(prefix: Prefix, table: Table) {
+  return Object.fromEntries(Object.entries(table).map(([name, key]) => [`${prefix}.${name}`, key])) as {
+    [Name in keyof Table & string as `${Prefix}.${Name}`]: Table[Name]
+  }
+}
+
+export const KEYS = {
+  producer: text(
+    'collector',
+    'Name of this collector; part of every block’s identity, so two that run at once need two names.',
+    {
+      pattern: NAME,
+      allowed: '1 to 64 of A-Z a-z 0-9 _ -',
+    },
+  ),
+  ...below('data', {
+    directory: text('.data', 'Where the spool, the embedded servers and other state live.', {
+      pattern: /./,
+      allowed: 'a path',
+    }),
+  }),
+  ...below('cache', {
+    directory: text('.cache', 'Where fetched programs (nats-server) are kept between runs; safe to delete.', {
+      pattern: /./,
+      allowed: 'a path',
+    }),
+  }),
+  ...below('log', {
+    level: choice(
+      'warn',
+      ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      '`warn` is silent when all is well.',
+    ),
+  }),
+  ...below('workers', {
+    count: integer(
+      Math.max(1, availableParallelism() - 1),
+      limits.WORKERS,
+      'Book worker threads = shards; one core stays for sockets.',
+      {
+        unit: 'threads',
+        defaultText: 'cores − 1, at least 1',
+      },
+    ),
+    idlePolicy: choice(
+      'park',
+      ['spin', 'park', 'sleep'],
+      'How a worker waits: spin wakes fastest and burns a core, park costs the writer a wake-up, sleep polls.',
+    ),
+    hangMs: integer(
+      10_000,
+      limits.WORKER_HANG_MS,
+      'A worker whose heartbeat stands still this long is ended and started anew.',
+      ms,
+    ),
+  }),
+  ...below('rings', {
+    framesBytes: integer(
+      8 * MIB,
+      limits.RING_BYTES,
+      'Main thread → book worker: 8 MiB hold a quarter of a second of 100,000 messages/s.',
+      ring,
+    ),
+    batchesBytes: integer(
+      16 * MIB,
+      limits.RING_BYTES,
+      'Book worker → sink worker: holds sealed blocks while the spool syncs.',
+      ring,
+    ),
+    requestsBytes: integer(
+      64 * 1024,
+      limits.REQUEST_RING_BYTES,
+      'Book worker → main thread: snapshot and reconnect requests.',
+      ring,
+    ),
+  }),
+  ...below(
+    'exchanges.binance.spot',
+    market({
+      instruments: ['BTCUSDT', 'ETHUSDT'],
+      channels: ['book', 'trades', 'book_tickers'],
+      streamsPerConnection: 200,
+      depthSpeedsMs: [100, 1000],
+      depthSpeedMs: 100,
+      snapshotLimits: [100, 500, 1000, 5000],
+    }),
+  ),
+  ...below('exchanges.binance.usdm', {
+    ...market({ instruments: ['BTCUSDT', 'ETHUSDT'], ...FUTURES }),
+    tradePath: choice(
+      'market',
+      ['public', 'market'],
+      'Path that carries `trade`, which the venue does not document (agg_trades always come on `market`).',
+    ),
+  }),
+  ...below('exchanges.binance.coinm', market({ instruments: ['BTCUSD_PERP', 'ETHUSD_PERP'], ...FUTURES })),
+  ...below('batch', {
+    rowsMax: integer(16_384, limits.BATCH_ROWS, 'A block is sealed when it holds this many rows.', { unit: 'rows' }),
+    bytesMax: integer(
+      512 * 1024,
+      limits.BATCH_BYTES,
+      'A block is sealed when it holds this many bytes; JetStream takes messages up to 1 MiB by default.',
+      bytes,
+    ),
+    ageMs: integer(
+      250,
+      limits.BATCH_AGE_MS,
+      'A block is sealed at this age; what a crash of the process may lose.',
+      ms,
+    ),
+  }),
+  ...below('snapshots', {
+    intervalMs: integer(
+      1_000,
+      limits.SNAPSHOT_INTERVAL_MS,
+      'How often the top of each changed book becomes a row of book_snapshots.',
+      ms,
+    ),
+    depth: integer(20, limits.BOOK_DEPTH, 'Levels a side of such a row.', { unit: 'levels' }),
+  }),
+  ...below('publisher', {
+    enabled: flag(true, 'Publish whole books periodically on live subjects orderbook.…'),
+    interval: number(1, limits.PUBLISHER_INTERVAL_S, 'How often a book is published.', seconds),
+    depth: integer(400, limits.BOOK_DEPTH, 'Levels a side at most.', { unit: 'levels' }),
+    minDepthLevels: integer(10, limits.PUBLISHER_LEVELS_MIN, 'A side with fewer levels is not published.', {
+      unit: 'levels',
+    }),
+    maxAgeSeconds: integer(
+      30,
+      limits.PUBLISHER_AGE_S,
+      'A book without a change for this long is not published.',
+      seconds,
+    ),
+    skipUnchanged: flag(true, 'Do not repeat a book that has not changed since it was last published.'),
+    retries: integer(3, limits.PUBLISHER_RETRIES, 'How often a publication that could not be made is tried again.', {
+      unit: 'times',
+    }),
+    form: choice('json', ['json', 'msgpack'], 'Form of the message.'),
+  }),
+  ...below('live', {
+    enabled: flag(true, 'Publish new rows at once on live subjects {type}.{exchange}.{market}.{symbol} (needs NATS).'),
+  }),
+  delivery: choice(
+    'auto',
+    ['auto', 'jetstream', 'direct'],
+    '`direct` goes from the spool into ClickHouse; `auto` takes JetStream where there is a NATS server.',
+  ),
+  ...below('spool', {
+    directory: text('', 'Where blocks are made durable before anything else sees them.', {
+      allowed: 'a path; empty = spool below data.directory',
+    }),
+    fsync: choice(
+      'group',
+      ['group', 'every', 'interval', 'off'],
+      '`group` syncs several blocks at once, `interval` and `off` trade safety on power loss for speed.',
+    ),
+    groupDelayMs: integer(5, limits.FSYNC_DELAY_MS, 'How long a group commit waits for more blocks.', ms),
+    intervalMs: integer(1_000, limits.FSYNC_INTERVAL_MS, 'Time between syncs with fsync = interval.', ms),
+    segmentBytes: integer(
+      64 * MIB,
+      limits.SEGMENT_BYTES,
+      'A segment file is closed at this size; space is freed by whole segments.',
+      bytes,
+    ),
+    maxBytes: integer(
+      10 * GIB,
+      limits.SPOOL_BYTES,
+      'The spool never grows beyond this; then back-pressure reaches the sockets.',
+      bytes,
+    ),
+    retainSeconds: integer(
+      900,
+      limits.SPOOL_RETAIN_S,
+      'How long delivered segments stay, so that a sink that lost them can be served again.',
+      seconds,
+    ),
+  }),
+  ...below('nats', {
+    url: url(['nats', 'tls', 'ws', 'wss'], 'NATS server to use.'),
+    embedded: flag(true, 'With no nats.url: start a nats-server of our own where the program can be found.'),
+    user: text('', 'User name for NATS.', { allowed: 'text; empty = none' }),
+    password: secret('Password for nats.user.'),
+    token: secret('Token for NATS.'),
+    credsFile: text('', 'Path of a NATS credentials file.', { allowed: 'a path; empty = none' }),
+    ackWindow: integer(256, limits.ACK_WINDOW, 'Publishes that may await their acknowledgement at once.', {
+      unit: 'messages',
+    }),
+    ackTimeoutMs: integer(5_000, limits.ACK_TIMEOUT_MS, 'After this a publish is sent again with the same id.', ms),
+    duplicateWindowSeconds: integer(300, limits.DUPLICATE_WINDOW_S, 'How long the server remembers ids.', seconds),
+    maxAgeHours: integer(48, limits.STREAM_AGE_HOURS, 'Age at which a stream forgets messages.', { unit: 'h' }),
+    maxBytes: integer(
+      4 * GIB,
+      limits.STREAM_BYTES,
+      'Size at which a stream refuses new messages; the spool keeps them then.',
+      bytes,
+    ),
+    replicas: integer(1, limits.STREAM_REPLICAS, 'Copies of a stream in a cluster.', { unit: 'servers' }),
+  }),
+  ...below('clickhouse', {
+    url: url(['http', 'https'], 'ClickHouse server to use (its HTTP port).'),
+    embedded: flag(true, 'With no clickhouse.url: run the ClickHouse engine in a child process.'),
+    user: text('default', 'User name for ClickHouse.'),
+    password: secret('Password for clickhouse.user.'),
+    database: text('marketprism', 'Database of all tables; created when missing.', {
+      pattern: /^[A-Za-z_][A-Za-z0-9_]{0,63}$/,
+      allowed: 'a name',
+    }),
+    insertsInFlight: integer(4, limits.INSERTS_IN_FLIGHT, 'Inserts that may run at once.', { unit: 'inserts' }),
+    ttlDays: integer(0, limits.TTL_DAYS, 'Rows older than this are deleted; 0 keeps them.', { unit: 'days' }),
+    requestTimeoutMs: integer(
+      30_000,
+      limits.REQUEST_TIMEOUT_MS,
+      'After this an insert is tried again with the same token.',
+      ms,
+    ),
+  }),
+  ...below('observe', {
+    enabled: flag(true, 'Serve /metrics, /health, /livez and /readyz.'),
+    host: text('127.0.0.1', 'Address to listen on.', {
+      pattern: /^[A-Za-z0-9.:_-]{1,253}$/,
+      allowed: 'an address or host name',
+    }),
+    exposed: flag(false, 'Must be true for a host that is not loopback: these pages ask for no password.'),
+    port: integer(9464, limits.PORT, 'Port to listen on; 0 = any free one.'),
+  }),
+} satisfies Record<string, Key<unknown>>
+
+export type KeyTable = typeof KEYS
+export type KeyPath = keyof KeyTable
+
+type ValueOf<K> = K extends Key<infer T> ? T : never
+type Head<Path> = Path extends `${infer H}.${string}` ? H : Path
+type Rest<Table, H extends string> = { [P in keyof Table as P extends `${H}.${infer R}` ? R : never]: Table[P] }
+type Nested<Table> = {
+  readonly [H in Head<keyof Table & string> & string]: H extends keyof Table
+    ? ValueOf<Table[H]>
+    : Nested<Rest<Table, H>>
+}
+
+/** `'workers.count': Key<number>` becomes `config.workers.count: number`. */
+export type Config = Nested<KeyTable>
+
+/** What must hold between keys. */
+export interface Relation {
+  readonly keys: readonly KeyPath[]
+  readonly holds: (config: Config) => boolean
+  readonly allowed: string
+}
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
+
+export const RELATIONS: readonly Relation[] = [
+  ...(['spot', 'usdm', 'coinm'] as const).map(
+    (name): Relation => ({
+      keys: [`exchanges.binance.${name}.maxPayloadBytes`, 'rings.framesBytes'],
+      holds: (config) =>
+        config.exchanges.binance[name].maxPayloadBytes <= limits.RING_RECORD_BYTES_MAX(config.rings.framesBytes),
+      allowed: 'a message fits into half of the frame ring',
+    }),
+  ),
+  {
+    keys: ['batch.bytesMax', 'rings.batchesBytes'],
+    holds: (config) => config.batch.bytesMax <= limits.RING_RECORD_BYTES_MAX(config.rings.batchesBytes) / 2,
+    allowed: 'a block fits into a quarter of the batch ring',
+  },
+  {
+    keys: ['spool.segmentBytes', 'spool.maxBytes'],
+    holds: (config) => config.spool.segmentBytes * 2 <= config.spool.maxBytes,
+    allowed: 'the spool holds at least two segments',
+  },
+  {
+    keys: ['batch.bytesMax', 'spool.maxBytes'],
+    holds: (config) => config.batch.bytesMax * 2 <= config.spool.maxBytes,
+    allowed: 'the spool holds at least two blocks',
+  },
+  {
+    keys: ['publisher.minDepthLevels', 'publisher.depth'],
+    holds: (config) => config.publisher.minDepthLevels <= config.publisher.depth,
+    allowed: 'no more levels are asked for than are published',
+  },
+  {
+    keys: ['nats.ackTimeoutMs', 'nats.duplicateWindowSeconds'],
+    holds: (config) => config.nats.ackTimeoutMs * 2 <= config.nats.duplicateWindowSeconds * 1000,
+    allowed: 'the duplicate window lasts at least two ack timeouts, else a repeated publish is stored twice',
+  },
+  {
+    keys: ['delivery', 'nats.url', 'nats.embedded'],
+    holds: (config) => config.delivery !== 'jetstream' || config.nats.url !== '' || config.nats.embedded,
+    allowed: 'delivery jetstream needs nats.url or nats.embedded',
+  },
+  {
+    keys: ['nats.password', 'nats.user'],
+    holds: (config) => config.nats.password === '' || config.nats.user !== '',
+    allowed: 'nats.password goes with nats.user',
+  },
+  {
+    keys: ['observe.host', 'observe.exposed'],
+    holds: (config) => !config.observe.enabled || config.observe.exposed || LOOPBACK.test(config.observe.host),
+    allowed: 'a host other than loopback needs observe.exposed = true; the pages ask for no password',
+  },
+]
