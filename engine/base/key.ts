@@ -1,6 +1,6 @@
 /**
  * What one configuration key is: how its text is read, what it allows, and how it prints. The constructors below are the
- * five kinds of value; keys.ts lists the keys.
+ * kinds of value; keys.ts lists the keys.
  */
 import type { Range } from './limits.ts'
 

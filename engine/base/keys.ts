@@ -203,7 +203,7 @@ export const KEYS = {
   ...below('exchanges.binance.usdm', {
     ...market({ instruments: ['BTCUSDT', 'ETHUSDT'], ...FUTURES }),
     tradePath: choice(
-      'market',
+      'public',
       ['public', 'market'],
       'Path that carries `trade`, which the venue does not document (agg_trades always come on `market`).',
     ),

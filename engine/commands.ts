@@ -1,0 +1,240 @@
+/**
+ * Every command, its options and examples. Modules are imported when their command runs, so that `--help` is fast and
+ * one broken part does not take the others with it.
+ */
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { loadConfig } from './base/config.ts'
+import type { ConfigSources, Effective, KeyPath } from './base/config.ts'
+import { KEYS } from './base/keys.ts'
+import { EXIT_FAULT, Fault } from './base/fault.ts'
+import { createLog } from './base/log.ts'
+import type { Run } from './base/run.ts'
+
+type RunRole = (run: Run) => Promise<void>
+
+/** `all` is not a role: it is this list. Roles without a loader are not built yet. */
+const ROLES: Readonly<Record<string, { readonly about: string; readonly load?: () => Promise<RunRole> }>> = {
+  collect: {
+    about: 'exchange sockets → books → spool → NATS, or ClickHouse directly',
+    load: async () => (await import('./roles/collect.ts')).runCollect,
+  },
+  store: { about: 'NATS JetStream → ClickHouse', load: async () => (await import('./roles/store.ts')).runStore },
+  serve: { about: 'REST, WebSocket and a web page over what is stored' },
+  archive: { about: 'closed days → cold files, verified' },
+  schedule: { about: 'periodic jobs' },
+}
+
+/** Flags of their own for the keys that people change most; every other key is reached by --set. */
+const CONFIG_FLAGS: readonly (readonly [flags: string, name: string, key: KeyPath])[] = [
+  ['--workers <count>', 'workers', 'workers.count'],
+  ['--data <directory>', 'data', 'data.directory'],
+  ['--delivery <way>', 'delivery', 'delivery'],
+  ['--log-level <level>', 'logLevel', 'log.level'],
+  ['--port <port>', 'port', 'observe.port'],
+]
+
+type Values = Readonly<Record<string, unknown>>
+
+const collectText = (value: string, before: string[] = []): string[] => [...before, value]
+
+function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`Allowed is a whole number, ${min} to ${max}.`)
+    return value
+  }
+}
+
+function speed(text: string): number {
+  if (text === 'max') return Number.POSITIVE_INFINITY
+  const value = Number(text)
+  if (!(value > 0)) throw new InvalidArgumentError('Allowed is a number above 0 (1 = as recorded), or max.')
+  return value
+}
+
+function withConfigFlags(command: Command): Command {
+  for (const [flags, , key] of CONFIG_FLAGS) command.option(flags, `${KEYS[key].why} [${key}]`)
+  return command
+    .option('--set <key=value>', 'set any configuration key; may be repeated', collectText)
+    .option('--config <directory>', 'directory of the YAML files (base, development, production, local)')
+}
+
+function effectiveOf(values: Values): Effective {
+  const flags: { text: string; label: string }[] = []
+  for (const [, name, key] of CONFIG_FLAGS) {
+    if (values[name] !== undefined)
+      flags.push({ text: `${key}=${values[name]}`, label: `--${name === 'logLevel' ? 'log-level' : name}` })
+  }
+  for (const text of (values['set'] as string[] | undefined) ?? []) flags.push({ text, label: '--set' })
+  const sources: ConfigSources =
+    values['config'] === undefined ? { flags } : { flags, directory: values['config'] as string }
+  return loadConfig(sources)
+}
+
+function runOf(name: string, values: Values, stop: AbortSignal, roles: readonly string[] = []): Run {
+  const effective = effectiveOf(values)
+  return { config: effective.config, effective, log: createLog(effective.config.log.level, name), roles, stop }
+}
+
+/** Roles side by side in one process; when one fails the others stop in order and its error is the answer. */
+async function runRoles(names: readonly string[], command: Command, controller: AbortController): Promise<void> {
+  const unknown = names.find((name) => ROLES[name] === undefined && name !== 'all')
+  if (unknown !== undefined)
+    command.error(`error: unknown role '${unknown}'; allowed are ${Object.keys(ROLES).join(', ')}, all`)
+  const built = Object.keys(ROLES).filter((name) => ROLES[name]?.load)
+  const roles = [...new Set(names.flatMap((name) => (name === 'all' ? built : [name])))]
+  const missing = roles.filter((name) => !ROLES[name]?.load)
+  if (missing.length > 0)
+    throw new Fault('NOT_BUILT', `${missing.join(', ')}: not built yet; built are ${built.join(', ')}`, EXIT_FAULT)
+  const run = runOf(roles.join('+'), command.opts(), controller.signal, roles)
+  const outcomes = await Promise.allSettled(
+    roles.map(async (name) => {
+      try {
+        await (await (ROLES[name]?.load as () => Promise<RunRole>)())(run)
+      } catch (error) {
+        controller.abort(`${name} failed`)
+        throw error
+      }
+    }),
+  )
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+}
+
+function addRoles(program: Command, controller: AbortController): void {
+  const all = { about: 'all of the above that are built, in one process' }
+  for (const [name, role] of [...Object.entries(ROLES), ['all', all] as const]) {
+    const command = program
+      .command(name)
+      .helpGroup('Roles (several may be named: marketprism collect store):')
+      .description('load' in role || name === 'all' ? role.about : `${role.about} (not built yet)`)
+      .argument('[roles...]', 'more roles to run in this process')
+      .action((more: string[], _values: Values, self: Command) => runRoles([name, ...more], self, controller))
+    withConfigFlags(command)
+    command.addHelpText(
+      'after',
+      `\nExamples:\n  marketprism ${name}\n  MARKETPRISM_CLICKHOUSE_URL=http://db:8123 marketprism ${name} --log-level info\n  marketprism ${name} --set workers.idlePolicy=spin`,
+    )
+  }
+}
+
+function tool(program: Command, name: string, about: string, examples: readonly string[]): Command {
+  return program
+    .command(name)
+    .helpGroup('Tools:')
+    .description(about)
+    .addHelpText('after', `\nExamples:\n${examples.map((line) => `  marketprism ${line}`).join('\n')}`)
+}
+
+function addDemo(program: Command, stop: AbortSignal): void {
+  const command = tool(
+    program,
+    'demo',
+    'a simulated Binance → the whole engine → embedded ClickHouse, on this machine',
+    ['demo', 'demo --seconds 60 --rate 100000 --instruments 20 --json', 'demo --recording usdm_btcusdt.gz --speed 10'],
+  )
+    .option('--seconds <count>', 'how long the market runs', wholeNumber(1, 86_400), 20)
+    .option('--rate <events>', 'events a second that the market sends', wholeNumber(1, 10_000_000), 10_000)
+    .option('--instruments <count>', 'how many instruments the market has', wholeNumber(1, 1_000), 6)
+    .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff))
+    .option(
+      '--recording <file...>',
+      'serve recordings instead of the own market; several files in a row are one recording',
+    )
+    .option('--speed <factor>', 'speed of a recording: 1 = as recorded, or max', speed, 1)
+    .option('--keep', 'keep the data for queries after the run')
+    .option('--json', 'last line of stdout: one JSON object that counts sent, stored, missing, doubled, wrong')
+  withConfigFlags(command).action(async (values: Values) => {
+    const { runDemo } = await import('./tools/demo.ts')
+    await runDemo(
+      {
+        seconds: values['seconds'] as number,
+        rate: values['rate'] as number,
+        instruments: values['instruments'] as number,
+        seed: values['seed'] as number | undefined,
+        recordings: (values['recording'] as string[] | undefined) ?? [],
+        speed: values['speed'] as number,
+        keep: values['keep'] === true || values['data'] !== undefined,
+        json: values['json'] === true,
+      },
+      runOf('demo', values, stop),
+    )
+  })
+}
+
+function addReplay(program: Command, stop: AbortSignal): void {
+  const command = tool(program, 'replay', 'recordings through the real ring, worker, scanner, book and encoder', [
+    'replay usdm_btcusdt.gz --market binance.usdm --json',
+    'replay day1.gz day2.gz --market binance.spot --rows rows.ndjson',
+    'replay spot.gz --market binance.spot --to embedded',
+  ])
+    .argument(
+      '<file...>',
+      'recordings, lines of `<local ns or µs> <json>`, plain or .gz; several files in a row are one recording',
+    )
+    .addOption(
+      new Option('--market <market>', 'whose messages these are')
+        .choices(['binance.usdm', 'binance.spot', 'binance.coinm'])
+        .makeOptionMandatory(),
+    )
+    .addOption(new Option('--to <sink>', 'where the rows go').choices(['embedded', 'nats', 'none']).default('none'))
+    .option('--rows <file>', 'every row as NDJSON into this file, - is stdout')
+    .option('--json', 'the summary as one JSON object on stdout')
+  withConfigFlags(command).action(async (files: string[], values: Values) => {
+    const { runReplay } = await import('./tools/replay.ts')
+    await runReplay(
+      {
+        files,
+        market: values['market'] as string,
+        to: values['to'] as 'embedded' | 'nats' | 'none',
+        rows: values['rows'] as string | undefined,
+        json: values['json'] === true,
+      },
+      runOf('replay', values, stop),
+    )
+  })
+}
+
+function addPlanAndConfig(program: Command, stop: AbortSignal): void {
+  const plan = tool(
+    program,
+    'plan',
+    'connections, shards, REST weight, start-up time and disk a day of this configuration; refuses what breaks a venue limit',
+    ['plan', 'plan --workers 4 --set exchanges.binance.usdm.instruments=BTCUSDT,ETHUSDT --json'],
+  ).option('--json', 'as one JSON object')
+  withConfigFlags(plan).action(async (values: Values) => {
+    const { runPlan } = await import('./tools/plan.ts')
+    await runPlan({ json: values['json'] === true }, runOf('plan', values, stop))
+  })
+  const config = tool(program, 'config', 'the effective configuration and where each value came from', [
+    'config',
+    'config --json --set workers.count=2',
+    'config --markdown   # the table of all keys, as in the README',
+  ])
+    .option('--json', 'as one JSON object')
+    .addOption(new Option('--markdown', 'the table of all keys in Markdown').conflicts('json'))
+  withConfigFlags(config).action(async (values: Values) => {
+    const { runConfig } = await import('./tools/config.ts')
+    runConfig(values['markdown'] ? 'markdown' : values['json'] ? 'json' : 'table', () => effectiveOf(values))
+  })
+}
+
+export function createProgram(version: string, controller: AbortController): Command {
+  const program = new Command('marketprism')
+    .description(
+      'Collects public crypto market data, keeps verified order books, delivers to NATS JetStream and ClickHouse.',
+    )
+    .usage('<role…|tool> [options]')
+    .version(version, '-V, --version')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  marketprism demo\n  marketprism collect store\n  marketprism config\n\nExit codes: 0 done, 2 wrong usage, 78 wrong configuration, 70 a fault.\nMore: marketprism <command> --help; every setting: marketprism config',
+    )
+    .exitOverride()
+    .showHelpAfterError('(marketprism --help shows what is there)')
+  addRoles(program, controller)
+  addDemo(program, controller.signal)
+  addReplay(program, controller.signal)
+  addPlanAndConfig(program, controller.signal)
+  return program
+}
