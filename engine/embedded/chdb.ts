@@ -1,0 +1,253 @@
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { Fault } from '../base/fault.ts'
+
+/**
+ * The chDB engine in this process: a pool of connections on one data directory.
+ *
+ * - One connection runs one query at a time; a few more cost 1 ms each. Every operation holds a thread of libuv's pool
+ *   (UV_THREADPOOL_SIZE, 8): READS_MAX + WRITES_MAX stay below it, so that slow queries cannot starve inserts or files.
+ * - SET sticks to a connection, so idle connections are kept by the settings they were opened with.
+ * - Calls with parameters are not isolated between connections: they start one at a time.
+ * - Only on the main thread of a process of its own: the engine crashes when a worker thread that loaded it ends.
+ */
+const READS_MAX = 4
+const WRITES_MAX = 3
+const IDLE_MAX = 16
+
+type Connection = object
+
+/** The part of the addon used here (it has no types of its own). */
+interface Addon {
+  CreateConnection(directory: string, args?: readonly string[]): Connection
+  CloseConnection(connection: Connection): void
+  QueryWithConnection(connection: Connection, sql: string, format: string): string
+  QueryAsyncConnection(connection: Connection, sql: string, format: string, params?: Params): Promise<RawResult>
+  InsertRawAsyncConnection(connection: Connection, sql: string, rows: Buffer, countLines: boolean): Promise<RawResult>
+  StreamQuery(connection: Connection, sql: string, format: string, params?: Params): object
+  StreamFetch(stream: object): Promise<{ done: boolean; bytes: Uint8Array }>
+  StreamCancel(stream: object): void
+}
+
+export interface RawResult {
+  readonly bytes: Uint8Array
+  readonly elapsed: number
+  readonly rowsRead?: number
+  readonly bytesRead?: number
+  readonly rowsWritten?: number
+  readonly bytesWritten?: number
+}
+
+/** Values in the engine's own escaped form, as they arrive in `param_…`. */
+export type Params = Readonly<Record<string, string>>
+
+export interface Query {
+  readonly sql: string
+  readonly format: string
+  readonly params: Params
+  readonly settings: readonly (readonly [string, string])[]
+  readonly database: string | null
+  /** Leaves something behind on its connection, which is then not used again. */
+  readonly sticky: boolean
+}
+
+function loadAddon(): Addon {
+  const require = createRequire(import.meta.url)
+  let entry: string
+  try {
+    entry = require.resolve('chdb')
+  } catch {
+    throw new Fault(
+      'CHDB_MISSING',
+      'the embedded ClickHouse needs the optional package chdb, which is not installed: run `npm install --include=optional`, or configure the URL of a ClickHouse server',
+    )
+  }
+  try {
+    return (require(path.join(path.dirname(entry), 'dist', 'loader.js')) as { loadNative(): Addon }).loadNative()
+  } catch (error) {
+    const why = String((error as Error).message).split('\n')[0]
+    throw new Fault(
+      'CHDB_UNAVAILABLE',
+      `the embedded ClickHouse cannot run on ${process.platform}-${process.arch} (${why}): reinstall with \`npm install --include=optional\`, or configure the URL of a ClickHouse server`,
+    )
+  }
+}
+
+class Gate {
+  readonly #max: number
+  readonly #waiting: (() => void)[] = []
+  #inside = 0
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  async enter(): Promise<void> {
+    if (this.#inside >= this.#max) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#inside++
+  }
+
+  leave(): void {
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#inside--
+    else next() // its place is handed over, so nobody overtakes the queue
+  }
+}
+
+export class Chdb {
+  readonly version: string
+  readonly timezone: string
+  readonly #addon: Addon
+  readonly #directory: string
+  readonly #root: Connection
+  readonly #idle = new Map<string, Connection[]>()
+  readonly #reads = new Gate(READS_MAX)
+  readonly #writes = new Gate(WRITES_MAX)
+  #idleCount = 0
+  #paramsTurn: Promise<unknown> = Promise.resolve()
+
+  /** @param configFile server configuration (memory limits), read when the first connection opens the directory. */
+  constructor(directory: string, configFile: string) {
+    this.#addon = loadAddon()
+    this.#directory = directory
+    try {
+      this.#root = this.#addon.CreateConnection(directory, [`--config-file=${configFile}`])
+    } catch (error) {
+      const message = String((error as Error).message)
+      if (/Code: 76\b|Another server instance/.test(message)) {
+        throw new Fault(
+          'CLICKHOUSE_DIRECTORY_IN_USE',
+          `the ClickHouse data directory ${directory} is in use by another process: stop that process, or choose another data directory`,
+        )
+      }
+      throw new Fault(
+        'CLICKHOUSE_DIRECTORY_UNUSABLE',
+        `the ClickHouse data directory ${directory} cannot be opened (${message.split('\n')[0]}): check its owner and free space, or choose another data directory`,
+      )
+    }
+    const answer = (sql: string) => this.#addon.QueryWithConnection(this.#root, sql, 'TSVRaw').trim()
+    this.version = answer('SELECT version()')
+    this.timezone = answer('SELECT timezone()')
+  }
+
+  async run(query: Query): Promise<RawResult> {
+    return await this.#withConnection(this.#reads, query.database, query.settings, query.sticky, (connection) => {
+      const { sql, format, params } = query
+      if (Object.keys(params).length === 0) return this.#addon.QueryAsyncConnection(connection, sql, format)
+      return this.#alone(() => this.#addon.QueryAsyncConnection(connection, sql, format, params))
+    })
+  }
+
+  /** Hands over the result chunk by chunk; `onChunk` says by its promise when it wants more, false ends the query. */
+  async stream(query: Query, onChunk: (bytes: Uint8Array) => Promise<boolean>): Promise<void> {
+    await this.#withConnection(this.#reads, query.database, query.settings, query.sticky, async (connection) => {
+      const { sql, format, params } = query
+      const hasParams = Object.keys(params).length > 0
+      const stream = hasParams
+        ? await this.#alone(async () => this.#addon.StreamQuery(connection, sql, format, params))
+        : this.#addon.StreamQuery(connection, sql, format)
+      try {
+        for (;;) {
+          const chunk = await this.#addon.StreamFetch(stream)
+          if (chunk.done || !(await onChunk(chunk.bytes))) return
+        }
+      } finally {
+        this.#addon.StreamCancel(stream) // never while a fetch runs: the loop above has awaited it
+      }
+    })
+  }
+
+  /** @param sql `INSERT … FROM INFILE …` with its settings in the text, so that all inserts share connections. */
+  async insertFile(sql: string, database: string | null): Promise<RawResult> {
+    // the raw-insert call is the one that reports how many rows were written; the line end is its empty inline part
+    return await this.#withConnection(this.#writes, database, [], false, (connection) =>
+      this.#addon.InsertRawAsyncConnection(connection, sql, Buffer.from('\n'), false),
+    )
+  }
+
+  /** Ends queries whose text starts with `prefix` (a comment that names them: the engine makes its own query ids). */
+  async kill(prefix: string): Promise<void> {
+    await this.#addon
+      .QueryAsyncConnection(
+        this.#root,
+        `KILL QUERY WHERE startsWith(query, ${quoted(prefix)}) ASYNC FORMAT Null`,
+        'Null',
+      )
+      .catch(() => undefined)
+  }
+
+  /** Only when nothing runs: closing under a running query hangs for ever. */
+  close(): void {
+    for (const connections of this.#idle.values())
+      for (const connection of connections) this.#addon.CloseConnection(connection)
+    this.#idle.clear()
+    this.#addon.CloseConnection(this.#root)
+  }
+
+  #alone<T>(start: () => Promise<T>): Promise<T> {
+    const mine = this.#paramsTurn.then(start)
+    this.#paramsTurn = mine.catch(() => undefined)
+    return mine
+  }
+
+  async #withConnection<T>(
+    gate: Gate,
+    database: string | null,
+    settings: Query['settings'],
+    sticky: boolean,
+    use: (connection: Connection) => Promise<T>,
+  ): Promise<T> {
+    await gate.enter()
+    const key = JSON.stringify([database, settings])
+    try {
+      const held = this.#takeIdle(key) ?? this.#open(database, settings)
+      try {
+        return await use(held)
+      } finally {
+        if (sticky) this.#addon.CloseConnection(held)
+        else this.#putBack(key, held)
+      }
+    } finally {
+      gate.leave()
+    }
+  }
+
+  #open(database: string | null, settings: Query['settings']): Connection {
+    const connection = this.#addon.CreateConnection(this.#directory)
+    try {
+      if (database !== null) this.#addon.QueryWithConnection(connection, `USE ${quotedName(database)}`, 'Null')
+      for (const [name, value] of settings)
+        this.#addon.QueryWithConnection(connection, `SET ${name} = ${quoted(value)}`, 'Null')
+    } catch (error) {
+      this.#addon.CloseConnection(connection)
+      throw error
+    }
+    return connection
+  }
+
+  #putBack(key: string, connection: Connection): void {
+    const list = this.#idle.get(key) ?? []
+    list.push(connection)
+    this.#idle.delete(key) // to the end of the map: the first key is the one unused for longest
+    this.#idle.set(key, list)
+    if (++this.#idleCount <= IDLE_MAX) return
+    const oldestKey = this.#idle.keys().next().value as string
+    this.#addon.CloseConnection(this.#takeIdle(oldestKey) as Connection)
+  }
+
+  #takeIdle(key: string): Connection | undefined {
+    const list = this.#idle.get(key)
+    const connection = list?.pop()
+    if (list?.length === 0) this.#idle.delete(key) // no empty list stays, so every key has a connection to give
+    if (connection !== undefined) this.#idleCount--
+    return connection
+  }
+}
+
+export function quoted(text: string): string {
+  return `'${text.replace(/[\\']/g, (character) => `\\${character}`)}'`
+}
+
+export function quotedName(name: string): string {
+  return `\`${name.replace(/[\\`]/g, (character) => `\\${character}`)}\``
+}
