@@ -45,7 +45,10 @@ export class BlockingIdle {
   /** Returns when the ring may have something, or after `beatMs`. */
   wait(inbox: RingReader): void {
     const { policy, spinLooks, sleepMs, beatMs } = this.#options
-    if (policy === 'sleep') sleepBlocking(Math.min(sleepMs, beatMs))
+    if (policy === 'sleep') {
+      sleepBlocking(Math.min(sleepMs, beatMs))
+      return
+    }
     const looks = policy === 'spin' ? SPIN_LOOKS_A_BEAT : spinLooks
     for (let look = 0; look < looks; look++) if (!inbox.isIdle()) return
     if (policy === 'park') inbox.park(beatMs)

@@ -169,12 +169,16 @@ export class RingWriter extends RingSide {
     return at + RECORD_HEAD_BYTES
   }
 
-  /** Makes everything written so far visible, and wakes the reader if it is parked. Call it once a burst. */
-  publish(): void {
-    if (this.#tail === this.#published) return
+  /**
+   * Makes everything written so far visible, and wakes the reader if it is parked. Call it once a burst.
+   * @returns false when there was nothing new.
+   */
+  publish(): boolean {
+    if (this.#tail === this.#published) return false
     this.#published = this.#tail
     Atomics.store(this.control, TAIL, this.#tail | 0)
     this.wake()
+    return true
   }
 
   /** True when a payload of this length finds room now. */
