@@ -115,6 +115,23 @@ export const ROW_IDENTITY = [
   { name: 'row_in_block', clickhouse: 'UInt32', codec: 'Delta(4), ZSTD(1)', comment: 'which row of that block' },
 ] as const
 
+/**
+ * Columns of `blocks`, the ledger: one row a block, written by the store with the block's rows. It is no block itself, so
+ * its columns are given as ClickHouse has them.
+ */
+export const BLOCK_LEDGER = [
+  ...ROW_IDENTITY.slice(0, 3),
+  { name: 'table', clickhouse: 'LowCardinality(String)', codec: 'ZSTD(1)', comment: 'which fact table' },
+  { name: 'layout', clickhouse: 'UInt16', codec: 'ZSTD(1)', comment: 'version of its layout in the block' },
+  { name: 'exchange', clickhouse: 'LowCardinality(String)', codec: 'ZSTD(1)', comment: 'all rows of a block are of one exchange' },
+  { name: 'rows', clickhouse: 'UInt32', codec: 'T64, ZSTD(1)', comment: 'rows in the block' },
+  { name: 'bytes', clickhouse: 'UInt32', codec: 'T64, ZSTD(1)', comment: 'bytes of the block' },
+  { name: 'crc32', clickhouse: 'UInt32', codec: 'ZSTD(1)', comment: 'of those bytes' },
+  { name: 'first_received_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'received_ns of its first row' },
+  { name: 'last_received_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'received_ns of its last row' },
+  { name: 'stored_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'when the store had its rows acknowledged' },
+] as const
+
 export const TABLES: readonly Table[] = [
   {
     name: 'trades', version: 1, liveType: 'trade',

@@ -1,0 +1,115 @@
+/**
+ * JetStream as the product uses it: streams, the store's consumer, subjects. Pure; sinks/provision.ts carries it out.
+ *
+ *   block.{table}.{exchange}                     blocks, exactly once (file, kept for hours, never dropped unread)
+ *   {type}.{exchange}.{market}.{symbol}          live messages; plain subjects, unless the live stream is switched on
+ */
+import type { TableName } from './schema.ts'
+import { TABLES } from './schema.ts'
+
+export interface StreamOptions {
+  /** How long blocks stay for other readers and for a store that is down. */
+  readonly maxAgeHours: number
+  /** A full stream refuses new blocks (the spool keeps them). Below the room that the server has for streams. */
+  readonly bytesMax: number
+  /** A block sent again within this time is stored once. */
+  readonly duplicateWindowSeconds: number
+  readonly messageBytesMax: number
+  readonly replicas: number
+  /** Keeps live messages for late subscribers; costs a second write of every event. */
+  readonly live: { readonly maxAgeMinutes: number; readonly bytesMax: number } | null
+}
+
+export const STREAM_DEFAULTS: StreamOptions = {
+  maxAgeHours: 24,
+  bytesMax: 16 * 1024 ** 3,
+  duplicateWindowSeconds: 600,
+  messageBytesMax: 8 * 1024 ** 2,
+  replicas: 1,
+  live: null,
+}
+
+/** The fields of JetStream's stream configuration that we set; times in ns, as the server has them. */
+export interface StreamShape {
+  readonly name: string
+  readonly description: string
+  readonly subjects: readonly string[]
+  readonly storage: 'file'
+  readonly retention: 'limits'
+  readonly discard: 'new' | 'old'
+  readonly max_age: number
+  readonly max_bytes: number
+  readonly max_msg_size: number
+  readonly duplicate_window: number
+  readonly num_replicas: number
+}
+
+export interface ConsumerShape {
+  readonly durable_name: string
+  readonly description: string
+  readonly ack_policy: 'explicit'
+  readonly ack_wait: number
+  readonly max_ack_pending: number
+  readonly max_deliver: number
+  readonly deliver_policy: 'all'
+}
+
+export const BLOCK_STREAM = 'MARKETPRISM_BLOCKS'
+export const LIVE_STREAM = 'MARKETPRISM_LIVE'
+export const STORE_CONSUMER = 'store'
+export const BLOCK_SUBJECTS = 'block.>'
+
+const NS_PER_SECOND = 1_000_000_000
+
+export function blockSubject(table: TableName, exchange: string): string {
+  return `block.${table}.${exchange}`
+}
+
+/** First words of live subjects; `orderbook` is the periodic publisher's. */
+export function liveTypes(): readonly string[] {
+  return [...TABLES.flatMap((table) => (table.liveType === null ? [] : [table.liveType])), 'orderbook']
+}
+
+export function streamShapes(options: StreamOptions): readonly StreamShape[] {
+  const common = {
+    storage: 'file',
+    retention: 'limits',
+    num_replicas: options.replicas,
+    max_msg_size: options.messageBytesMax,
+  } as const
+  const blocks: StreamShape = {
+    ...common,
+    name: BLOCK_STREAM,
+    description: 'Blocks of rows on their way to ClickHouse',
+    subjects: [BLOCK_SUBJECTS],
+    discard: 'new', // never drop what the store has not seen: refuse, and let the spool wait
+    max_age: options.maxAgeHours * 3600 * NS_PER_SECOND,
+    max_bytes: options.bytesMax,
+    duplicate_window: options.duplicateWindowSeconds * NS_PER_SECOND,
+  }
+  if (options.live === null) return [blocks]
+  const live: StreamShape = {
+    ...common,
+    name: LIVE_STREAM,
+    description: 'Live messages, the newest',
+    subjects: liveTypes().map((type) => `${type}.>`),
+    discard: 'old',
+    max_age: options.live.maxAgeMinutes * 60 * NS_PER_SECOND,
+    max_bytes: options.live.bytesMax,
+    duplicate_window: Math.min(120, options.live.maxAgeMinutes * 60) * NS_PER_SECOND,
+  }
+  return [blocks, live]
+}
+
+/** @param blocksInFlightMax blocks that the store holds unacknowledged. */
+export function storeConsumer(blocksInFlightMax: number, ackWaitSeconds: number): ConsumerShape {
+  return {
+    durable_name: STORE_CONSUMER,
+    description: 'Puts blocks into ClickHouse',
+    ack_policy: 'explicit',
+    deliver_policy: 'all',
+    ack_wait: ackWaitSeconds * NS_PER_SECOND,
+    max_ack_pending: 4 * blocksInFlightMax,
+    max_deliver: -1, // the store itself decides when a block is poison
+  }
+}
