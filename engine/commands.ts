@@ -3,6 +3,7 @@
  * one broken part does not take the others with it.
  */
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { assert } from './base/assert.ts'
 import { loadConfig } from './base/config.ts'
 import type { ConfigSources, Effective, KeyPath } from './base/config.ts'
 import { KEYS } from './base/keys.ts'
@@ -66,15 +67,20 @@ function effectiveOf(values: Values): Effective {
     if (values[name] !== undefined)
       flags.push({ text: `${key}=${values[name]}`, label: `--${name === 'logLevel' ? 'log-level' : name}` })
   }
-  for (const text of (values['set'] as string[] | undefined) ?? []) flags.push({ text, label: '--set' })
-  const sources: ConfigSources =
-    values['config'] === undefined ? { flags } : { flags, directory: values['config'] as string }
+  for (const text of (values.set as string[] | undefined) ?? []) flags.push({ text, label: '--set' })
+  const sources: ConfigSources = values.config === undefined ? { flags } : { flags, directory: values.config as string }
   return loadConfig(sources)
 }
 
 function runOf(name: string, values: Values, stop: AbortSignal, roles: readonly string[] = []): Run {
   const effective = effectiveOf(values)
   return { config: effective.config, effective, log: createLog(effective.config.log.level, name), roles, stop }
+}
+
+function loadRole(name: string): Promise<RunRole> {
+  const load = ROLES[name]?.load
+  assert(load !== undefined, `role ${name} is not built`)
+  return load()
 }
 
 /** Roles side by side in one process; when one fails the others stop in order and its error is the answer. */
@@ -91,7 +97,8 @@ async function runRoles(names: readonly string[], command: Command, controller: 
   const outcomes = await Promise.allSettled(
     roles.map(async (name) => {
       try {
-        await (await (ROLES[name]?.load as () => Promise<RunRole>)())(run)
+        const role = await loadRole(name)
+        await role(run)
       } catch (error) {
         controller.abort(`${name} failed`)
         throw error
@@ -148,14 +155,14 @@ function addDemo(program: Command, stop: AbortSignal): void {
     const { runDemo } = await import('./tools/demo.ts')
     await runDemo(
       {
-        seconds: values['seconds'] as number,
-        rate: values['rate'] as number,
-        instruments: values['instruments'] as number,
-        seed: values['seed'] as number | undefined,
-        recordings: (values['recording'] as string[] | undefined) ?? [],
-        speed: values['speed'] as number,
-        keep: values['keep'] === true || values['data'] !== undefined,
-        json: values['json'] === true,
+        seconds: values.seconds as number,
+        rate: values.rate as number,
+        instruments: values.instruments as number,
+        seed: values.seed as number | undefined,
+        recordings: (values.recording as string[] | undefined) ?? [],
+        speed: values.speed as number,
+        keep: values.keep === true || values.data !== undefined,
+        json: values.json === true,
       },
       runOf('demo', values, stop),
     )
@@ -185,10 +192,10 @@ function addReplay(program: Command, stop: AbortSignal): void {
     await runReplay(
       {
         files,
-        market: values['market'] as string,
-        to: values['to'] as 'embedded' | 'nats' | 'none',
-        rows: values['rows'] as string | undefined,
-        json: values['json'] === true,
+        market: values.market as string,
+        to: values.to as 'embedded' | 'nats' | 'none',
+        rows: values.rows as string | undefined,
+        json: values.json === true,
       },
       runOf('replay', values, stop),
     )
@@ -204,7 +211,7 @@ function addPlanAndConfig(program: Command, stop: AbortSignal): void {
   ).option('--json', 'as one JSON object')
   withConfigFlags(plan).action(async (values: Values) => {
     const { runPlan } = await import('./tools/plan.ts')
-    await runPlan({ json: values['json'] === true }, runOf('plan', values, stop))
+    await runPlan({ json: values.json === true }, runOf('plan', values, stop))
   })
   const config = tool(program, 'config', 'the effective configuration and where each value came from', [
     'config',
@@ -215,7 +222,7 @@ function addPlanAndConfig(program: Command, stop: AbortSignal): void {
     .addOption(new Option('--markdown', 'the table of all keys in Markdown').conflicts('json'))
   withConfigFlags(config).action(async (values: Values) => {
     const { runConfig } = await import('./tools/config.ts')
-    runConfig(values['markdown'] ? 'markdown' : values['json'] ? 'json' : 'table', () => effectiveOf(values))
+    runConfig(values.markdown ? 'markdown' : values.json ? 'json' : 'table', () => effectiveOf(values))
   })
 }
 
