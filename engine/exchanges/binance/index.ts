@@ -1,0 +1,41 @@
+import { assert } from '../../base/assert.ts'
+import type { FeedRules } from '../exchange.ts'
+import { type BinanceMarket, type BinanceMarketName, MARKET_ROUTE, MARKETS, PUBLIC_ROUTE } from './endpoints.ts'
+import * as poll from './poll.ts'
+import * as subscribe from './subscribe.ts'
+
+export interface BinanceFeedOptions {
+  /** URL class that carries USD-M `@trade`, which is on no official page */
+  readonly tradeRoute: typeof PUBLIC_ROUTE | typeof MARKET_ROUTE
+}
+
+export const BINANCE_FEED_DEFAULTS: BinanceFeedOptions = { tradeRoute: PUBLIC_ROUTE }
+
+/** The network half of Binance: three markets as values, one set of rules. */
+export function binanceFeed(options: BinanceFeedOptions = BINANCE_FEED_DEFAULTS): FeedRules {
+  const usdm = { ...MARKETS.usdm, routes: { ...MARKETS.usdm.routes, trades: options.tradeRoute } }
+  const markets: Readonly<Record<BinanceMarketName, BinanceMarket>> = { ...MARKETS, usdm }
+  const of = (name: string): BinanceMarket => {
+    assert(Object.hasOwn(markets, name), `binance has no market ${name}`)
+    return markets[name as BinanceMarketName]
+  }
+  return {
+    exchange: poll.EXCHANGE,
+    markets,
+    usedWeightHeader: 'x-mbx-used-weight-1m',
+    streams: (market, symbol, channel) => subscribe.streams(of(market), symbol, channel),
+    socketUrl: (market, route, wsBase) => {
+      assert(Object.values(of(market).routes).includes(route), `binance.${market} has no route ${route}`)
+      return subscribe.socketUrl(route, wsBase)
+    },
+    subscribeFrames: subscribe.subscribeFrames,
+    probeFrame: subscribe.probeFrame,
+    isControl: subscribe.isControl,
+    readControl: subscribe.readControl,
+    instrumentsRequest: (market) => poll.instrumentsRequest(of(market)),
+    readInstruments: (market, body) => poll.readInstruments(of(market), body),
+    snapshotRequest: (market, symbol, depth) => poll.snapshotRequest(of(market), symbol, depth),
+    serverTimeRequest: (market) => poll.serverTimeRequest(of(market)),
+    readServerTime: poll.readServerTime,
+  }
+}

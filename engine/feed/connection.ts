@@ -1,0 +1,402 @@
+import type { Agent } from 'node:http'
+import WebSocket from 'ws'
+import { assert } from '../base/assert.ts'
+import { backoffMs } from '../base/backoff.ts'
+import type { Log } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import type { FeedRules, Heartbeat } from '../exchanges/exchange.ts'
+import type { ConnectBudget } from './connects.ts'
+import { Subscriber } from './subscriber.ts'
+import type { FeedTime } from './timer.ts'
+
+/**
+ * One connection of the plan: the only owner of its socket for its whole life, over all reconnects. Each socket is one
+ * generation. A socket is destroyed before its successor is asked for, and a frame of an old generation is never
+ * delivered: the handler of each socket knows its own generation and compares.
+ *
+ *   start ─► waiting ─► connecting ─► subscribing ─► open ─┐
+ *              ▲   backoff, connect budget                 │ any fault: terminate, onClose
+ *              └───────────────────────────────────────────┘
+ *
+ * Arithmetic: 100,000 frames/s leave 10 µs each, and ws itself takes most of that. So a data frame costs one compare of
+ * the generation, one counter, one or two byte tests, one flag, one call. No clock: a watch once a second compares counters.
+ */
+
+export interface ConnectionOptions {
+  /** for logs, e.g. `binance.usdm/public#7` */
+  readonly name: string
+  readonly url: string
+  readonly streams: readonly string[]
+  readonly heartbeat: Heartbeat
+  readonly clientMessagesPerSecondMax: number
+  readonly connectionLifeMsMax: number
+  readonly frameBytesMax: number
+  readonly timing: ConnectionTiming
+  /** a proxy; undefined goes straight out */
+  readonly agent?: Agent
+}
+
+export interface ConnectionTiming {
+  readonly handshakeTimeoutMs: number
+  readonly ackTimeoutMs: number
+  /** nothing came for this long: ask the venue whether it is there */
+  readonly probeAfterMs: number
+  readonly probeTimeoutMs: number
+  /** the venue answers but sends no data for this long: subscribe anew, on a fresh socket */
+  readonly dataSilenceMsMax: number
+  readonly backoffFloorMs: number
+  readonly backoffCapMs: number
+  /** a connection that lived this long starts again at the first step of the backoff */
+  readonly healthyAfterMs: number
+  readonly watchIntervalMs: number
+}
+
+export const CONNECTION_TIMING: ConnectionTiming = {
+  handshakeTimeoutMs: 10_000,
+  ackTimeoutMs: 5_000,
+  probeAfterMs: 10_000,
+  probeTimeoutMs: 5_000,
+  dataSilenceMsMax: 60_000,
+  backoffFloorMs: 500,
+  backoffCapMs: 30_000,
+  healthyAfterMs: 60_000,
+  watchIntervalMs: 1_000,
+}
+
+export interface ConnectionEvents {
+  /** subscribed, and nothing of this generation was delivered before */
+  onOpen(generation: number): void
+  /** the bytes are the socket's own memory: copy what is kept */
+  onFrame(generation: number, bytes: Uint8Array): void
+  /** after the frames of one piece of socket data: publish now */
+  onBurstEnd(generation: number): void
+  /** only after an `onOpen` of the same generation */
+  onClose(generation: number, reason: string): void
+}
+
+/** What the connections of one process share. */
+export interface ConnectionSurroundings {
+  readonly time: FeedTime
+  readonly random: Random
+  readonly log: Log
+  readonly budget: ConnectBudget
+  readonly stats: FeedStats
+}
+
+/** Sums over all connections; `openSockets` must never exceed the number of connections in the plan. */
+export interface FeedStats {
+  openSockets: number
+  connects: number
+  opens: number
+  closes: number
+  probes: number
+  /** by the first word of the reason */
+  readonly closeReasons: Map<string, number>
+}
+
+export function feedStats(): FeedStats {
+  return { openSockets: 0, connects: 0, opens: 0, closes: 0, probes: 0, closeReasons: new Map() }
+}
+
+export type ConnectionState = 'idle' | 'waiting' | 'connecting' | 'subscribing' | 'open'
+
+/** A planned end comes at a random point of this last part of the venue's limit, so that sockets do not end together. */
+const LIFE_SHARE_MIN = 0.9
+const LIFE_SHARE_MAX = 0.97
+/** A subscription that stayed quiet is given twice the time on each new socket, up to this: quiet symbols exist. */
+const DATA_SILENCE_FACTOR_MAX = 16
+const MS_PER_SECOND = 1_000
+/** After the venue's close frame its FIN is due; ws would wait 30 s for it. */
+const CLOSE_TIMEOUT_MS = 500
+
+export class Connection {
+  readonly options: ConnectionOptions
+  readonly #rules: Pick<FeedRules, 'isControl' | 'readControl' | 'probeFrame' | 'subscribeFrames'>
+  readonly #events: ConnectionEvents
+  readonly #around: ConnectionSurroundings
+  readonly #endBurst: () => void
+
+  #state: ConnectionState = 'idle'
+  #generation = 0
+  #socket: WebSocket | undefined
+  #subscriber: Subscriber | undefined
+  #attempt = 0
+  #cancelConnect: () => void = () => {}
+  #cancelWatch: () => void = () => {}
+  #isAnnounced = false
+  #isInBurst = false
+  #lastReason = ''
+
+  // written by the hot handler
+  #frameCount = 0
+  #otherCount = 0
+
+  // the watch's memory
+  #watchedMs = 0
+  #seenFrameCount = 0
+  #seenOtherCount = 0
+  #heardMs = 0
+  #dataMs = 0
+  #connectedMs = 0
+  #lifeMs = 0
+  #pongedMs = 0
+  #probedMs: number | undefined
+  #dataSilenceFactor = 1
+
+  constructor(options: ConnectionOptions, rules: FeedRules, events: ConnectionEvents, around: ConnectionSurroundings) {
+    assert(options.streams.length > 0, `connection ${options.name} has no streams`)
+    this.options = options
+    this.#rules = rules
+    this.#events = events
+    this.#around = around
+    this.#endBurst = () => {
+      this.#isInBurst = false
+      this.#events.onBurstEnd(this.#generation)
+    }
+  }
+
+  get state(): ConnectionState {
+    return this.#state
+  }
+
+  get generation(): number {
+    return this.#generation
+  }
+
+  get frameCount(): number {
+    return this.#frameCount
+  }
+
+  get isPaused(): boolean {
+    return this.#socket?.isPaused ?? false
+  }
+
+  get lastReason(): string {
+    return this.#lastReason
+  }
+
+  start(): void {
+    assert(this.#state === 'idle', `connection ${this.options.name} was started already`)
+    this.#connectAfter(0)
+  }
+
+  /** Ends for good; the socket is destroyed at once, nothing waits for the venue's close frame. */
+  stop(): void {
+    this.#cancelConnect()
+    if (this.#socket !== undefined) this.#drop('STOPPED')
+    this.#state = 'idle'
+  }
+
+  /** Replaces the socket, if `generation` is still the present one. */
+  reconnect(generation: number, reason: string): void {
+    if (generation === this.#generation && this.#socket !== undefined) this.#fail(reason)
+  }
+
+  /** Stops reading: the kernel's buffer fills and TCP tells the venue. Frames of the piece in hand still come. */
+  pause(): void {
+    this.#socket?.pause()
+  }
+
+  resume(): void {
+    this.#socket?.resume()
+  }
+
+  #connectAfter(delayMs: number): void {
+    this.#state = 'waiting'
+    this.#cancelConnect = this.#around.time.after(delayMs, () => {
+      const queueMs = this.#around.budget.reserveMs(this.#around.time.monotonicMs())
+      if (queueMs <= 0) return this.#connect()
+      this.#cancelConnect = this.#around.time.after(queueMs, () => this.#connect())
+    })
+  }
+
+  #connect(): void {
+    assert(this.#socket === undefined, `connection ${this.options.name}: the old socket is still there`)
+    const { options } = this
+    const { time, random, stats } = this.#around
+    this.#state = 'connecting'
+    this.#generation++
+    this.#isAnnounced = false
+    stats.connects++
+    stats.openSockets++
+    // the type package does not know closeTimeout yet
+    const settings: WebSocket.ClientOptions & { closeTimeout: number } = {
+      perMessageDeflate: false,
+      maxPayload: options.frameBytesMax,
+      handshakeTimeout: options.timing.handshakeTimeoutMs,
+      followRedirects: false,
+      skipUTF8Validation: true, // the scanner reads bytes and refuses what is not JSON
+      allowSynchronousEvents: true, // all frames of a piece of socket data in one turn
+      autoPong: true, // echoes the payload
+      closeTimeout: CLOSE_TIMEOUT_MS,
+      ...(options.agent === undefined ? {} : { agent: options.agent }),
+    }
+    const socket = new WebSocket(options.url, settings)
+    this.#socket = socket
+    this.#connectedMs = time.monotonicMs()
+    this.#lifeMs = options.connectionLifeMsMax * (LIFE_SHARE_MIN + random() * (LIFE_SHARE_MAX - LIFE_SHARE_MIN))
+    this.#listen(socket, this.#generation)
+  }
+
+  #listen(socket: WebSocket, generation: number): void {
+    const events = this.#events
+    const { isControl } = this.#rules
+    const isPresent = (): boolean => generation === this.#generation && socket === this.#socket
+    let fault = ''
+    socket.on('open', () => isPresent() && this.#subscribe(socket))
+    socket.on('message', (bytes: Buffer) => {
+      if (generation !== this.#generation || socket !== this.#socket) return
+      if (isControl(bytes) && this.#control(bytes)) return
+      this.#frameCount++
+      if (!this.#isAnnounced) this.#announce()
+      if (!this.#isInBurst) {
+        this.#isInBurst = true
+        queueMicrotask(this.#endBurst) // runs when ws has emitted every frame of this piece
+      }
+      events.onFrame(generation, bytes)
+    })
+    const onOther = (): void => {
+      this.#otherCount++
+    }
+    socket.on('ping', onOther)
+    socket.on('pong', onOther)
+    socket.on('error', (error: Error & { code?: string }) => {
+      fault = `${error.code ?? 'SOCKET_ERROR'} ${error.message}`
+      // ws would first say goodbye and wait for the answer
+      if (isPresent() && this.#state !== 'connecting') this.#fail(fault)
+    })
+    socket.on('close', (code: number, text: Buffer) => {
+      this.#around.stats.openSockets--
+      if (isPresent())
+        this.#fail(fault === '' ? `CLOSED_BY_PEER ${code} ${text.toString('utf8', 0, 64)}`.trim() : fault)
+    })
+  }
+
+  #subscribe(socket: WebSocket): void {
+    const { options } = this
+    const { time } = this.#around
+    const nowMs = time.monotonicMs()
+    this.#state = 'subscribing'
+    this.#heardMs = this.#dataMs = this.#watchedMs = this.#pongedMs = nowMs
+    this.#seenFrameCount = this.#frameCount
+    this.#seenOtherCount = this.#otherCount
+    this.#probedMs = undefined
+    this.#subscriber = new Subscriber(this.#rules.subscribeFrames(options.streams, 1), {
+      time,
+      send: (text) => socket.send(text),
+      // one message a second is kept free for pongs and probes
+      spacingMs: MS_PER_SECOND / Math.max(1, options.clientMessagesPerSecondMax - 1),
+      ackTimeoutMs: options.timing.ackTimeoutMs,
+      onComplete: () => this.#announce(),
+      onFault: (reason) => this.#fail(reason),
+    })
+    this.#subscriber.start()
+    this.#watchNext()
+  }
+
+  /** Before the first data frame or after the last acknowledgement, whichever is first. */
+  #announce(): void {
+    if (this.#isAnnounced) return
+    this.#isAnnounced = true
+    this.#state = 'open'
+    this.#around.stats.opens++
+    this.#around.log.info({ connection: this.options.name, generation: this.#generation }, 'connection open')
+    this.#events.onOpen(this.#generation)
+  }
+
+  /** @returns false when the frame was data after all. */
+  #control(bytes: Buffer): boolean {
+    const control = this.#rules.readControl(bytes)
+    if (control === undefined) return false
+    this.#otherCount++
+    if (control.kind === 'acknowledged') this.#subscriber?.acknowledge(control.id)
+    else if (control.kind === 'refused') this.#fail(`SUBSCRIBE_REFUSED ${control.reason}`)
+    else this.#fail('SHUTDOWN_NOTICE')
+    return true
+  }
+
+  #watchNext(): void {
+    this.#cancelWatch = this.#around.time.after(this.options.timing.watchIntervalMs, () => {
+      const generation = this.#generation
+      this.#watch(this.#around.time.monotonicMs())
+      if (generation === this.#generation && this.#socket !== undefined) this.#watchNext()
+    })
+  }
+
+  #watch(nowMs: number): void {
+    const { timing, heartbeat } = this.options
+    // if this thread itself was late, the venue's frames are still in the kernel: our lateness is not its silence
+    const stallMs = Math.max(0, nowMs - this.#watchedMs - 2 * timing.watchIntervalMs)
+    this.#watchedMs = nowMs
+    this.#heardMs += stallMs
+    this.#dataMs += stallMs
+    if (this.#probedMs !== undefined) this.#probedMs += stallMs
+
+    if (this.#frameCount !== this.#seenFrameCount) {
+      this.#dataMs = this.#heardMs = nowMs
+      this.#dataSilenceFactor = 1
+    } else if (this.isPaused) this.#dataMs = this.#heardMs = nowMs
+    if (this.#otherCount !== this.#seenOtherCount) this.#heardMs = nowMs
+    if (this.#heardMs === nowMs) this.#probedMs = undefined
+    this.#seenFrameCount = this.#frameCount
+    this.#seenOtherCount = this.#otherCount
+
+    if (nowMs - this.#connectedMs > this.#lifeMs) return this.#fail('LIFE_OVER')
+    if (this.#probedMs !== undefined && nowMs - this.#probedMs > timing.probeTimeoutMs) return this.#fail('SILENT')
+    if (nowMs - this.#dataMs > timing.dataSilenceMsMax * this.#dataSilenceFactor) {
+      this.#dataSilenceFactor = Math.min(DATA_SILENCE_FACTOR_MAX, this.#dataSilenceFactor * 2)
+      return this.#fail('NO_DATA')
+    }
+    if (this.#probedMs === undefined && nowMs - this.#heardMs > timing.probeAfterMs) this.#probe(nowMs)
+    if (heartbeat.unsolicitedPongMs > 0 && nowMs - this.#pongedMs > heartbeat.unsolicitedPongMs) {
+      this.#pongedMs = nowMs
+      this.#socket?.pong()
+    }
+  }
+
+  /** Where a venue has no question to ask, silence alone decides after two of its pings should have come. */
+  #probe(nowMs: number): void {
+    const { heartbeat } = this.options
+    const frame = this.#rules.probeFrame(this.#subscriber?.takeId() ?? 1)
+    if (frame === undefined) {
+      if (nowMs - this.#heardMs > 2 * heartbeat.serverPingMs) this.#fail('SILENT')
+      return
+    }
+    this.#probedMs = nowMs
+    this.#around.stats.probes++
+    this.#socket?.send(frame.text)
+  }
+
+  #fail(reason: string): void {
+    const { timing } = this.options
+    const { time, random, log } = this.#around
+    const livedMs = time.monotonicMs() - this.#connectedMs
+    if (this.#isAnnounced && livedMs >= timing.healthyAfterMs) this.#attempt = 0
+    this.#drop(reason)
+    const delayMs = backoffMs(this.#attempt, timing.backoffFloorMs, timing.backoffCapMs, random)
+    this.#attempt++
+    log.warn(
+      { connection: this.options.name, generation: this.#generation, reason, livedMs, delayMs },
+      'connection lost',
+    )
+    this.#connectAfter(delayMs)
+  }
+
+  /** Destroys the socket and forgets it; whatever it still emits is of an old generation. */
+  #drop(reason: string): void {
+    const socket = this.#socket
+    assert(socket !== undefined, `connection ${this.options.name} has no socket to drop`)
+    const { stats } = this.#around
+    this.#socket = undefined
+    this.#cancelWatch()
+    this.#subscriber?.stop()
+    this.#subscriber = undefined
+    socket.terminate()
+    this.#lastReason = reason
+    stats.closes++
+    const word = reason.split(' ', 1)[0] as string
+    stats.closeReasons.set(word, (stats.closeReasons.get(word) ?? 0) + 1)
+    if (this.#isAnnounced) this.#events.onClose(this.#generation, reason)
+    this.#isAnnounced = false
+  }
+}

@@ -1,0 +1,76 @@
+import type { SubscribeFrame } from '../exchanges/exchange.ts'
+import type { FeedTime } from './timer.ts'
+
+export interface SubscriberOptions {
+  readonly time: FeedTime
+  readonly send: (text: string) => void
+  /** between two messages: the venue counts them */
+  readonly spacingMs: number
+  readonly ackTimeoutMs: number
+  readonly onComplete: () => void
+  readonly onFault: (reason: string) => void
+}
+
+/** Missing acknowledgements are asked for once more, then the socket is given up. */
+const SENDS_MAX = 2
+
+/**
+ * The subscribing of one socket: sends the frames one by one below the venue's message rate and checks that each is
+ * acknowledged. A frame is answered or sent again or fatal; there is no fourth way.
+ */
+export class Subscriber {
+  readonly #frames: readonly SubscribeFrame[]
+  readonly #options: SubscriberOptions
+  readonly #waiting: Map<number, () => void> = new Map() // id → cancels its deadline
+  #cancelNext: () => void = () => {}
+  #sentCount = 0
+  #nextId: number
+  #isStopped = false
+
+  constructor(frames: readonly SubscribeFrame[], options: SubscriberOptions) {
+    this.#frames = frames
+    this.#options = options
+    this.#nextId = Math.max(0, ...frames.map((frame) => frame.id)) + 1
+  }
+
+  start(): void {
+    this.#sendNext()
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#cancelNext()
+    for (const cancel of this.#waiting.values()) cancel()
+    this.#waiting.clear()
+  }
+
+  /** An id that no frame of this socket has used. */
+  takeId(): number {
+    return this.#nextId++
+  }
+
+  acknowledge(id: number): void {
+    const cancel = this.#waiting.get(id)
+    if (cancel === undefined) return // a probe's, or the late answer to a frame that was sent twice
+    cancel()
+    this.#waiting.delete(id)
+    if (this.#waiting.size === 0 && this.#sentCount === this.#frames.length) this.#options.onComplete()
+  }
+
+  #sendNext(): void {
+    const frame = this.#frames[this.#sentCount]
+    if (frame === undefined) return
+    this.#sentCount++
+    this.#send(frame, 1)
+    if (!this.#isStopped) this.#cancelNext = this.#options.time.after(this.#options.spacingMs, () => this.#sendNext())
+  }
+
+  #send(frame: SubscribeFrame, sends: number): void {
+    const cancel = this.#options.time.after(this.#options.ackTimeoutMs, () => {
+      if (sends >= SENDS_MAX) return this.#options.onFault(`ACK_MISSING id ${frame.id}, sent ${sends} times`)
+      this.#send(frame, sends + 1)
+    })
+    this.#waiting.set(frame.id, cancel)
+    this.#options.send(frame.text)
+  }
+}

@@ -1,0 +1,121 @@
+import Table from 'cli-table3'
+import { EXIT_CONFIG, Fault } from '../base/fault.ts'
+import type { Random } from '../base/random.ts'
+import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
+import { REST_DEFAULTS, RestClient } from '../feed/rest.ts'
+import type { FeedTime } from '../feed/timer.ts'
+import { readUniverse } from '../feed/universe.ts'
+import { WEIGHT_DEFAULTS, WeightLedger } from '../feed/weight.ts'
+import { type Plan, plan, type PlanSettings } from '../route/plan.ts'
+
+/** `marketprism plan`: what the engine would connect to, and what that costs, before it does. */
+export interface PlanRequest {
+  readonly rules: ReadonlyMap<string, FeedRules>
+  /** symbols and globs, by `exchange.market` */
+  readonly instruments: Readonly<Record<string, readonly string[]>>
+  readonly settings: PlanSettings
+  readonly proxy?: string
+  readonly time: FeedTime
+  readonly random: Random
+}
+
+/** Asks each venue for its instrument list (the only requests it makes) and plans. */
+export async function computePlan(request: PlanRequest): Promise<Plan> {
+  const chosen: Instrument[] = []
+  for (const [key, patterns] of Object.entries(request.instruments)) {
+    if (patterns.length > 0) chosen.push(...(await listed(request, key, patterns)))
+  }
+  return plan(request.rules, chosen, request.settings)
+}
+
+async function listed(request: PlanRequest, key: string, patterns: readonly string[]): Promise<readonly Instrument[]> {
+  const { time, random, settings } = request
+  const [exchange = '', market = ''] = key.split('.')
+  const rules = request.rules.get(exchange)
+  const place = rules?.markets[market]
+  if (rules === undefined || place === undefined) {
+    const known = [...request.rules.values()].flatMap((each) =>
+      Object.keys(each.markets).map((name) => `${each.exchange}.${name}`),
+    )
+    throw new Fault('UNKNOWN_MARKET', `${key} is not a market: known are ${known.join(', ')}`, EXIT_CONFIG)
+  }
+  const weightPerMinute = { [market]: place.limits.weightPerMinuteMax }
+  const ledger = new WeightLedger({ ...WEIGHT_DEFAULTS, exchange, weightPerMinute, share: settings.weightShare }, time)
+  const base = settings.hosts[key]?.rest ?? place.restBase
+  const proxy = request.proxy === undefined ? {} : { proxy: request.proxy }
+  const rest = new RestClient(
+    { ...REST_DEFAULTS, ...proxy, market, base, usedWeightHeader: rules.usedWeightHeader },
+    { ledger, time, random },
+  )
+  try {
+    return (await readUniverse(rules, market, patterns, rest)).instruments
+  } finally {
+    ledger.close()
+    await rest.close()
+  }
+}
+
+/** For people. `--json` prints the plan itself. */
+export function formatPlan(plan: Plan): string {
+  const connections = newTable(['connection', 'shard', 'streams', 'instruments', 'url'])
+  for (const { name, shard, streams, instruments, url } of plan.connections) {
+    connections.push([
+      name,
+      shard,
+      streams.length,
+      instrumentNames(instruments.map(({ instrument }) => instrument)),
+      url,
+    ])
+  }
+  const markets = newTable([
+    'market',
+    'instruments',
+    'sockets',
+    'streams',
+    'snapshot',
+    'weight at start',
+    'weight a minute',
+    'rest',
+  ])
+  for (const market of plan.markets) {
+    markets.push([
+      `${market.exchange}.${market.market}`,
+      market.instrumentCount,
+      market.connectionCount,
+      market.streamCount,
+      `${market.snapshotDepth} levels, weight ${market.snapshotWeight}`,
+      market.startWeight,
+      market.weightPerMinute,
+      market.restBase,
+    ])
+  }
+  const shards = newTable(['shard', 'instruments', 'messages/s'])
+  plan.shards.forEach((members, shard) => {
+    shards.push([shard, instrumentNames(members), Math.round(plan.estimate.shardMessagesPerSecond[shard] ?? 0)])
+  })
+  return [connections, markets, shards].map(String).concat(formatEstimate(plan)).join('\n')
+}
+
+function formatEstimate({ estimate, connections }: Plan): string {
+  return [
+    `${connections.length} sockets; all books live about ${(estimate.startupMs / 1000).toFixed(1)} s after the start (sockets ${(estimate.connectMs / 1000).toFixed(1)} s, snapshots ${(estimate.snapshotMs / 1000).toFixed(1)} s)`,
+    `${Math.round(estimate.messagesPerSecond)} messages/s, ${gigabytes(estimate.wireBytesPerSecond * 86_400)} a day on the wire, ${gigabytes(estimate.diskBytesPerDay)} a day on disk, ${Math.round(estimate.memoryBytes / 1024 / 1024)} MiB of memory`,
+    ...estimate.assumptions.map((assumption) => `assumes: ${assumption}`),
+  ].join('\n')
+}
+
+function newTable(head: string[]): Table.Table {
+  return new Table({ head, style: { head: [], border: [] } })
+}
+
+const NAMES_SHOWN_MAX = 4
+
+function instrumentNames(instruments: readonly Instrument[]): string {
+  const names = instruments.slice(0, NAMES_SHOWN_MAX).map((instrument) => instrument.symbol)
+  const more = instruments.length - names.length
+  return `${instruments.length}: ${names.join(' ')}${more > 0 ? ` +${more}` : ''}`
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`
+}
