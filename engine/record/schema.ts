@@ -4,7 +4,23 @@
  *
  * A column has a storage type (what the bytes of a block are) and may have a ClickHouse type that reads the same bytes
  * (an Int64 of nanoseconds is a DateTime64(9)). Prices and quantities are integers: value = mantissa / 10^scale.
+ *
+ * For plain SQL each of them has an ALIAS, computed when read: Decimal(76, 18), so that price * quantity is an exact
+ * Decimal(76, 36) whose sum has room for 10^40. Measured (4 M rows, 1 thread, chDB 26.7, 2 noisy cores):
+ *
+ *   stored form of the price         B/row (price, quantity)   max(price)   sum(price * quantity)
+ *   Int64 mantissa + this alias      1.05   1.45               119 ms       153 ms
+ *   the same, table of powers        1.05   1.45               108–157      180–187
+ *   the same as Decimal(38, 18)      1.05   1.45                85          wrong without a word: the product overflows
+ *   Decimal(38, 18) stored           4.30   3.22                62          150 (widened by hand; wrong if not)
+ *   Decimal(18, 8) stored            1.60   3.17                 –          error: overflow
+ *   Float64 stored (Gorilla)         4.70   2.82                 –           99 (last digits wrong)
+ *
+ * OHLCV a minute of all rows: 377 ms with the alias, 303 ms with stored decimals.
  */
+
+/** Digits after the point that the aliases can show, and so the largest scale of a price or quantity. */
+export const SCALE_MAX = 18
 
 /** Storage of one column in a block: little-endian, dense, in row order. */
 export type ColumnType =
@@ -95,6 +111,23 @@ const word = (name: string, words: Readonly<Record<string, number>>, comment: st
 })
 const count = (name: string, type: 'UInt16' | 'UInt32', comment: string): Column => ({ name, type, meaning: 'plain', codec: 'T64, ZSTD(1)', comment })
 
+/** m / 10^s as a Decimal: the integer m × 10^(18 − s), read as one with 18 digits behind the point. No digit is lost. */
+const exact = (mantissa: string, scaleColumn: string) =>
+  `toDecimal256(reinterpret(toInt128(${mantissa}) * toInt128(intExp10(${SCALE_MAX} - ${scaleColumn})), 'Decimal(38, ${SCALE_MAX})'), ${SCALE_MAX})`
+const DECIMAL = `Decimal(76, ${SCALE_MAX})`
+const exactAlias = (name: string, mantissa: string, scaleColumn: string): Alias => ({
+  name, clickhouse: DECIMAL, expression: exact(mantissa, scaleColumn),
+})
+const exactListAlias = (name: string, mantissas: string, scaleColumn: string): Alias => ({
+  name, clickhouse: `Array(${DECIMAL})`, expression: `arrayMap(m -> ${exact('m', scaleColumn)}, ${mantissas})`,
+})
+const LEVEL_ALIASES: readonly Alias[] = [
+  exactListAlias('bid_prices', 'bid_price_mantissas', 'price_scale'),
+  exactListAlias('bid_quantities', 'bid_quantity_mantissas', 'quantity_scale'),
+  exactListAlias('ask_prices', 'ask_price_mantissas', 'price_scale'),
+  exactListAlias('ask_quantities', 'ask_quantity_mantissas', 'quantity_scale'),
+]
+
 const PRICE_SCALE = scale('price_scale', 'price = mantissa / 10^price_scale')
 const QUANTITY_SCALE = scale('quantity_scale', 'quantity = mantissa / 10^quantity_scale')
 
@@ -148,7 +181,12 @@ export const TABLES: readonly Table[] = [
       PRICE_SCALE, QUANTITY_SCALE,
       word('side', SIDES, 'side of the taker'),
     ],
-    aliases: [],
+    aliases: [
+      exactAlias('price', 'price_mantissa', 'price_scale'),
+      exactAlias('quantity', 'quantity_mantissa', 'quantity_scale'),
+      // in the venue's units: for contracts of a fixed worth (Binance COIN-M) it is not money
+      { name: 'notional', clickhouse: `Decimal(76, ${2 * SCALE_MAX})`, expression: 'price * quantity' },
+    ],
     orderBy: ['trade_ns', 'stream', 'trade_id'],
   },
   {
@@ -168,7 +206,7 @@ export const TABLES: readonly Table[] = [
       quantities('ask_quantity_mantissas', 'their new quantities'),
       PRICE_SCALE, QUANTITY_SCALE,
     ],
-    aliases: [],
+    aliases: LEVEL_ALIASES,
     orderBy: ['last_seq', 'first_seq'],
   },
   {
@@ -187,7 +225,7 @@ export const TABLES: readonly Table[] = [
       quantities('ask_quantity_mantissas', ''),
       PRICE_SCALE, QUANTITY_SCALE,
     ],
-    aliases: [],
+    aliases: LEVEL_ALIASES,
     orderBy: ['last_seq', 'kind', 'received_ns'],
   },
   {
@@ -201,7 +239,12 @@ export const TABLES: readonly Table[] = [
       price('ask_price_mantissa', ''), quantity('ask_quantity_mantissa', ''),
       PRICE_SCALE, QUANTITY_SCALE,
     ],
-    aliases: [],
+    aliases: [
+      exactAlias('bid_price', 'bid_price_mantissa', 'price_scale'),
+      exactAlias('bid_quantity', 'bid_quantity_mantissa', 'quantity_scale'),
+      exactAlias('ask_price', 'ask_price_mantissa', 'price_scale'),
+      exactAlias('ask_quantity', 'ask_quantity_mantissa', 'quantity_scale'),
+    ],
     orderBy: ['update_id', 'received_ns'],
   },
   {

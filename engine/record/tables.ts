@@ -166,7 +166,8 @@ export function createTableStatement(table: StoredTable, database: string): stri
 }
 
 export function columnDefinition(column: StoredColumn): string {
-  return `${quotedName(column.name)} ${column.type} CODEC(${column.codec})${column.comment === '' ? '' : ` COMMENT ${quotedText(column.comment)}`}`
+  const comment = column.comment === '' ? '' : ` COMMENT ${quotedText(column.comment)}`
+  return `${quotedName(column.name)} ${column.type}${comment} CODEC(${column.codec})`
 }
 
 export function aliasDefinition(alias: StoredAlias): string {
