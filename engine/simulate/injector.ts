@@ -1,0 +1,269 @@
+/** Makes faults happen: by script, by chance, or on call. Everything it does is noted in the truth. */
+import { assert } from '../base/assert.ts'
+import type { Random } from '../base/random.ts'
+import type { Connection } from './connection.ts'
+import type { FaultKind, FaultSpec } from './faults.ts'
+import type { VenueServer } from './server.ts'
+import type { FrameFault, Stream } from './streams.ts'
+import type { Truth } from './truth.ts'
+
+export interface InjectorOptions {
+  readonly servers: readonly VenueServer[]
+  readonly streams: () => Iterable<Stream>
+  readonly symbols: (server: VenueServer) => string[]
+  readonly truth: Truth
+  readonly random: Random
+  readonly nowMs: () => number
+  readonly script: readonly FaultSpec[]
+  /** faults a second, drawn from `randomKinds` */
+  readonly randomPerSecond: number
+  readonly randomKinds: readonly FaultKind[]
+  /** closes one connection after the other, every so many seconds; 0: never */
+  readonly closeEverySeconds: number
+}
+
+export const RANDOM_KINDS: readonly FaultKind[] = [
+  'gap',
+  'duplicate',
+  'reorder',
+  'truncated',
+  'malformed',
+  'unknown',
+  'silent',
+  'close',
+  'rest_slow',
+  'stale_snapshot',
+]
+
+const NO_PREFIX = new Uint8Array(0)
+const SHUTDOWN_SECONDS = 5
+const REST_FAULT_SECONDS = 5
+
+export class Injector {
+  readonly #options: InjectorOptions
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #next = 0
+  #nextRandomAt = 0
+  #nextCloseAt: number
+  #closeTurn = 0
+  injected = 0
+
+  constructor(options: InjectorOptions) {
+    this.#options = options
+    this.#nextRandomAt = this.#randomWait()
+    this.#nextCloseAt = options.closeEverySeconds || Number.POSITIVE_INFINITY
+  }
+
+  /** Injects what is due. @param elapsedSeconds since the market started. */
+  tick(elapsedSeconds: number): void {
+    const { script, randomKinds, random } = this.#options
+    for (
+      let spec = script[this.#next];
+      spec !== undefined && (spec.at ?? 0) <= elapsedSeconds;
+      spec = script[this.#next]
+    ) {
+      this.#next++
+      this.inject(spec)
+    }
+    while (elapsedSeconds >= this.#nextRandomAt) {
+      this.#nextRandomAt += this.#randomWait()
+      this.inject({ kind: randomKinds[Math.floor(random() * randomKinds.length)] as FaultKind })
+    }
+    if (elapsedSeconds >= this.#nextCloseAt) {
+      this.#nextCloseAt = elapsedSeconds + this.#options.closeEverySeconds
+      this.#closeNext()
+    }
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) clearTimeout(timer)
+  }
+
+  /** @returns false when there was nothing to strike (no such subscription or connection). */
+  inject(spec: FaultSpec): boolean {
+    const done = this.#strike(spec)
+    if (done) this.injected++
+    else this.#note(spec, { missed: true })
+    return done
+  }
+
+  #strike(spec: FaultSpec): boolean {
+    switch (spec.kind) {
+      case 'gap':
+      case 'duplicate':
+      case 'reorder':
+      case 'truncated':
+      case 'silent':
+        return this.#armStream(spec, spec.kind)
+      case 'malformed':
+        return this.#sendExtra(spec, '{"e":"depthUpdate","E":17231,,"s":')
+      case 'nested':
+        return this.#sendExtra(spec, '['.repeat(spec.count ?? 100_000))
+      case 'huge':
+        return this.#sendExtra(spec, `{"e":"${'x'.repeat(spec.bytes ?? 64 * 1024 * 1024)}"}`)
+      case 'unknown':
+        return this.#sendExtra(spec, '{"e":"neverHeardOf","E":1,"s":"NOSUCHPAIR","p":[{"deep":null}]}')
+      case 'close':
+        return this.#close(spec)
+      case 'close_all':
+        return this.#closeAll(spec)
+      case 'broken_frame':
+        return this.#breakFrame(spec)
+      case 'server_shutdown':
+        return this.#shutdown(spec)
+      default:
+        return this.#armServers(spec)
+    }
+  }
+
+  #armStream(spec: FaultSpec, kind: FrameFault): boolean {
+    const stream = this.#pickStream(spec)
+    if (stream === undefined) return false
+    const untilMs = kind === 'silent' ? this.#options.nowMs() + (spec.seconds ?? 3) * 1000 : 0
+    const place = { market: stream.market, symbol: stream.symbol, stream: stream.name }
+    this.#note(spec, { ...place, armed: true })
+    const onDone = (armed: { ids: number[] }): void => {
+      this.#note(spec, { ...place, count: armed.ids.length, firstId: armed.ids[0], lastId: armed.ids.at(-1) })
+    }
+    stream.arm({ kind, left: spec.count ?? 1, untilMs, ids: [], onDone })
+    return true
+  }
+
+  /** One frame more than the market has, on one connection. */
+  #sendExtra(spec: FaultSpec, text: string): boolean {
+    const connection = this.#pickConnection(spec)
+    if (connection === undefined) return false
+    const bytes = Buffer.from(text, 'latin1')
+    const { combined } = connection
+    connection.combined = false
+    connection.append(NO_PREFIX, bytes, bytes.length)
+    connection.combined = combined
+    connection.flush()
+    this.#note(spec, { connection: connection.index, bytes: bytes.length })
+    return true
+  }
+
+  #breakFrame(spec: FaultSpec): boolean {
+    const connection = this.#pickConnection(spec)
+    if (connection === undefined) return false
+    connection.writeRaw(new Uint8Array([0xf1, 2, 123, 125])) // reserved bits 1 to 3 set
+    this.#note(spec, { connection: connection.index })
+    return true
+  }
+
+  #close(spec: FaultSpec): boolean {
+    const connection = this.#pickConnection(spec)
+    if (connection === undefined) return false
+    this.#end(spec, this.#serverOf(connection), connection)
+    return true
+  }
+
+  #closeAll(spec: FaultSpec): boolean {
+    const ended = this.#serversOf(spec).flatMap((server) =>
+      [...server.connections].map((connection) => ({ server, connection })),
+    )
+    for (const { server, connection } of ended) this.#end(spec, server, connection)
+    return ended.length > 0
+  }
+
+  #closeNext(): void {
+    const all = this.#options.servers.flatMap((server) =>
+      [...server.connections].map((connection) => ({ server, connection })),
+    )
+    const next = all[this.#closeTurn++ % Math.max(1, all.length)]
+    if (next === undefined) return
+    this.injected++
+    this.#end({ kind: 'close' }, next.server, next.connection)
+  }
+
+  #end(spec: FaultSpec, server: VenueServer, connection: Connection): void {
+    this.#note(spec, { market: server.market.name, connection: connection.index })
+    if (spec.rst === true) server.reset(connection, 'fault')
+    else server.drop(connection, spec.code ?? 1001, 'fault')
+  }
+
+  #shutdown(spec: FaultSpec): boolean {
+    for (const server of this.#serversOf(spec)) {
+      if (server.market.name === 'spot') this.#announce(server)
+      this.#note(spec, { market: server.market.name })
+      const timer = setTimeout(
+        () => {
+          this.#timers.delete(timer)
+          for (const connection of server.connections) server.drop(connection, 1001, 'server shutdown')
+        },
+        (spec.seconds ?? SHUTDOWN_SECONDS) * 1000,
+      )
+      this.#timers.add(timer)
+    }
+    return true
+  }
+
+  #announce(server: VenueServer): void {
+    const event = Buffer.from(`{"e":"serverShutdown","E":${Math.floor(this.#options.nowMs())}}`)
+    const prefix = Buffer.from('{"stream":"!serverShutdown","data":')
+    for (const connection of server.connections) {
+      connection.append(prefix, event, event.length)
+      connection.flush()
+    }
+  }
+
+  #armServers(spec: FaultSpec): boolean {
+    const seconds = spec.seconds ?? REST_FAULT_SECONDS
+    const untilMs = this.#options.nowMs() + seconds * 1000
+    for (const server of this.#serversOf(spec)) {
+      const { faults } = server.rest
+      if (spec.kind === 'no_pings') server.pingsOffUntilMs = untilMs
+      else if (spec.kind === 'no_pongs') server.pongsIgnoredUntilMs = untilMs
+      else if (spec.kind === 'rest_429') faults.refuse = { status: 429, untilMs }
+      else if (spec.kind === 'rest_418') faults.refuse = { status: 418, untilMs }
+      else if (spec.kind === 'rest_slow') faults.slow = { ms: spec.ms ?? 3000, untilMs }
+      else {
+        assert(spec.kind === 'stale_snapshot', `${spec.kind} is not a fault of a server`)
+        const symbols = spec.symbol === undefined ? this.#options.symbols(server) : [spec.symbol]
+        void server.rest.armStale(symbols, spec.count ?? 1)
+      }
+      this.#note(spec, { market: server.market.name, untilMs })
+    }
+    return true
+  }
+
+  #pickStream(spec: FaultSpec): Stream | undefined {
+    const fits = [...this.#options.streams()].filter(
+      (stream) =>
+        stream.subscribers.length > 0 &&
+        !stream.isFaulty &&
+        (spec.market === undefined || stream.market === spec.market) &&
+        (spec.symbol === undefined || stream.symbol === spec.symbol) &&
+        (spec.stream === undefined || stream.kind === spec.stream || stream.name === spec.stream),
+    )
+    return this.#pick(fits)
+  }
+
+  #pickConnection(spec: FaultSpec): Connection | undefined {
+    const fits = this.#serversOf(spec).flatMap((server) => [...server.connections])
+    return this.#pick(spec.connection === undefined ? fits : fits.filter(({ index }) => index === spec.connection))
+  }
+
+  #pick<Item>(items: readonly Item[]): Item | undefined {
+    return items[Math.floor(this.#options.random() * items.length)]
+  }
+
+  #serversOf(spec: FaultSpec): VenueServer[] {
+    return this.#options.servers.filter(({ market }) => spec.market === undefined || market.name === spec.market)
+  }
+
+  #serverOf(connection: Connection): VenueServer {
+    const server = this.#options.servers.find(({ connections }) => connections.has(connection))
+    assert(server !== undefined, 'an open connection belongs to a server')
+    return server
+  }
+
+  #note(spec: FaultSpec, detail: Record<string, unknown>): void {
+    this.#options.truth.note({ fault: spec.kind, timeMs: Math.floor(this.#options.nowMs()), ...spec, ...detail })
+  }
+
+  #randomWait(): number {
+    const { randomPerSecond, random } = this.#options
+    return randomPerSecond > 0 ? -Math.log(1 - random()) / randomPerSecond : Number.POSITIVE_INFINITY
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * One instrument of the seeded market: its true book and its numbers. Everything that happens here is decided by the
+ * instrument's own generator, so one seed gives one history, whoever listens.
+ *
+ * Invariants
+ *   1. The best bid and the best ask exist in their maps; no bid lies above bestBid, no ask below bestAsk;
+ *      bestBid < bestAsk.
+ *   2. Every change of a level takes a new update id. A depth event covers all changes since the last one (U = id of
+ *      the first, u = id of the last on futures; U = last u + 1 on spot) and says each changed level's present quantity.
+ *   3. Trade ids are contiguous.
+ */
+import { assert } from '../base/assert.ts'
+import type { Random } from '../base/random.ts'
+import type { Fields, Levels, NumberFormat } from './messages.ts'
+import type { MarketName } from './venue.ts'
+
+export interface Listing extends NumberFormat {
+  readonly market: MarketName
+  /** the venue's spelling, e.g. `BTCUSDT`, `BTCUSD_PERP` */
+  readonly symbol: string
+  readonly pair: string
+  readonly base: string
+  readonly quote: string
+  /** one tick, as a mantissa of priceScale; likewise the quantity step */
+  readonly tickMantissa: number
+  readonly stepMantissa: number
+}
+
+export interface MarketShape {
+  /** levels a side when the market opens */
+  readonly bookLevels: number
+  /** levels changed by a depth update, on average */
+  readonly levelsPerUpdate: number
+  /** trades kept for REST, a power of two */
+  readonly tradesKept: number
+}
+
+export interface InstrumentStart {
+  readonly middleTick: number
+  readonly updateId: number
+  readonly tradeId: number
+  readonly quantityTypical: number
+}
+
+const FAR_TICKS = 4000 // levels live up to this far from the top
+const NEAR_TICKS = 20
+const WANDER_TICKS = 3000 // the price is drawn back when it is further than this from where it opened
+const PENDING_MAX = 2048 // changes waiting for the next depth event; beyond that an event is due
+
+export class Instrument {
+  readonly listing: Listing
+  /** tick → quantity mantissa: the book as it is now */
+  readonly bids = new Map<number, number>()
+  readonly asks = new Map<number, number>()
+  bestBid: number
+  bestAsk: number
+  updateId: number
+  tradeId: number
+  aggTradeId: number
+  /** the last REST-visible trades, by id modulo `tradesKept` */
+  readonly trades: { price: Float64Array; quantity: Float64Array; timeMs: Float64Array; buyerIsMaker: Uint8Array }
+  readonly #shape: MarketShape
+  readonly #start: InstrumentStart
+  readonly #random: Random
+  readonly #pendingBids = new Int32Array(PENDING_MAX)
+  readonly #pendingAsks = new Int32Array(PENDING_MAX)
+  #pendingBidCount = 0
+  #pendingAskCount = 0
+  #firstPendingId = 0
+  #lastDepthId: number
+
+  constructor(listing: Listing, shape: MarketShape, start: InstrumentStart, random: Random) {
+    this.listing = listing
+    this.#shape = shape
+    this.#start = start
+    this.#random = random
+    this.updateId = start.updateId
+    this.#lastDepthId = start.updateId
+    this.tradeId = start.tradeId
+    this.aggTradeId = Math.floor(start.tradeId / 2)
+    this.bestBid = start.middleTick
+    this.bestAsk = start.middleTick + 1
+    const kept = shape.tradesKept
+    this.trades = {
+      price: new Float64Array(kept),
+      quantity: new Float64Array(kept),
+      timeMs: new Float64Array(kept),
+      buyerIsMaker: new Uint8Array(kept),
+    }
+    this.#open()
+  }
+
+  get firstTradeId(): number {
+    return this.#start.tradeId + 1
+  }
+
+  get tradesKept(): number {
+    return this.#shape.tradesKept
+  }
+
+  get changesPending(): boolean {
+    return this.#pendingBidCount + this.#pendingAskCount > 0
+  }
+
+  /** Levels waiting for a depth event leave room for one more event's worth of changes. */
+  get depthDue(): boolean {
+    return Math.max(this.#pendingBidCount, this.#pendingAskCount) > PENDING_MAX / 2
+  }
+
+  /** The top of the book moves or its quantity changes; `fields` says the new top. */
+  nextTicker(fields: Fields): void {
+    const chance = this.#random()
+    if (chance < 0.36) this.#change(true, this.bestBid, this.#quantity())
+    else if (chance < 0.72) this.#change(false, this.bestAsk, this.#quantity())
+    else this.#move()
+    fields.lastSeq = this.updateId
+    fields.bidPrice = this.bestBid * this.listing.tickMantissa
+    fields.bidQuantity = this.bids.get(this.bestBid) as number
+    fields.askPrice = this.bestAsk * this.listing.tickMantissa
+    fields.askQuantity = this.asks.get(this.bestAsk) as number
+  }
+
+  /** How many fills the next taker order has: mostly one. Call `nextFill` that often, then `endOrder`. */
+  nextOrder(fields: Fields): number {
+    fields.buyerIsMaker = this.#random() < 0.5
+    fields.firstTradeId = this.tradeId + 1
+    const tick = fields.buyerIsMaker ? this.bestBid : this.bestAsk
+    fields.price = tick * this.listing.tickMantissa
+    const chance = this.#random()
+    return chance < 0.85 ? 1 : chance < 0.95 ? 2 : 4
+  }
+
+  /** One fill of the order begun by `nextOrder`, against the same level. */
+  nextFill(fields: Fields): void {
+    this.tradeId++
+    fields.id = this.tradeId
+    fields.quantity = 1 + Math.floor(this.#quantity() * 0.2)
+    const slot = this.tradeId & (this.#shape.tradesKept - 1)
+    this.trades.price[slot] = fields.price
+    this.trades.quantity[slot] = fields.quantity
+    this.trades.timeMs[slot] = fields.tradeMs
+    this.trades.buyerIsMaker[slot] = fields.buyerIsMaker ? 1 : 0
+  }
+
+  /** Takes the order's whole quantity from the level it hit and fills `fields` for the aggregate trade. */
+  endOrder(fields: Fields, quantity: number): void {
+    const side = fields.buyerIsMaker ? this.bids : this.asks
+    const tick = fields.buyerIsMaker ? this.bestBid : this.bestAsk
+    const left = (side.get(tick) as number) - quantity
+    if (left > 0) this.#change(fields.buyerIsMaker, tick, left)
+    else if (fields.buyerIsMaker) this.#lowerBid(1 + this.#below(3))
+    else this.#raiseAsk(1 + this.#below(3))
+    fields.id = ++this.aggTradeId
+    fields.quantity = quantity
+    fields.lastTradeId = this.tradeId
+  }
+
+  /** Some levels change, near and far, some of them deleted though unknown. */
+  churn(): void {
+    const count = 1 + this.#below(2 * this.#shape.levelsPerUpdate - 1)
+    for (let done = 0; done < count; done++) {
+      const isBid = this.#random() < 0.5
+      const distance = this.#random() < 0.5 ? this.#below(NEAR_TICKS) : Math.floor(FAR_TICKS ** this.#random())
+      const tick = isBid ? this.bestBid - distance : this.bestAsk + distance
+      if (tick < 1) continue
+      const isDelete = distance > 0 && this.#random() < 0.35
+      this.#change(isBid, tick, isDelete ? 0 : this.#quantity())
+    }
+    if (!this.changesPending) this.#change(true, this.bestBid, this.#quantity())
+  }
+
+  /** Puts everything that changed since the last depth event into `fields` and forgets it. */
+  takeDepth(fields: Fields): void {
+    assert(this.changesPending, 'a depth event without a change')
+    fields.firstSeq = this.listing.market === 'spot' ? this.#lastDepthId + 1 : this.#firstPendingId
+    fields.lastSeq = this.updateId
+    fields.prevSeq = this.#lastDepthId
+    this.#take(this.#pendingBids.subarray(0, this.#pendingBidCount), this.bids, fields.bids)
+    this.#take(this.#pendingAsks.subarray(0, this.#pendingAskCount), this.asks, fields.asks)
+    this.#pendingBidCount = 0
+    this.#pendingAskCount = 0
+    this.#lastDepthId = this.updateId
+  }
+
+  #take(ticks: Int32Array, side: ReadonlyMap<number, number>, levels: Levels): void {
+    ticks.sort()
+    levels.count = 0
+    let last = -1
+    for (const tick of ticks) {
+      if (tick === last) continue
+      last = tick
+      levels.prices[levels.count] = tick * this.listing.tickMantissa
+      levels.quantities[levels.count] = side.get(tick) ?? 0
+      levels.count++
+    }
+  }
+
+  #open(): void {
+    const near = Math.min(NEAR_TICKS, this.#shape.bookLevels)
+    for (let distance = 0; distance < near; distance++) this.#openLevel(distance)
+    while (this.bids.size < this.#shape.bookLevels) this.#openLevel(this.#below(FAR_TICKS))
+  }
+
+  #openLevel(distance: number): void {
+    if (this.bestBid > distance) this.bids.set(this.bestBid - distance, this.#quantity())
+    this.asks.set(this.bestAsk + distance, this.#quantity())
+  }
+
+  #change(isBid: boolean, tick: number, quantity: number): void {
+    this.updateId += this.listing.market === 'spot' ? 1 : 1 + this.#below(300)
+    if (!this.changesPending) this.#firstPendingId = this.updateId
+    if (isBid) this.#pendingBids[this.#pendingBidCount++] = tick
+    else this.#pendingAsks[this.#pendingAskCount++] = tick
+    const side = isBid ? this.bids : this.asks
+    if (quantity === 0) side.delete(tick)
+    else side.set(tick, quantity)
+  }
+
+  /** The price wanders, and is drawn back when it went far. */
+  #move(): void {
+    const away = (this.bestBid - this.#start.middleTick) / WANDER_TICKS
+    const up = this.#random() * 2 - 1 > away
+    const ticks = 1 + this.#below(this.#random() < 0.02 ? 40 : 4)
+    if (up) {
+      this.#raiseAsk(ticks)
+      this.#raiseBid()
+    } else {
+      this.#lowerBid(ticks)
+      this.#lowerAsk()
+    }
+  }
+
+  #raiseAsk(ticks: number): void {
+    const target = this.bestAsk + ticks
+    for (let tick = this.bestAsk; tick < target; tick++) if (this.asks.has(tick)) this.#change(false, tick, 0)
+    this.bestAsk = target
+    if (!this.asks.has(target)) this.#change(false, target, this.#quantity())
+  }
+
+  #lowerBid(ticks: number): void {
+    const target = Math.max(1, this.bestBid - ticks)
+    for (let tick = this.bestBid; tick > target; tick--) if (this.bids.has(tick)) this.#change(true, tick, 0)
+    this.bestBid = target
+    if (!this.bids.has(target)) this.#change(true, target, this.#quantity())
+  }
+
+  #raiseBid(): void {
+    this.bestBid = this.bestAsk - 1 - this.#below(Math.min(2, this.bestAsk - this.bestBid))
+    this.#change(true, this.bestBid, this.#quantity())
+  }
+
+  #lowerAsk(): void {
+    this.bestAsk = this.bestBid + 1 + this.#below(Math.min(2, this.bestAsk - this.bestBid))
+    this.#change(false, this.bestAsk, this.#quantity())
+  }
+
+  #quantity(): number {
+    const share = this.#random()
+    return this.listing.stepMantissa * (1 + Math.floor(this.#start.quantityTypical * share * share * share))
+  }
+
+  #below(bound: number): number {
+    return Math.floor(this.#random() * bound)
+  }
+}

@@ -1,0 +1,78 @@
+/** Bodies of REST answers as the venue writes them. */
+import { writeDecimal } from './digits.ts'
+import type { Instrument, Listing } from './instrument.ts'
+
+const scratch = Buffer.alloc(64)
+
+/** mantissa / 10^scale with exactly `decimals` digits behind the point. */
+export function decimalText(mantissa: number, scale: number, decimals: number): string {
+  return scratch.toString('latin1', 0, writeDecimal(scratch, 0, mantissa, scale, decimals))
+}
+
+/** The book of this moment, best levels first. */
+export function depthBody(instrument: Instrument, limit: number, nowMs: number): string {
+  const { listing } = instrument
+  const level = (tick: number, quantity: number): string =>
+    `["${decimalText(tick * listing.tickMantissa, listing.priceScale, listing.priceDecimals)}","${decimalText(quantity, listing.quantityScale, listing.quantityDecimals)}"]`
+  const side = (levels: ReadonlyMap<number, number>, sign: 1 | -1): string =>
+    [...levels.keys()]
+      .sort((left, right) => sign * (left - right))
+      .slice(0, limit)
+      .map((tick) => level(tick, levels.get(tick) as number))
+      .join(',')
+  const times = listing.market === 'spot' ? '' : `"E":${nowMs},"T":${nowMs},`
+  const names = listing.market === 'coinm' ? `"symbol":"${listing.symbol}","pair":"${listing.pair}",` : ''
+  return `{"lastUpdateId":${instrument.updateId},${times}${names}"bids":[${side(instrument.bids, -1)}],"asks":[${side(instrument.asks, 1)}]}`
+}
+
+/** One symbol of exchangeInfo. */
+export function symbolEntry(listing: Listing): Record<string, unknown> {
+  const isSpot = listing.market === 'spot'
+  const digits = (scale: number, decimals: number): number => (isSpot ? decimals : scale)
+  const tickSize = decimalText(
+    listing.tickMantissa,
+    listing.priceScale,
+    digits(listing.priceScale, listing.priceDecimals),
+  )
+  const stepSize = decimalText(
+    listing.stepMantissa,
+    listing.quantityScale,
+    digits(listing.quantityScale, listing.quantityDecimals),
+  )
+  const filters = [
+    { filterType: 'PRICE_FILTER', minPrice: tickSize, maxPrice: '1000000', tickSize },
+    { filterType: 'LOT_SIZE', minQty: stepSize, maxQty: '1000000', stepSize },
+  ]
+  const assets = { baseAsset: listing.base, quoteAsset: listing.quote }
+  if (isSpot) {
+    const precisions = { baseAssetPrecision: 8, quotePrecision: 8, quoteAssetPrecision: 8 }
+    return {
+      symbol: listing.symbol,
+      status: 'TRADING',
+      ...assets,
+      ...precisions,
+      isSpotTradingAllowed: true,
+      filters,
+      permissions: ['SPOT'],
+    }
+  }
+  const contract = {
+    symbol: listing.symbol,
+    pair: listing.pair,
+    contractType: 'PERPETUAL',
+    deliveryDate: 4_133_404_800_000,
+    onboardDate: 1_569_398_400_000,
+    ...assets,
+    pricePrecision: listing.priceDecimals,
+    quantityPrecision: listing.quantityDecimals,
+    underlyingType: 'COIN',
+    filters,
+  }
+  if (listing.market === 'usdm') return { ...contract, status: 'TRADING', marginAsset: listing.quote }
+  return {
+    ...contract,
+    contractStatus: 'TRADING',
+    contractSize: listing.base === 'BTC' ? 100 : 10,
+    marginAsset: listing.base,
+  }
+}

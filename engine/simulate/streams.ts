@@ -1,0 +1,175 @@
+/**
+ * A stream is one name of one market (`btcusdt@trade`) with the connections that hear it. What was once heard and then
+ * goes on unheard (every listener gone, or a fault swallowed it) is noted as a loss with its first and last id.
+ */
+import type { Connection } from './connection.ts'
+import type { MarketName, StreamKind } from './venue.ts'
+
+/** Events of one stream that reached nobody: trade ids, depth or ticker update ids. */
+export interface Loss {
+  readonly cause: string
+  readonly market: MarketName
+  readonly symbol: string
+  readonly stream: string
+  readonly firstId: number
+  readonly lastId: number
+  readonly count: number
+}
+
+export type FrameFault = 'gap' | 'duplicate' | 'reorder' | 'silent' | 'truncated'
+
+/** A fault that waits on a stream for its next frames. */
+export interface ArmedFault {
+  readonly kind: FrameFault
+  /** frames left to it; a silent stream counts time instead */
+  left: number
+  readonly untilMs: number
+  /** ids touched so far, for the log */
+  readonly ids: number[]
+  readonly onDone: (armed: ArmedFault) => void
+}
+
+export interface StreamsOptions {
+  readonly onLoss: (loss: Loss) => void
+  readonly nowMs: () => number
+}
+
+export class Stream {
+  readonly market: MarketName
+  readonly symbol: string
+  readonly kind: StreamKind
+  readonly name: string
+  readonly prefix: Uint8Array
+  readonly subscribers: Connection[] = []
+  /** somebody has subscribed at least once */
+  wasHeard = false
+  lastSentId = 0
+  sentCount = 0
+  readonly #options: StreamsOptions
+  #armed: ArmedFault | null = null
+  #held: { payload: Uint8Array; id: number } | null = null
+  #lost = { cause: '', firstId: 0, lastId: 0, count: 0 }
+
+  constructor(market: MarketName, symbol: string, kind: StreamKind, name: string, options: StreamsOptions) {
+    this.market = market
+    this.symbol = symbol
+    this.kind = kind
+    this.name = name
+    this.prefix = new Uint8Array(Buffer.from(`{"stream":"${name}","data":`, 'latin1'))
+    this.#options = options
+  }
+
+  join(connection: Connection): void {
+    if (this.subscribers.includes(connection)) return
+    this.subscribers.push(connection)
+    this.wasHeard = true
+  }
+
+  leave(connection: Connection): void {
+    const index = this.subscribers.indexOf(connection)
+    if (index >= 0) this.subscribers.splice(index, 1)
+  }
+
+  /** @returns true when the event went to at least one subscriber (or is held back to follow the next one). */
+  deliver(payload: Uint8Array, length: number, id: number): boolean {
+    const { subscribers } = this
+    if (subscribers.length === 0) {
+      if (this.wasHeard) this.#lose('unheard', id)
+      return false
+    }
+    if (this.#armed !== null) return this.#deliverFaulty(this.#armed, payload, length, id)
+    this.#send(payload, length, id)
+    return true
+  }
+
+  get isFaulty(): boolean {
+    return this.#armed !== null
+  }
+
+  arm(fault: ArmedFault): void {
+    this.#disarm()
+    this.#armed = fault
+  }
+
+  /** Sends what is held back and closes the open loss: at the end of the run. */
+  settle(): void {
+    this.#disarm()
+    this.#closeLoss()
+  }
+
+  #send(payload: Uint8Array, length: number, id: number): void {
+    if (this.#lost.count > 0) this.#closeLoss()
+    const { subscribers } = this
+    for (let index = 0; index < subscribers.length; index++) {
+      ;(subscribers[index] as Connection).append(this.prefix, payload, length)
+    }
+    this.lastSentId = id
+    this.sentCount++
+  }
+
+  #deliverFaulty(armed: ArmedFault, payload: Uint8Array, length: number, id: number): boolean {
+    if (armed.kind === 'silent' && this.#options.nowMs() >= armed.untilMs) {
+      this.#disarm()
+      this.#send(payload, length, id)
+      return true
+    }
+    armed.ids.push(id)
+    const isSent = this.#strike(armed, payload, length, id)
+    if (armed.kind !== 'silent' && --armed.left <= 0) this.#disarm()
+    return isSent
+  }
+
+  #strike(armed: ArmedFault, payload: Uint8Array, length: number, id: number): boolean {
+    switch (armed.kind) {
+      case 'gap':
+      case 'silent':
+        this.#lose(armed.kind, id)
+        return false
+      case 'duplicate':
+        this.#send(payload, length, id)
+        for (const connection of this.subscribers) connection.append(this.prefix, payload, length)
+        return true
+      case 'truncated':
+        for (const connection of this.subscribers) connection.append(this.prefix, payload, length >>> 1)
+        this.#lose(armed.kind, id)
+        return false
+      case 'reorder':
+        if (this.#held === null) {
+          this.#held = { payload: payload.slice(0, length), id }
+          armed.left++ // the pair counts as one
+        } else {
+          this.#send(payload, length, id)
+          this.#sendHeld()
+        }
+        return true
+    }
+  }
+
+  #sendHeld(): void {
+    const held = this.#held
+    this.#held = null
+    if (held === null) return
+    this.#send(held.payload, held.payload.length, held.id)
+  }
+
+  #disarm(): void {
+    const armed = this.#armed
+    this.#armed = null
+    this.#sendHeld()
+    if (armed !== null) armed.onDone(armed)
+  }
+
+  #lose(cause: string, id: number): void {
+    if (this.#lost.count > 0 && this.#lost.cause !== cause) this.#closeLoss()
+    if (this.#lost.count === 0) this.#lost = { cause, firstId: id, lastId: id, count: 0 }
+    this.#lost.lastId = id
+    this.#lost.count++
+  }
+
+  #closeLoss(): void {
+    if (this.#lost.count === 0) return
+    const { market, symbol, name } = this
+    this.#options.onLoss({ market, symbol, stream: name, ...this.#lost })
+    this.#lost = { cause: '', firstId: 0, lastId: 0, count: 0 }
+  }
+}

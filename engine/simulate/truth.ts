@@ -1,0 +1,342 @@
+/**
+ * What was really sent, written down without any part of the engine: totals, final books, and on request one file a
+ * table in ClickHouse's RowBinary format (numbers little-endian, strings with their length before them), its structure
+ * beside it in `<table>.json`, so that any SQL engine can join it with what arrived:
+ *
+ *   trades.rowbinary · book_tickers.rowbinary · book_deltas.rowbinary · faults.ndjson (faults and losses)
+ */
+import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Listing } from './instrument.ts'
+import type { Fields, Levels } from './messages.ts'
+import type { Loss } from './streams.ts'
+import type { MarketName } from './venue.ts'
+
+export interface Totals {
+  trades: number
+  agg_trades: number
+  book_deltas: number
+  book_tickers: number
+}
+
+export type TruthBook = {
+  readonly lastSeq: number
+  readonly bids: [number, number][]
+  readonly asks: [number, number][]
+}
+
+export interface InstrumentTruth {
+  readonly market: MarketName
+  readonly symbol: string
+  readonly priceScale: number
+  readonly quantityScale: number
+  readonly sent: Totals
+  /** exact sum of the sent trades' quantity mantissas (stream `trade`) */
+  readonly tradeQuantity: number
+  readonly firstTradeId: number
+  readonly lastTradeId: number
+}
+
+const KEY = [
+  ['market', 'LowCardinality(String)'],
+  ['symbol', 'LowCardinality(String)'],
+] as const
+const SCALES = [
+  ['price_scale', 'UInt8'],
+  ['quantity_scale', 'UInt8'],
+] as const
+
+export const TRUTH_TABLES = {
+  trades: [
+    ...KEY,
+    ['stream', `Enum8('trade' = 1, 'agg_trade' = 2)`],
+    ...SCALES,
+    ['side', `Enum8('buy' = 1, 'sell' = 2)`],
+    ['trade_id', 'UInt64'],
+    ['price_mantissa', 'Int64'],
+    ['quantity_mantissa', 'Int64'],
+    ['trade_ms', 'Int64'],
+  ],
+  book_tickers: [
+    ...KEY,
+    ...SCALES,
+    ['update_id', 'UInt64'],
+    ['bid_price', 'Int64'],
+    ['bid_quantity', 'Int64'],
+    ['ask_price', 'Int64'],
+    ['ask_quantity', 'Int64'],
+  ],
+  book_deltas: [
+    ...KEY,
+    ...SCALES,
+    ['first_seq', 'UInt64'],
+    ['last_seq', 'UInt64'],
+    ['bid_levels', 'UInt32'],
+    ['ask_levels', 'UInt32'],
+    ['bid_price_sum', 'Int64'],
+    ['bid_quantity_sum', 'Int64'],
+    ['ask_price_sum', 'Int64'],
+    ['ask_quantity_sum', 'Int64'],
+  ],
+} as const
+
+type TruthTable = keyof typeof TRUTH_TABLES
+
+const CHUNK_BYTES = 1 << 20
+const ROW_BYTES_MAX = 512
+
+/** Appends RowBinary rows to one file through one buffer. */
+class RowFile {
+  readonly #file: number
+  readonly #bytes = new Uint8Array(CHUNK_BYTES)
+  readonly #view = new DataView(this.#bytes.buffer)
+  #used = 0
+
+  constructor(directory: string, table: TruthTable) {
+    const structure = TRUTH_TABLES[table].map(([name, type]) => ({ name, type }))
+    const description = { table, format: 'RowBinary', file: `${table}.rowbinary`, structure }
+    writeFileSync(join(directory, `${table}.json`), `${JSON.stringify(description, null, 2)}\n`)
+    this.#file = openSync(join(directory, `${table}.rowbinary`), 'w')
+  }
+
+  begin(key: Uint8Array): void {
+    if (this.#used + ROW_BYTES_MAX > CHUNK_BYTES) this.flush()
+    this.#bytes.set(key, this.#used)
+    this.#used += key.length
+  }
+
+  byte(value: number): void {
+    this.#bytes[this.#used++] = value
+  }
+
+  count(value: number): void {
+    this.#view.setUint32(this.#used, value, true)
+    this.#used += 4
+  }
+
+  /** An exact non-negative integer below 2^53. */
+  integer(value: number): void {
+    this.#view.setUint32(this.#used, value >>> 0, true)
+    this.#view.setUint32(this.#used + 4, Math.floor(value / 4_294_967_296), true)
+    this.#used += 8
+  }
+
+  flush(): void {
+    let written = 0
+    while (written < this.#used) written += writeSync(this.#file, this.#bytes, written, this.#used - written)
+    this.#used = 0
+  }
+
+  close(): void {
+    this.flush()
+    closeSync(this.#file)
+  }
+}
+
+/** What is known of one instrument; the market hands it to each call, so that no lookup is needed. */
+export interface Ledger {
+  readonly listing: Listing
+  readonly key: Uint8Array
+  readonly sent: Totals
+  /** the book as the sent depth events leave it, price mantissa → quantity mantissa; null: not kept */
+  readonly bids: Map<number, number>
+  readonly asks: Map<number, number>
+  lastSeq: number
+  tradeQuantity: number
+  firstTradeId: number
+  lastTradeId: number
+}
+
+export class Truth {
+  readonly ledgers: Ledger[] = []
+  readonly losses: Loss[] = []
+  readonly notes: Record<string, unknown>[] = []
+  readonly #directory: string | null
+  readonly #files: Record<TruthTable, RowFile> | null
+  readonly #log: number | null
+
+  /** @param directory where the files go; null keeps totals and books only. */
+  constructor(directory: string | null) {
+    this.#directory = directory
+    if (directory !== null) mkdirSync(directory, { recursive: true })
+    this.#files =
+      directory === null
+        ? null
+        : {
+            trades: new RowFile(directory, 'trades'),
+            book_tickers: new RowFile(directory, 'book_tickers'),
+            book_deltas: new RowFile(directory, 'book_deltas'),
+          }
+    this.#log = directory === null ? null : openSync(join(directory, 'faults.ndjson'), 'w')
+  }
+
+  /** @param levels the book that subscribers start from (what REST would have said before the first event). */
+  open(listing: Listing, bids: ReadonlyMap<number, number>, asks: ReadonlyMap<number, number>): Ledger {
+    const sent = { trades: 0, agg_trades: 0, book_deltas: 0, book_tickers: 0 }
+    const priced = (side: ReadonlyMap<number, number>) =>
+      new Map([...side].map(([tick, quantity]) => [tick * listing.tickMantissa, quantity]))
+    const ledger: Ledger = {
+      listing,
+      key: rowKey(listing),
+      sent,
+      bids: priced(bids),
+      asks: priced(asks),
+      lastSeq: 0,
+      tradeQuantity: 0,
+      firstTradeId: 0,
+      lastTradeId: 0,
+    }
+    this.ledgers.push(ledger)
+    return ledger
+  }
+
+  trade(ledger: Ledger, stream: 'trade' | 'agg_trade', fields: Fields): void {
+    if (stream === 'trade') {
+      ledger.sent.trades++
+      ledger.tradeQuantity += fields.quantity
+      if (ledger.firstTradeId === 0) ledger.firstTradeId = fields.id
+      ledger.lastTradeId = fields.id
+    } else {
+      ledger.sent.agg_trades++
+    }
+    const file = this.#files?.trades
+    if (file === undefined) return
+    file.begin(ledger.key)
+    file.byte(stream === 'trade' ? 1 : 2)
+    file.byte(ledger.listing.priceScale)
+    file.byte(ledger.listing.quantityScale)
+    file.byte(fields.buyerIsMaker ? 2 : 1) // the taker's side
+    file.integer(fields.id)
+    file.integer(fields.price)
+    file.integer(fields.quantity)
+    file.integer(fields.tradeMs)
+  }
+
+  ticker(ledger: Ledger, fields: Fields): void {
+    ledger.sent.book_tickers++
+    const file = this.#files?.book_tickers
+    if (file === undefined) return
+    file.begin(ledger.key)
+    file.byte(ledger.listing.priceScale)
+    file.byte(ledger.listing.quantityScale)
+    file.integer(fields.lastSeq)
+    file.integer(fields.bidPrice)
+    file.integer(fields.bidQuantity)
+    file.integer(fields.askPrice)
+    file.integer(fields.askQuantity)
+  }
+
+  delta(ledger: Ledger, fields: Fields): void {
+    ledger.sent.book_deltas++
+    const file = this.#files?.book_deltas
+    if (file === undefined) return
+    file.begin(ledger.key)
+    file.byte(ledger.listing.priceScale)
+    file.byte(ledger.listing.quantityScale)
+    file.integer(fields.firstSeq)
+    file.integer(fields.lastSeq)
+    file.count(fields.bids.count)
+    file.count(fields.asks.count)
+    for (const side of [fields.bids, fields.asks]) {
+      file.integer(sum(side.prices, side.count))
+      file.integer(sum(side.quantities, side.count))
+    }
+  }
+
+  /** The venue's book moves on whether or not anybody hears it. */
+  apply(ledger: Ledger, fields: Fields): void {
+    applySide(ledger.bids, fields.bids)
+    applySide(ledger.asks, fields.asks)
+    ledger.lastSeq = fields.lastSeq
+  }
+
+  loss(loss: Loss): void {
+    this.losses.push(loss)
+    this.#write({ loss })
+  }
+
+  /** A fault that was injected, or a connection that ended: anything that explains what the other side saw. */
+  note(note: Record<string, unknown>): void {
+    this.notes.push(note)
+    this.#write(note)
+  }
+
+  totals(): Totals {
+    const all = { trades: 0, agg_trades: 0, book_deltas: 0, book_tickers: 0 }
+    for (const { sent } of this.ledgers) {
+      all.trades += sent.trades
+      all.agg_trades += sent.agg_trades
+      all.book_deltas += sent.book_deltas
+      all.book_tickers += sent.book_tickers
+    }
+    return all
+  }
+
+  instruments(): InstrumentTruth[] {
+    return this.ledgers.map(({ listing, sent, tradeQuantity, firstTradeId, lastTradeId }) => ({
+      market: listing.market,
+      symbol: listing.symbol,
+      priceScale: listing.priceScale,
+      quantityScale: listing.quantityScale,
+      sent: { ...sent },
+      tradeQuantity,
+      firstTradeId,
+      lastTradeId,
+    }))
+  }
+
+  /** Price and quantity mantissas, best first. */
+  book(market: MarketName, symbol: string): TruthBook | null {
+    const ledger = this.ledgers.find(({ listing }) => listing.market === market && listing.symbol === symbol)
+    if (ledger === undefined) return null
+    return {
+      lastSeq: ledger.lastSeq,
+      bids: [...ledger.bids].sort((left, right) => right[0] - left[0]),
+      asks: [...ledger.asks].sort((left, right) => left[0] - right[0]),
+    }
+  }
+
+  flush(): void {
+    if (this.#files !== null) for (const file of Object.values(this.#files)) file.flush()
+  }
+
+  /** Writes totals and final books and closes the files. */
+  close(): void {
+    if (this.#directory === null || this.#files === null) return
+    for (const file of Object.values(this.#files)) file.close()
+    if (this.#log !== null) closeSync(this.#log)
+    const books = this.ledgers.map(({ listing: { market, symbol, priceScale, quantityScale } }) => ({
+      market,
+      symbol,
+      priceScale,
+      quantityScale,
+      ...this.book(market, symbol),
+    }))
+    const summary = { totals: this.totals(), instruments: this.instruments(), losses: this.losses.length }
+    writeFileSync(join(this.#directory, 'totals.json'), `${JSON.stringify(summary)}\n`)
+    writeFileSync(join(this.#directory, 'books.ndjson'), `${books.map((book) => JSON.stringify(book)).join('\n')}\n`)
+  }
+
+  #write(record: Record<string, unknown>): void {
+    if (this.#log !== null) writeSync(this.#log, `${JSON.stringify(record)}\n`)
+  }
+}
+
+function rowKey({ market, symbol }: Listing): Uint8Array {
+  const words = [market, symbol].map((word) => Buffer.concat([Buffer.from([word.length]), Buffer.from(word, 'latin1')]))
+  return new Uint8Array(Buffer.concat(words))
+}
+
+function sum(values: Float64Array, count: number): number {
+  let total = 0
+  for (let index = 0; index < count; index++) total += values[index] as number
+  return total
+}
+
+function applySide(side: Map<number, number>, levels: Levels): void {
+  for (let index = 0; index < levels.count; index++) {
+    const quantity = levels.quantities[index] as number
+    if (quantity === 0) side.delete(levels.prices[index] as number)
+    else side.set(levels.prices[index] as number, quantity)
+  }
+}

@@ -1,0 +1,171 @@
+/** `marketprism simulate binance`: the simulated venue as a process. Ready line first, totals last, both JSON on stdout. */
+import { readFileSync } from 'node:fs'
+import { EXIT_USAGE, Fault } from '../base/fault.ts'
+import { parseFaults } from '../simulate/faults.ts'
+import type { RecordingFile } from '../simulate/player.ts'
+import type { SimulatorOptions, SimulatorReport } from '../simulate/simulator.ts'
+import { startSimulator } from '../simulate/simulator.ts'
+import type { MarketName } from '../simulate/venue.ts'
+import { MARKET_NAMES } from '../simulate/venue.ts'
+
+export interface SimulateOptions {
+  readonly simulator: Partial<SimulatorOptions>
+  /** serve on after the run is over, until SIGTERM or SIGINT */
+  readonly stay: boolean
+  /** one line on stdout */
+  readonly print: (line: string) => void
+  /** ends the run early, as SIGTERM does */
+  readonly signal?: AbortSignal
+}
+
+/** Runs the simulator to its end (its time is over, or the signal) and prints what it sent. */
+export async function runSimulate(options: SimulateOptions): Promise<SimulatorReport> {
+  const simulator = await startSimulator(options.simulator)
+  options.print(JSON.stringify({ ready: true, ...simulator.urls, pid: process.pid }))
+  const stopped = new Promise<void>((done) => {
+    if (options.signal?.aborted === true) done()
+    options.signal?.addEventListener('abort', () => done(), { once: true })
+  })
+  if (options.stay) {
+    void simulator.over.then(() => options.print(JSON.stringify({ over: true, ...simulator.report() })))
+    await stopped
+  } else {
+    await Promise.race([stopped, simulator.over])
+  }
+  const report = await simulator.stop()
+  options.print(JSON.stringify({ done: true, ...report }))
+  return report
+}
+
+/** The flags as the command line gives them: words, not yet checked. */
+export interface SimulateFlags {
+  readonly seed?: string
+  readonly markets?: string
+  readonly instruments?: string
+  readonly rate?: string
+  readonly seconds?: string
+  readonly mix?: string
+  readonly levels?: string
+  readonly bookLevels?: string
+  readonly startAfterStreams?: string
+  readonly port?: string
+  readonly truth?: string
+  readonly faults?: string
+  readonly faultRate?: string
+  readonly closeEvery?: string
+  readonly limits?: boolean
+  readonly heartbeatScale?: string
+  readonly recording?: string[]
+  readonly speed?: string
+  readonly market?: string
+  readonly stay?: boolean
+}
+
+/** flag, text: the one list of what `simulate` understands; the command line is built from it. */
+export const SIMULATE_FLAGS: readonly (readonly [string, string])[] = [
+  ['--seed <n>', 'the same seed gives the same market (default 1)'],
+  ['--markets <list>', 'spot, usdm, coinm (default all three)'],
+  ['--instruments <n>', 'instruments of each market (default 2)'],
+  ['--rate <n>', 'events a second over all instruments (default 1000)'],
+  ['--seconds <n>', 'length of the run after its start (default: until stopped)'],
+  ['--mix <a,b,c>', 'shares of bookTicker, trade, depth (default 0.65,0.23,0.12)'],
+  ['--levels <n>', 'levels a depth update changes, on average (default 8)'],
+  ['--book-levels <n>', 'levels a side when the market opens (default 500)'],
+  ['--start-after-streams <n>', 'start when so many streams have a subscriber (default 1)'],
+  ['--port <n>', 'port of the first market, the others follow (default: any free ports)'],
+  ['--truth <dir>', 'write what was really sent, as RowBinary files with their structure'],
+  ['--faults <json|file>', 'fault script, e.g. [{"at":5,"kind":"gap","market":"usdm"}]'],
+  ['--fault-rate <n>', 'random faults a second (default 0)'],
+  ['--close-every <s>', 'close one connection after the other, every so many seconds'],
+  ['--no-limits', 'do not enforce limits of streams, messages, connects and REST weight'],
+  ['--heartbeat-scale <x>', 'multiplies ping interval, pong deadline and the 24 h life (default 1)'],
+  ['--recording <file...>', 'serve recordings instead; a file may be named as usdm:FILE'],
+  ['--market <market>', 'market of the recordings (default: told from the file)'],
+  ['--speed <n|max>', 'recordings: times faster than recorded (default 1)'],
+  ['--stay', 'serve on after the run is over, until SIGTERM'],
+]
+
+export function parseSimulateFlags(flags: SimulateFlags): { simulator: Partial<SimulatorOptions>; stay: boolean } {
+  const optional = <Key extends keyof SimulatorOptions>(key: Key, value: SimulatorOptions[Key] | undefined) =>
+    value === undefined ? {} : { [key]: value }
+  const markets = flags.markets?.split(',').map(marketName)
+  const market = flags.market === undefined ? null : marketName(flags.market)
+  const recordings = flags.recording?.map((text) => recordingFile(text, market))
+  return {
+    stay: flags.stay === true,
+    simulator: {
+      ...optional('seed', number('--seed', flags.seed, 0)),
+      ...optional('markets', markets),
+      ...optional('instruments', number('--instruments', flags.instruments, 1, 999)),
+      ...optional('rate', number('--rate', flags.rate, 1, 2_000_000)),
+      ...optional('seconds', number('--seconds', flags.seconds, 0)),
+      ...optional('mix', mix(flags.mix)),
+      ...optional('levelsPerUpdate', number('--levels', flags.levels, 1, 400)),
+      ...optional('bookLevels', number('--book-levels', flags.bookLevels, 20, 2000)),
+      ...optional('startAfterStreams', number('--start-after-streams', flags.startAfterStreams, 1)),
+      ...optional('ports', ports(number('--port', flags.port, 1, 65_533), markets ?? MARKET_NAMES)),
+      ...optional('truthDirectory', flags.truth),
+      ...optional('faults', flags.faults === undefined ? undefined : parseFaults(scriptText(flags.faults))),
+      ...optional('faultRate', number('--fault-rate', flags.faultRate, 0)),
+      ...optional('closeEverySeconds', number('--close-every', flags.closeEvery, 0)),
+      ...optional('limitsEnforced', flags.limits),
+      ...optional('heartbeatScale', number('--heartbeat-scale', flags.heartbeatScale, 0)),
+      ...optional('recordings', recordings),
+      ...optional('speed', flags.speed === 'max' ? null : number('--speed', flags.speed, 0.001)),
+    },
+  }
+}
+
+function number(
+  flag: string,
+  text: string | undefined,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (text.trim() !== '' && value >= least && value <= most) return value
+  const range = most === Number.MAX_SAFE_INTEGER ? `at least ${least}` : `${least} to ${most}`
+  throw new Fault('FLAG', `${flag} is "${text}"; give a number, ${range}`, EXIT_USAGE)
+}
+
+function marketName(text: string): MarketName {
+  const name = text.trim().replace(/^binance\./, '')
+  if (MARKET_NAMES.includes(name as MarketName)) return name as MarketName
+  throw new Fault('FLAG', `"${text}" is no market of binance; give ${MARKET_NAMES.join(', ')}`, EXIT_USAGE)
+}
+
+function recordingFile(text: string, market: MarketName | null): RecordingFile {
+  const named = /^(?:binance\.)?(spot|usdm|coinm):(.+)$/.exec(text)
+  if (named === null) return { path: text, market }
+  return { path: named[2] as string, market: named[1] as MarketName }
+}
+
+function mix(text: string | undefined): SimulatorOptions['mix'] | undefined {
+  if (text === undefined) return undefined
+  const [bookTicker = 0, trade = 0, depth = 0] = text.split(',').map((share) => number('--mix', share, 0) ?? 0)
+  if (bookTicker + trade + depth > 0) return { bookTicker, trade, depth }
+  throw new Fault(
+    'FLAG',
+    `--mix is "${text}"; give three shares of bookTicker, trade, depth, e.g. 0.65,0.23,0.12`,
+    EXIT_USAGE,
+  )
+}
+
+function ports(first: number | undefined, markets: readonly MarketName[]): SimulatorOptions['ports'] | undefined {
+  if (first === undefined) return undefined
+  return Object.fromEntries(markets.map((market, index) => [market, first + index]))
+}
+
+function scriptText(text: string): string {
+  if (text.trimStart().startsWith('[')) return text
+  try {
+    return readFileSync(text, 'utf8')
+  } catch (error) {
+    throw new Fault(
+      'FAULT_SCRIPT',
+      `the fault script ${text} can not be read (${(error as Error).message}); give a JSON array or a file that holds one`,
+      EXIT_USAGE,
+    )
+  }
+}
