@@ -3,6 +3,7 @@ import {
   GENERATION_FIELD,
   RECEIVED_HI_FIELD,
   RECEIVED_LO_FIELD,
+  RECORD_ALIGN_BYTES,
   RECORD_HEAD_BYTES,
   SOURCE_FIELD,
 } from './layout.ts'
@@ -42,23 +43,28 @@ function wordAt(bytes: Uint8Array, at: number): number {
   )
 }
 
+/** Where the head of the record begins whose payload is at `offset`, at most SKEW_BYTES_MAX behind a multiple of 8. */
+function headOffset(offset: number): number {
+  return (offset & -RECORD_ALIGN_BYTES) - RECORD_HEAD_BYTES
+}
+
 export function receivedHi(bytes: Uint8Array, offset: number): number {
-  return wordAt(bytes, offset - RECORD_HEAD_BYTES + RECEIVED_HI_FIELD)
+  return wordAt(bytes, headOffset(offset) + RECEIVED_HI_FIELD)
 }
 
 export function receivedLo(bytes: Uint8Array, offset: number): number {
-  return wordAt(bytes, offset - RECORD_HEAD_BYTES + RECEIVED_LO_FIELD)
+  return wordAt(bytes, headOffset(offset) + RECEIVED_LO_FIELD)
 }
 
 export function source(bytes: Uint8Array, offset: number): number {
-  const at = offset - RECORD_HEAD_BYTES + SOURCE_FIELD
+  const at = headOffset(offset) + SOURCE_FIELD
   return (bytes[at] as number) | ((bytes[at + 1] as number) << 8)
 }
 
 export function generation(bytes: Uint8Array, offset: number): number {
-  return wordAt(bytes, offset - RECORD_HEAD_BYTES + GENERATION_FIELD)
+  return wordAt(bytes, headOffset(offset) + GENERATION_FIELD)
 }
 
 export function extra(bytes: Uint8Array, offset: number): number {
-  return wordAt(bytes, offset - RECORD_HEAD_BYTES + EXTRA_FIELD)
+  return wordAt(bytes, headOffset(offset) + EXTRA_FIELD)
 }

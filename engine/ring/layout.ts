@@ -10,9 +10,12 @@
  *   one record, always 8-aligned and contiguous:
  *   +0           +4      +6        +8          +12         +16           +20      +24
  *   +------------+-------+---------+-----------+-----------+-------------+--------+---------------+
- *   | LENGTH u32 | KIND  | SOURCE  | RECV HI   | RECV LO   | GENERATION  | EXTRA  | payload, then |
- *   | of payload |  u16  |  u16    | u32       | u32       | u32         | u32    | fill to 8     |
+ *   | LENGTH u32 | KIND  | SOURCE  | RECV HI   | RECV LO   | GENERATION  | EXTRA  | skew, payload |
+ *   | of payload | SKEW  |  u16    | u32       | u32       | u32         | u32    | and fill to 8 |
  *   +------------+-------+---------+-----------+-----------+-------------+--------+---------------+
+ *
+ * KIND and SKEW have a byte each. SKEW is 0 to 7 bytes before the payload, so that it lies as far from a multiple of 8 as
+ * its source did: into shared memory V8 copies by words only then, byte by byte otherwise. 274 bytes: 28 ns against 88.
  *
  * Invariants
  *   1. 0 <= tail - head <= capacity. Positions count bytes for ever and wrap at 2^32.
@@ -38,7 +41,12 @@ export const RECEIVED_LO_FIELD = 12
 export const GENERATION_FIELD = 16
 export const EXTRA_FIELD = 20
 export const RECORD_HEAD_BYTES = 24
+/** Shifts within the word of KIND, SKEW and SOURCE. */
+export const SKEW_SHIFT = 8
+export const SOURCE_SHIFT = 16
 export const RECORD_ALIGN_BYTES = 8
+/** Every record has room for the longest skew, so that its size depends on its length alone. */
+export const SKEW_BYTES_MAX = RECORD_ALIGN_BYTES - 1
 
 /** Kind of the record that fills the end of the ring; frame kinds start above it. */
 export const PADDING = 0

@@ -13,6 +13,9 @@ import {
   RECORDS_OFFSET,
   RECORD_ALIGN_BYTES,
   RECORD_HEAD_BYTES,
+  SKEW_BYTES_MAX,
+  SKEW_SHIFT,
+  SOURCE_SHIFT,
   STOP_OFFSET,
   TAIL_OFFSET,
 } from './layout.ts'
@@ -22,6 +25,8 @@ const HEAD = HEAD_OFFSET >> 2
 const PARKED = PARKED_OFFSET >> 2
 const STOP = STOP_OFFSET >> 2
 const ALIGN_MASK = RECORD_ALIGN_BYTES - 1
+/** What a record takes beside its payload, before it is rounded up to 8. */
+const AROUND_BYTES = RECORD_HEAD_BYTES + SKEW_BYTES_MAX
 
 /** Memory for one ring. @param capacityBytes a power of two. */
 export function createRing(capacityBytes: number): SharedArrayBuffer {
@@ -35,7 +40,7 @@ export function createRing(capacityBytes: number): SharedArrayBuffer {
 
 /** Bytes of the ring that a payload takes. */
 export function recordBytes(payloadBytes: number): number {
-  return (RECORD_HEAD_BYTES + payloadBytes + ALIGN_MASK) & ~ALIGN_MASK
+  return (AROUND_BYTES + payloadBytes + ALIGN_MASK) & ~ALIGN_MASK
 }
 
 /** State that both sides share: the words of the head and views on the records. */
@@ -101,7 +106,7 @@ export class RingWriter extends RingSide {
 
   /** Longest payload that this ring takes at all. */
   get payloadBytesMax(): number {
-    return (this.capacityBytes >> 1) - RECORD_HEAD_BYTES
+    return (this.capacityBytes >> 1) - AROUND_BYTES
   }
 
   /**
@@ -120,9 +125,10 @@ export class RingWriter extends RingSide {
     offset = 0,
     length = payload.length,
   ): boolean {
-    const at = this.tryReserve(kind, source, generation, extra, receivedHi, receivedLo, length)
+    const skew = (payload.byteOffset + offset) & ALIGN_MASK
+    const at = this.#reserve(kind, skew, source, generation, extra, receivedHi, receivedLo, length)
     if (at < 0) return false
-    // `set` copies 400 bytes in 100 ns, a loop in 2,270; a view is only made when the payload is a part.
+    // `set` copies 274 bytes in 28 ns, a loop in 1,500; a view is only made when the payload is a part.
     this.bytes.set(offset === 0 && length === payload.length ? payload : payload.subarray(offset, offset + length), at)
     return true
   }
@@ -141,7 +147,20 @@ export class RingWriter extends RingSide {
     receivedLo: number,
     length: number,
   ): number {
-    const need = (RECORD_HEAD_BYTES + length + ALIGN_MASK) & ~ALIGN_MASK
+    return this.#reserve(kind, 0, source, generation, extra, receivedHi, receivedLo, length)
+  }
+
+  #reserve(
+    kind: number,
+    skew: number,
+    source: number,
+    generation: number,
+    extra: number,
+    receivedHi: number,
+    receivedLo: number,
+    length: number,
+  ): number {
+    const need = (AROUND_BYTES + length + ALIGN_MASK) & ~ALIGN_MASK
     if (need > this.capacityBytes >> 1)
       assert(false, `record of ${length} bytes is longer than half the ring (${this.capacityBytes})`)
     let at = this.#tail & this.mask
@@ -160,13 +179,13 @@ export class RingWriter extends RingSide {
     const word = at >> 2
     const words = this.words
     words[word] = length
-    words[word + (KIND_FIELD >> 2)] = kind | (source << 16)
+    words[word + (KIND_FIELD >> 2)] = kind | (skew << SKEW_SHIFT) | (source << SOURCE_SHIFT)
     words[word + (RECEIVED_HI_FIELD >> 2)] = receivedHi
     words[word + (RECEIVED_LO_FIELD >> 2)] = receivedLo
     words[word + (GENERATION_FIELD >> 2)] = generation
     words[word + (EXTRA_FIELD >> 2)] = extra
     this.#tail = (this.#tail + need) >>> 0
-    return at + RECORD_HEAD_BYTES
+    return at + RECORD_HEAD_BYTES + skew
   }
 
   /**
@@ -227,16 +246,16 @@ export class RingReader extends RingSide {
       while (head !== tail && count < countMax) {
         const at = head & this.mask
         const length = words[at >> 2] as number
-        const kindAndSource = words[(at + KIND_FIELD) >> 2] as number
-        const kind = kindAndSource & 0xffff
+        const kindWord = words[(at + KIND_FIELD) >> 2] as number
+        const kind = kindWord & 0xff
         if (kind === PADDING) {
           head = (head + length + RECORD_ALIGN_BYTES) >>> 0
           continue
         }
         // The head moves first: a record whose reader throws is not read again.
-        head = (head + ((RECORD_HEAD_BYTES + length + ALIGN_MASK) & ~ALIGN_MASK)) >>> 0
+        head = (head + ((AROUND_BYTES + length + ALIGN_MASK) & ~ALIGN_MASK)) >>> 0
         count++
-        onRecord(kind, bytes, at + RECORD_HEAD_BYTES, length)
+        onRecord(kind, bytes, at + RECORD_HEAD_BYTES + ((kindWord >> SKEW_SHIFT) & ALIGN_MASK), length)
       }
     } finally {
       if (head !== this.#head) {
