@@ -4,10 +4,10 @@
  */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { assert } from './base/assert.ts'
-import { loadConfig } from './base/config.ts'
 import type { ConfigSources, Effective, KeyPath } from './base/config.ts'
-import { KEYS } from './base/keys.ts'
+import { loadConfig } from './base/config.ts'
 import { EXIT_FAULT, Fault } from './base/fault.ts'
+import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
 
@@ -33,6 +33,12 @@ const CONFIG_FLAGS: readonly (readonly [flags: string, name: string, key: KeyPat
   ['--log-level <level>', 'logLevel', 'log.level'],
   ['--port <port>', 'port', 'observe.port'],
 ]
+
+/** What every command shares. */
+interface Shell {
+  readonly version: string
+  readonly stop: AbortController
+}
 
 type Values = Readonly<Record<string, unknown>>
 
@@ -72,9 +78,16 @@ function effectiveOf(values: Values): Effective {
   return loadConfig(sources)
 }
 
-function runOf(name: string, values: Values, stop: AbortSignal, roles: readonly string[] = []): Run {
+function runOf(name: string, values: Values, shell: Shell, roles: readonly string[] = []): Run {
   const effective = effectiveOf(values)
-  return { config: effective.config, effective, log: createLog(effective.config.log.level, name), roles, stop }
+  return {
+    config: effective.config,
+    effective,
+    log: createLog(effective.config.log.level, name),
+    version: shell.version,
+    roles,
+    stop: shell.stop.signal,
+  }
 }
 
 function loadRole(name: string): Promise<RunRole> {
@@ -84,7 +97,7 @@ function loadRole(name: string): Promise<RunRole> {
 }
 
 /** Roles side by side in one process; when one fails the others stop in order and its error is the answer. */
-async function runRoles(names: readonly string[], command: Command, controller: AbortController): Promise<void> {
+async function runRoles(names: readonly string[], command: Command, shell: Shell): Promise<void> {
   const unknown = names.find((name) => ROLES[name] === undefined && name !== 'all')
   if (unknown !== undefined)
     command.error(`error: unknown role '${unknown}'; allowed are ${Object.keys(ROLES).join(', ')}, all`)
@@ -93,14 +106,14 @@ async function runRoles(names: readonly string[], command: Command, controller: 
   const missing = roles.filter((name) => !ROLES[name]?.load)
   if (missing.length > 0)
     throw new Fault('NOT_BUILT', `${missing.join(', ')}: not built yet; built are ${built.join(', ')}`, EXIT_FAULT)
-  const run = runOf(roles.join('+'), command.opts(), controller.signal, roles)
+  const run = runOf(roles.join('+'), command.opts(), shell, roles)
   const outcomes = await Promise.allSettled(
     roles.map(async (name) => {
       try {
         const role = await loadRole(name)
         await role(run)
       } catch (error) {
-        controller.abort(`${name} failed`)
+        shell.stop.abort(`${name} failed`)
         throw error
       }
     }),
@@ -108,7 +121,7 @@ async function runRoles(names: readonly string[], command: Command, controller: 
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
 }
 
-function addRoles(program: Command, controller: AbortController): void {
+function addRoles(program: Command, shell: Shell): void {
   const all = { about: 'all of the above that are built, in one process' }
   for (const [name, role] of [...Object.entries(ROLES), ['all', all] as const]) {
     const command = program
@@ -116,7 +129,7 @@ function addRoles(program: Command, controller: AbortController): void {
       .helpGroup('Roles (several may be named: marketprism collect store):')
       .description('load' in role || name === 'all' ? role.about : `${role.about} (not built yet)`)
       .argument('[roles...]', 'more roles to run in this process')
-      .action((more: string[], _values: Values, self: Command) => runRoles([name, ...more], self, controller))
+      .action((more: string[], _values: Values, self: Command) => runRoles([name, ...more], self, shell))
     withConfigFlags(command)
     command.addHelpText(
       'after',
@@ -133,7 +146,7 @@ function tool(program: Command, name: string, about: string, examples: readonly 
     .addHelpText('after', `\nExamples:\n${examples.map((line) => `  marketprism ${line}`).join('\n')}`)
 }
 
-function addDemo(program: Command, stop: AbortSignal): void {
+function addDemo(program: Command, shell: Shell): void {
   const command = tool(
     program,
     'demo',
@@ -164,12 +177,12 @@ function addDemo(program: Command, stop: AbortSignal): void {
         keep: values.keep === true || values.data !== undefined,
         json: values.json === true,
       },
-      runOf('demo', values, stop),
+      runOf('demo', values, shell),
     )
   })
 }
 
-function addReplay(program: Command, stop: AbortSignal): void {
+function addReplay(program: Command, shell: Shell): void {
   const command = tool(program, 'replay', 'recordings through the real ring, worker, scanner, book and encoder', [
     'replay usdm_btcusdt.gz --market binance.usdm --json',
     'replay day1.gz day2.gz --market binance.spot --rows rows.ndjson',
@@ -197,12 +210,12 @@ function addReplay(program: Command, stop: AbortSignal): void {
         rows: values.rows as string | undefined,
         json: values.json === true,
       },
-      runOf('replay', values, stop),
+      runOf('replay', values, shell),
     )
   })
 }
 
-function addPlanAndConfig(program: Command, stop: AbortSignal): void {
+function addPlanAndConfig(program: Command, shell: Shell): void {
   const plan = tool(
     program,
     'plan',
@@ -211,7 +224,7 @@ function addPlanAndConfig(program: Command, stop: AbortSignal): void {
   ).option('--json', 'as one JSON object')
   withConfigFlags(plan).action(async (values: Values) => {
     const { runPlan } = await import('./tools/plan.ts')
-    await runPlan({ json: values.json === true }, runOf('plan', values, stop))
+    await runPlan({ json: values.json === true }, runOf('plan', values, shell))
   })
   const config = tool(program, 'config', 'the effective configuration and where each value came from', [
     'config',
@@ -226,7 +239,8 @@ function addPlanAndConfig(program: Command, stop: AbortSignal): void {
   })
 }
 
-export function createProgram(version: string, controller: AbortController): Command {
+export function createProgram(version: string, stop: AbortController): Command {
+  const shell: Shell = { version, stop }
   const program = new Command('marketprism')
     .description(
       'Collects public crypto market data, keeps verified order books, delivers to NATS JetStream and ClickHouse.',
@@ -239,9 +253,9 @@ export function createProgram(version: string, controller: AbortController): Com
     )
     .exitOverride()
     .showHelpAfterError('(marketprism --help shows what is there)')
-  addRoles(program, controller)
-  addDemo(program, controller.signal)
-  addReplay(program, controller.signal)
-  addPlanAndConfig(program, controller.signal)
+  addRoles(program, shell)
+  addDemo(program, shell)
+  addReplay(program, shell)
+  addPlanAndConfig(program, shell)
   return program
 }

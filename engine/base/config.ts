@@ -7,14 +7,15 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import type { YAMLMap } from 'yaml'
+import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import { assert } from './assert.ts'
 import { EXIT_CONFIG, Fault } from './fault.ts'
 import type { Key } from './key.ts'
-import { KEYS, RELATIONS } from './keys.ts'
 import type { Config, KeyPath } from './keys.ts'
+import { KEYS } from './keys.ts'
 import { nearest } from './nearest.ts'
+import { RELATIONS } from './relations.ts'
 
 export type { Config, KeyPath } from './keys.ts'
 
@@ -68,11 +69,13 @@ const PATH_BY_VARIABLE: ReadonlyMap<string, KeyPath> = new Map(KEY_PATHS.map((pa
 /** `publisher.min_depth_levels` and `publisher.minDepthLevels` are the same key. */
 const canonical = (path: string): string => path.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
 
+const withoutCredentials = (text: string): string => text.replace(/(\/\/)[^/@\s]+@/g, '$1***@')
+
 /** A value as it may be shown: secrets and credentials in URLs never are. */
 export function shown(path: KeyPath, value: unknown): string {
   if (keyAt(path).secret) return value === '' ? '' : '***'
   const text = Array.isArray(value) ? value.join(',') : String(value)
-  return text.replace(/(\/\/)[^/@\s]+@/, '$1***@')
+  return withoutCredentials(text)
 }
 
 class Layers {
@@ -100,7 +103,7 @@ class Layers {
 }
 
 function quoted(path: KeyPath, raw: unknown): string {
-  const value = keyAt(path).secret ? '***' : (JSON.stringify(raw) ?? String(raw))
+  const value = keyAt(path).secret ? '***' : withoutCredentials(JSON.stringify(raw) ?? String(raw))
   return value.length > 100 ? `${value.slice(0, 100)}…` : value
 }
 
@@ -180,24 +183,21 @@ function readVariables(layers: Layers, variables: Variables): void {
     const path = PATH_BY_VARIABLE.get(name)
     const secretPath = name.endsWith('_FILE') ? PATH_BY_VARIABLE.get(name.slice(0, -'_FILE'.length)) : undefined
     const place = `environment ${name}`
-    if (path !== undefined) {
-      if (keyAt(path).secret && variables[`${name}_FILE`] !== undefined)
-        layers.problems.push(`${path} is set twice: ${name} and ${name}_FILE; keep one`)
-      else layers.put(path, raw, { layer: 'environment', place })
-    } else if (secretPath !== undefined && keyAt(secretPath).secret) {
-      readSecret(layers, secretPath, raw, place)
-    } else {
-      const guess = nearest(name, [...PATH_BY_VARIABLE.keys(), ...Object.keys(OTHER_VARIABLES)])
-      layers.problems.push(
-        `unknown variable ${name} = ${JSON.stringify(maskIfSecret(name, raw))}${guess ? `, did you mean ${guess}?` : '; `marketprism config` lists all'}`,
-      )
-    }
+    if (path !== undefined) layers.put(path, raw, { layer: 'environment', place })
+    else if (secretPath === undefined || !keyAt(secretPath).secret) layers.problems.push(unknownVariable(name, raw))
+    else if (variables[variableOf(secretPath)] === undefined) readSecret(layers, secretPath, raw, place)
+    else layers.problems.push(`${secretPath} is set twice: ${variableOf(secretPath)} and ${name}; keep one`)
   }
 }
 
 /** The value of a misspelt password must not reach a log either. */
-const maskIfSecret = (name: string, raw: string): string =>
-  /PASS|TOKEN|SECRET|KEY/.test(name) ? '***' : raw.slice(0, 60)
+function unknownVariable(name: string, raw: string): string {
+  const guess = nearest(name, [...PATH_BY_VARIABLE.keys(), ...Object.keys(OTHER_VARIABLES)])
+  const path = guess === null ? undefined : PATH_BY_VARIABLE.get(guess)
+  const hidden = (path !== undefined && keyAt(path).secret) || /PASS|TOKEN|SECRET|CRED/.test(name)
+  const value = hidden ? '***' : JSON.stringify(withoutCredentials(raw.slice(0, 60)))
+  return `unknown variable ${name} = ${value}${guess ? `, did you mean ${guess}?` : '; `marketprism config` lists all'}`
+}
 
 function readSecret(layers: Layers, path: KeyPath, file: string, place: string): void {
   try {

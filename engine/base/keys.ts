@@ -4,9 +4,10 @@
  * options. A new key is one line here (and one line where a role hands it on).
  */
 import { availableParallelism } from 'node:os'
-import { choice, choices, flag, integer, list, number, secret, text, url } from './key.ts'
 import type { Key } from './key.ts'
+import { choice, flag, integer, number, secret, text, url } from './key.ts'
 import * as limits from './limits.ts'
+import { FUTURES, market } from './market-keys.ts'
 
 const MIB = 2 ** 20
 const GIB = 2 ** 30
@@ -16,101 +17,6 @@ const ms = { unit: 'ms' } as const
 const seconds = { unit: 's' } as const
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
-const PATTERN = /^[A-Za-z0-9_*?-]{1,64}$/
-const CHANNELS = ['book', 'trades', 'agg_trades', 'book_tickers'] as const
-
-interface MarketDefaults<Speed extends number> {
-  readonly instruments: readonly string[]
-  readonly channels: readonly (typeof CHANNELS)[number][]
-  readonly streamsPerConnection: number
-  readonly depthSpeedsMs: readonly Speed[]
-  readonly depthSpeedMs: Speed
-  readonly snapshotLimits: readonly number[]
-}
-
-/** The same keys for each market of Binance; only the venue's own limits differ. */
-function market<Speed extends number>(defaults: MarketDefaults<Speed>) {
-  const speeds = { min: Math.min(...defaults.depthSpeedsMs), max: Math.max(...defaults.depthSpeedsMs) }
-  return {
-    enabled: flag(true, 'Collect this market.'),
-    instruments: list(
-      defaults.instruments,
-      PATTERN,
-      "a list of the venue's symbols; * and ? match",
-      'What to collect; a pattern is matched against the venue’s list of tradable symbols at start.',
-    ),
-    channels: choices(defaults.channels, CHANNELS, 'What to subscribe for each instrument.'),
-    wsUrl: url(
-      ['ws', 'wss'],
-      'Other host for WebSocket streams (simulator, mirror, market-data-only host); the paths stay.',
-    ),
-    restUrl: url(['http', 'https'], 'Other host for REST; the paths stay.'),
-    streamsPerConnection: integer(
-      defaults.streamsPerConnection,
-      limits.STREAMS_A_CONNECTION,
-      'The plan opens another connection beyond this; the venue’s own ceiling is in its documents.',
-      { unit: 'streams' },
-    ),
-    connections: integer(
-      0,
-      limits.CONNECTIONS,
-      'Open at least this many connections; 0 = as few as the limits allow.',
-      {
-        unit: 'connections',
-      },
-    ),
-    depthSpeedMs: integer(
-      defaults.depthSpeedMs,
-      speeds,
-      'How often the venue sends book changes; 0 is as they happen.',
-      {
-        unit: 'ms',
-        choices: defaults.depthSpeedsMs,
-      },
-    ),
-    restWeightShare: number(
-      0.5,
-      limits.REST_WEIGHT_SHARE,
-      'Share of the venue’s REST weight that we use; other programs may share the address.',
-      {
-        unit: 'of 1',
-      },
-    ),
-    snapshotLimit: integer(
-      1000,
-      limits.BOOK_DEPTH,
-      'Levels a side of a REST book; deeper costs more weight, and levels beyond it are untrusted.',
-      {
-        unit: 'levels',
-        choices: defaults.snapshotLimits,
-      },
-    ),
-    proxy: url(
-      ['http', 'https', 'socks', 'socks4', 'socks4a', 'socks5', 'socks5h'],
-      'Sends sockets and REST of this market through a proxy.',
-    ),
-    maxPayloadBytes: integer(
-      MIB,
-      limits.FRAME_PAYLOAD_BYTES,
-      'A longer message closes the connection: a bound on memory.',
-      bytes,
-    ),
-    silenceMs: integer(
-      30_000,
-      limits.SILENCE_MS,
-      'Without any frame (ping counts) for this long a connection is taken for dead.',
-      ms,
-    ),
-  }
-}
-
-const FUTURES = {
-  channels: ['book', 'agg_trades', 'book_tickers'],
-  streamsPerConnection: 200,
-  depthSpeedsMs: [0, 100, 250, 500],
-  depthSpeedMs: 0,
-  snapshotLimits: [5, 10, 20, 50, 100, 500, 1000],
-} as const
 
 /** {a, b} below `prefix` → {'prefix.a', 'prefix.b'}. */
 function below<const Prefix extends string, Table extends Record<string, Key<unknown>>>(prefix: Prefix, table: Table) {
@@ -354,63 +260,3 @@ type Nested<Table> = {
 
 /** `'workers.count': Key<number>` becomes `config.workers.count: number`. */
 export type Config = Nested<KeyTable>
-
-/** What must hold between keys. */
-export interface Relation {
-  readonly keys: readonly KeyPath[]
-  readonly holds: (config: Config) => boolean
-  readonly allowed: string
-}
-
-const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
-
-export const RELATIONS: readonly Relation[] = [
-  ...(['spot', 'usdm', 'coinm'] as const).map(
-    (name): Relation => ({
-      keys: [`exchanges.binance.${name}.maxPayloadBytes`, 'rings.framesBytes'],
-      holds: (config) =>
-        config.exchanges.binance[name].maxPayloadBytes <= limits.RING_RECORD_BYTES_MAX(config.rings.framesBytes),
-      allowed: 'a message fits into half of the frame ring',
-    }),
-  ),
-  {
-    keys: ['batch.bytesMax', 'rings.batchesBytes'],
-    holds: (config) => config.batch.bytesMax <= limits.RING_RECORD_BYTES_MAX(config.rings.batchesBytes) / 2,
-    allowed: 'a block fits into a quarter of the batch ring',
-  },
-  {
-    keys: ['spool.segmentBytes', 'spool.maxBytes'],
-    holds: (config) => config.spool.segmentBytes * 2 <= config.spool.maxBytes,
-    allowed: 'the spool holds at least two segments',
-  },
-  {
-    keys: ['batch.bytesMax', 'spool.maxBytes'],
-    holds: (config) => config.batch.bytesMax * 2 <= config.spool.maxBytes,
-    allowed: 'the spool holds at least two blocks',
-  },
-  {
-    keys: ['publisher.minDepthLevels', 'publisher.depth'],
-    holds: (config) => config.publisher.minDepthLevels <= config.publisher.depth,
-    allowed: 'no more levels are asked for than are published',
-  },
-  {
-    keys: ['nats.ackTimeoutMs', 'nats.duplicateWindowSeconds'],
-    holds: (config) => config.nats.ackTimeoutMs * 2 <= config.nats.duplicateWindowSeconds * 1000,
-    allowed: 'the duplicate window lasts at least two ack timeouts, else a repeated publish is stored twice',
-  },
-  {
-    keys: ['delivery', 'nats.url', 'nats.embedded'],
-    holds: (config) => config.delivery !== 'jetstream' || config.nats.url !== '' || config.nats.embedded,
-    allowed: 'delivery jetstream needs nats.url or nats.embedded',
-  },
-  {
-    keys: ['nats.password', 'nats.user'],
-    holds: (config) => config.nats.password === '' || config.nats.user !== '',
-    allowed: 'nats.password goes with nats.user',
-  },
-  {
-    keys: ['observe.host', 'observe.exposed'],
-    holds: (config) => !config.observe.enabled || config.observe.exposed || LOOPBACK.test(config.observe.host),
-    allowed: 'a host other than loopback needs observe.exposed = true; the pages ask for no password',
-  },
-]

@@ -1,0 +1,62 @@
+import type { Config, KeyPath } from './keys.ts'
+import * as limits from './limits.ts'
+
+/** What must hold between keys. */
+export interface Relation {
+  readonly keys: readonly KeyPath[]
+  readonly holds: (config: Config) => boolean
+  readonly allowed: string
+}
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
+
+export const RELATIONS: readonly Relation[] = [
+  ...(['spot', 'usdm', 'coinm'] as const).map(
+    (name): Relation => ({
+      keys: [`exchanges.binance.${name}.maxPayloadBytes`, 'rings.framesBytes'],
+      holds: (config) =>
+        config.exchanges.binance[name].maxPayloadBytes <= limits.RING_RECORD_BYTES_MAX(config.rings.framesBytes),
+      allowed: 'a message fits into half of the frame ring',
+    }),
+  ),
+  {
+    keys: ['batch.bytesMax', 'rings.batchesBytes'],
+    holds: (config) => config.batch.bytesMax <= limits.RING_RECORD_BYTES_MAX(config.rings.batchesBytes) / 2,
+    allowed: 'a block fits into a quarter of the batch ring',
+  },
+  {
+    keys: ['spool.segmentBytes', 'spool.maxBytes'],
+    holds: (config) => config.spool.segmentBytes * 2 <= config.spool.maxBytes,
+    allowed: 'the spool holds at least two segments',
+  },
+  {
+    keys: ['batch.bytesMax', 'spool.maxBytes'],
+    holds: (config) => config.batch.bytesMax * 2 <= config.spool.maxBytes,
+    allowed: 'the spool holds at least two blocks',
+  },
+  {
+    keys: ['publisher.minDepthLevels', 'publisher.depth'],
+    holds: (config) => config.publisher.minDepthLevels <= config.publisher.depth,
+    allowed: 'no more levels are asked for than are published',
+  },
+  {
+    keys: ['nats.ackTimeoutMs', 'nats.duplicateWindowSeconds'],
+    holds: (config) => config.nats.ackTimeoutMs * 2 <= config.nats.duplicateWindowSeconds * 1000,
+    allowed: 'the duplicate window lasts at least two ack timeouts, else a repeated publish is stored twice',
+  },
+  {
+    keys: ['delivery', 'nats.url', 'nats.embedded'],
+    holds: (config) => config.delivery !== 'jetstream' || config.nats.url !== '' || config.nats.embedded,
+    allowed: 'delivery jetstream needs nats.url or nats.embedded',
+  },
+  {
+    keys: ['nats.password', 'nats.user'],
+    holds: (config) => config.nats.password === '' || config.nats.user !== '',
+    allowed: 'nats.password goes with nats.user',
+  },
+  {
+    keys: ['observe.host', 'observe.exposed'],
+    holds: (config) => !config.observe.enabled || config.observe.exposed || LOOPBACK.test(config.observe.host),
+    allowed: 'a host other than loopback needs observe.exposed = true; the pages ask for no password',
+  },
+]
