@@ -57,7 +57,10 @@ export class Connection {
   /** Frames one message: `prefix` payload `}` on a combined connection, the payload alone on a raw one. */
   append(prefix: Uint8Array, payload: Uint8Array, length: number): void {
     const total = this.combined ? prefix.length + length + 1 : length
-    if (total + FRAME_HEAD_BYTES_MAX > BLOCK_BYTES) return this.#appendLarge(prefix, payload, length)
+    if (total + FRAME_HEAD_BYTES_MAX > BLOCK_BYTES) {
+      this.#appendLarge(prefix, payload, length)
+      return
+    }
     if (this.#block === null || this.#used + total + FRAME_HEAD_BYTES_MAX > BLOCK_BYTES) {
       this.flush()
       this.#block = spareBlocks.pop() ?? new Uint8Array(BLOCK_BYTES)
@@ -68,7 +71,7 @@ export class Connection {
       block.set(prefix, at)
       at += prefix.length
     }
-    copyBytes(payload, length, block, at)
+    block.set(payload.subarray(0, length), at)
     at += length
     if (this.combined) block[at++] = 125
     this.#used = at
@@ -120,11 +123,6 @@ export class Connection {
 
 function keepBlock(block: Uint8Array): void {
   if (spareBlocks.length < BLOCKS_KEPT_MAX) spareBlocks.push(block)
-}
-
-/** `set` needs a view of the payload; below some 300 bytes making one costs more than it saves. */
-function copyBytes(source: Uint8Array, length: number, target: Uint8Array, at: number): void {
-  target.set(source.subarray(0, length), at)
 }
 
 function writeHead(target: Uint8Array, start: number, length: number): number {

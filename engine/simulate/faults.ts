@@ -67,11 +67,11 @@ function checkSpec(spec: Record<string, unknown>, index: number): FaultSpec {
   const unknown = Object.keys(spec).find((key) => !KEYS.has(key))
   if (unknown !== undefined)
     throw scriptFault(`${where} has the unknown key "${unknown}"; known: ${[...KEYS].join(', ')}`)
-  if (!Object.hasOwn(FAULT_KINDS, String(spec['kind']))) {
-    throw scriptFault(`${where} has the kind "${String(spec['kind'])}"; known: ${Object.keys(FAULT_KINDS).join(', ')}`)
+  if (!Object.hasOwn(FAULT_KINDS, String(spec.kind))) {
+    throw scriptFault(`${where} has the kind "${String(spec.kind)}"; known: ${Object.keys(FAULT_KINDS).join(', ')}`)
   }
-  if (spec['market'] !== undefined && !MARKET_NAMES.includes(spec['market'] as MarketName)) {
-    throw scriptFault(`${where} has the market "${String(spec['market'])}"; known: ${MARKET_NAMES.join(', ')}`)
+  if (spec.market !== undefined && !MARKET_NAMES.includes(spec.market as MarketName)) {
+    throw scriptFault(`${where} has the market "${String(spec.market)}"; known: ${MARKET_NAMES.join(', ')}`)
   }
   const wrong = NUMBER_KEYS.find((key) => spec[key] !== undefined && !(Number(spec[key]) >= 0))
   if (wrong !== undefined) throw scriptFault(`${where}: ${wrong} is "${String(spec[wrong])}"; give a number >= 0`)

@@ -3,7 +3,7 @@
  * instrument's own generator, so one seed gives one history, whoever listens.
  *
  * Invariants
- *   1. The best bid and the best ask exist in their maps; no bid lies above bestBid, no ask below bestAsk;
+ *   1. The best bid and the best ask exist; no bid lies above bestBid, no ask below bestAsk;
  *      bestBid < bestAsk.
  *   2. Every change of a level takes a new update id. A depth event covers all changes since the last one (U = id of
  *      the first, u = id of the last on futures; U = last u + 1 on spot) and says each changed level's present quantity.
@@ -44,14 +44,17 @@ export interface InstrumentStart {
 
 const FAR_TICKS = 4000 // levels live up to this far from the top
 const NEAR_TICKS = 20
-const WANDER_TICKS = 3000 // the price is drawn back when it is further than this from where it opened
+const WANDER_TICKS = 3000 // so far from where it opened the price only comes back
+const STEP_TICKS_MAX = 40
+const WINDOW_TICKS = 16_384 // both sides of the middle: WANDER_TICKS + FAR_TICKS + some steps
 const PENDING_MAX = 2048 // changes waiting for the next depth event; beyond that an event is due
 
 export class Instrument {
   readonly listing: Listing
-  /** tick → quantity mantissa: the book as it is now */
-  readonly bids = new Map<number, number>()
-  readonly asks = new Map<number, number>()
+  /** the book as it is now: quantity mantissa of each tick, counted from #lowestTick; 0: no such level */
+  readonly #bids = new Int32Array(WINDOW_TICKS)
+  readonly #asks = new Int32Array(WINDOW_TICKS)
+  readonly #lowestTick: number
   bestBid: number
   bestAsk: number
   updateId: number
@@ -74,6 +77,7 @@ export class Instrument {
     this.#shape = shape
     this.#start = start
     this.#random = random
+    this.#lowestTick = start.middleTick - WINDOW_TICKS / 2
     this.updateId = start.updateId
     this.#lastDepthId = start.updateId
     this.tradeId = start.tradeId
@@ -107,6 +111,17 @@ export class Instrument {
     return Math.max(this.#pendingBidCount, this.#pendingAskCount) > PENDING_MAX / 2
   }
 
+  /** Present levels of one side as [tick, quantity mantissa], best first. */
+  levels(isBid: boolean): [number, number][] {
+    const side = isBid ? this.#bids : this.#asks
+    const found: [number, number][] = []
+    for (let index = 0; index < WINDOW_TICKS; index++) {
+      const quantity = side[index] as number
+      if (quantity > 0) found.push([index + this.#lowestTick, quantity])
+    }
+    return isBid ? found.reverse() : found
+  }
+
   /** The top of the book moves or its quantity changes; `fields` says the new top. */
   nextTicker(fields: Fields): void {
     const chance = this.#random()
@@ -115,9 +130,9 @@ export class Instrument {
     else this.#move()
     fields.lastSeq = this.updateId
     fields.bidPrice = this.bestBid * this.listing.tickMantissa
-    fields.bidQuantity = this.bids.get(this.bestBid) as number
+    fields.bidQuantity = this.#quantityAt(true, this.bestBid)
     fields.askPrice = this.bestAsk * this.listing.tickMantissa
-    fields.askQuantity = this.asks.get(this.bestAsk) as number
+    fields.askQuantity = this.#quantityAt(false, this.bestAsk)
   }
 
   /** How many fills the next taker order has: mostly one. Call `nextFill` that often, then `endOrder`. */
@@ -144,9 +159,8 @@ export class Instrument {
 
   /** Takes the order's whole quantity from the level it hit and fills `fields` for the aggregate trade. */
   endOrder(fields: Fields, quantity: number): void {
-    const side = fields.buyerIsMaker ? this.bids : this.asks
     const tick = fields.buyerIsMaker ? this.bestBid : this.bestAsk
-    const left = (side.get(tick) as number) - quantity
+    const left = this.#quantityAt(fields.buyerIsMaker, tick) - quantity
     if (left > 0) this.#change(fields.buyerIsMaker, tick, left)
     else if (fields.buyerIsMaker) this.#lowerBid(1 + this.#below(3))
     else this.#raiseAsk(1 + this.#below(3))
@@ -175,14 +189,14 @@ export class Instrument {
     fields.firstSeq = this.listing.market === 'spot' ? this.#lastDepthId + 1 : this.#firstPendingId
     fields.lastSeq = this.updateId
     fields.prevSeq = this.#lastDepthId
-    this.#take(this.#pendingBids.subarray(0, this.#pendingBidCount), this.bids, fields.bids)
-    this.#take(this.#pendingAsks.subarray(0, this.#pendingAskCount), this.asks, fields.asks)
+    this.#take(this.#pendingBids.subarray(0, this.#pendingBidCount), true, fields.bids)
+    this.#take(this.#pendingAsks.subarray(0, this.#pendingAskCount), false, fields.asks)
     this.#pendingBidCount = 0
     this.#pendingAskCount = 0
     this.#lastDepthId = this.updateId
   }
 
-  #take(ticks: Int32Array, side: ReadonlyMap<number, number>, levels: Levels): void {
+  #take(ticks: Int32Array, isBid: boolean, levels: Levels): void {
     ticks.sort()
     levels.count = 0
     let last = -1
@@ -190,7 +204,7 @@ export class Instrument {
       if (tick === last) continue
       last = tick
       levels.prices[levels.count] = tick * this.listing.tickMantissa
-      levels.quantities[levels.count] = side.get(tick) ?? 0
+      levels.quantities[levels.count] = this.#quantityAt(isBid, tick)
       levels.count++
     }
   }
@@ -198,12 +212,12 @@ export class Instrument {
   #open(): void {
     const near = Math.min(NEAR_TICKS, this.#shape.bookLevels)
     for (let distance = 0; distance < near; distance++) this.#openLevel(distance)
-    while (this.bids.size < this.#shape.bookLevels) this.#openLevel(this.#below(FAR_TICKS))
+    for (let level = near; level < this.#shape.bookLevels; level++) this.#openLevel(this.#below(FAR_TICKS))
   }
 
   #openLevel(distance: number): void {
-    if (this.bestBid > distance) this.bids.set(this.bestBid - distance, this.#quantity())
-    this.asks.set(this.bestAsk + distance, this.#quantity())
+    if (this.bestBid > distance) this.#bids[this.bestBid - distance - this.#lowestTick] = this.#quantity()
+    this.#asks[this.bestAsk + distance - this.#lowestTick] = this.#quantity()
   }
 
   #change(isBid: boolean, tick: number, quantity: number): void {
@@ -211,16 +225,17 @@ export class Instrument {
     if (!this.changesPending) this.#firstPendingId = this.updateId
     if (isBid) this.#pendingBids[this.#pendingBidCount++] = tick
     else this.#pendingAsks[this.#pendingAskCount++] = tick
-    const side = isBid ? this.bids : this.asks
-    if (quantity === 0) side.delete(tick)
-    else side.set(tick, quantity)
+    const index = tick - this.#lowestTick
+    assert(index >= 0 && index < WINDOW_TICKS, 'a price beyond the window of the book')
+    const side = isBid ? this.#bids : this.#asks
+    side[index] = quantity
   }
 
   /** The price wanders, and is drawn back when it went far. */
   #move(): void {
     const away = (this.bestBid - this.#start.middleTick) / WANDER_TICKS
     const up = this.#random() * 2 - 1 > away
-    const ticks = 1 + this.#below(this.#random() < 0.02 ? 40 : 4)
+    const ticks = 1 + this.#below(this.#random() < 0.02 ? STEP_TICKS_MAX : 4)
     if (up) {
       this.#raiseAsk(ticks)
       this.#raiseBid()
@@ -232,16 +247,18 @@ export class Instrument {
 
   #raiseAsk(ticks: number): void {
     const target = this.bestAsk + ticks
-    for (let tick = this.bestAsk; tick < target; tick++) if (this.asks.has(tick)) this.#change(false, tick, 0)
+    for (let tick = this.bestAsk; tick < target; tick++)
+      if (this.#quantityAt(false, tick) > 0) this.#change(false, tick, 0)
     this.bestAsk = target
-    if (!this.asks.has(target)) this.#change(false, target, this.#quantity())
+    if (this.#quantityAt(false, target) === 0) this.#change(false, target, this.#quantity())
   }
 
   #lowerBid(ticks: number): void {
     const target = Math.max(1, this.bestBid - ticks)
-    for (let tick = this.bestBid; tick > target; tick--) if (this.bids.has(tick)) this.#change(true, tick, 0)
+    for (let tick = this.bestBid; tick > target; tick--)
+      if (this.#quantityAt(true, tick) > 0) this.#change(true, tick, 0)
     this.bestBid = target
-    if (!this.bids.has(target)) this.#change(true, target, this.#quantity())
+    if (this.#quantityAt(true, target) === 0) this.#change(true, target, this.#quantity())
   }
 
   #raiseBid(): void {
@@ -252,6 +269,10 @@ export class Instrument {
   #lowerAsk(): void {
     this.bestAsk = this.bestBid + 1 + this.#below(Math.min(2, this.bestAsk - this.bestBid))
     this.#change(false, this.bestAsk, this.#quantity())
+  }
+
+  #quantityAt(isBid: boolean, tick: number): number {
+    return (isBid ? this.#bids : this.#asks)[tick - this.#lowestTick] as number
   }
 
   #quantity(): number {

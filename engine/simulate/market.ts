@@ -148,7 +148,7 @@ export class SeededMarket {
       compileTemplate(SHAPES[market][kind], entry.symbol, entry.pair, entry)
     const desk: Desk = {
       instrument,
-      ledger: truth.open(entry, instrument.bids, instrument.asks),
+      ledger: truth.open(entry, instrument.levels(true), instrument.levels(false)),
       templates: {
         trade: template('trade'),
         aggTrade: template('aggTrade'),

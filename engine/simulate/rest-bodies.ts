@@ -14,15 +14,15 @@ export function depthBody(instrument: Instrument, limit: number, nowMs: number):
   const { listing } = instrument
   const level = (tick: number, quantity: number): string =>
     `["${decimalText(tick * listing.tickMantissa, listing.priceScale, listing.priceDecimals)}","${decimalText(quantity, listing.quantityScale, listing.quantityDecimals)}"]`
-  const side = (levels: ReadonlyMap<number, number>, sign: 1 | -1): string =>
-    [...levels.keys()]
-      .sort((left, right) => sign * (left - right))
+  const side = (isBid: boolean): string =>
+    instrument
+      .levels(isBid)
       .slice(0, limit)
-      .map((tick) => level(tick, levels.get(tick) as number))
+      .map(([tick, quantity]) => level(tick, quantity))
       .join(',')
   const times = listing.market === 'spot' ? '' : `"E":${nowMs},"T":${nowMs},`
   const names = listing.market === 'coinm' ? `"symbol":"${listing.symbol}","pair":"${listing.pair}",` : ''
-  return `{"lastUpdateId":${instrument.updateId},${times}${names}"bids":[${side(instrument.bids, -1)}],"asks":[${side(instrument.asks, 1)}]}`
+  return `{"lastUpdateId":${instrument.updateId},${times}${names}"bids":[${side(true)}],"asks":[${side(false)}]}`
 }
 
 /** One symbol of exchangeInfo. */

@@ -110,10 +110,14 @@ export class VenueServer {
     const url = new URL(request.url ?? '/', 'http://simulated')
     const entry = parseEntry(url, this.market.split)
     socket.on('error', () => socket.destroy())
-    if (entry === null) return refuse(socket, '404 Not Found')
-    if (!this.#admit()) return refuse(socket, '429 Too Many Requests')
-    socket.setNoDelay(true)
-    this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#connected(ws, socket, entry))
+    if (entry === null) {
+      refuse(socket, '404 Not Found')
+    } else if (!this.#admit()) {
+      refuse(socket, '429 Too Many Requests')
+    } else {
+      socket.setNoDelay(true)
+      this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#connected(ws, socket, entry))
+    }
   }
 
   #admit(): boolean {

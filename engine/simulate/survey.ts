@@ -66,9 +66,11 @@ export async function surveyRecording(path: string, given: MarketName | null): P
 }
 
 function digitsOf(digits: Map<string, Digits>, symbol: string): Digits {
-  let found = digits.get(symbol)
-  if (found === undefined) digits.set(symbol, (found = { price: 0, priceWire: 0, quantity: 0, quantityWire: 0 }))
-  return found
+  const known = digits.get(symbol)
+  if (known !== undefined) return known
+  const fresh = { price: 0, priceWire: 0, quantity: 0, quantityWire: 0 }
+  digits.set(symbol, fresh)
+  return fresh
 }
 
 function measure(text: string, digits: Digits): void {

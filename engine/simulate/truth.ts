@@ -138,7 +138,7 @@ export interface Ledger {
   readonly listing: Listing
   readonly key: Uint8Array
   readonly sent: Totals
-  /** the book as the sent depth events leave it, price mantissa → quantity mantissa; null: not kept */
+  /** the book as the sent depth events leave it, price mantissa → quantity mantissa */
   readonly bids: Map<number, number>
   readonly asks: Map<number, number>
   lastSeq: number
@@ -170,11 +170,11 @@ export class Truth {
     this.#log = directory === null ? null : openSync(join(directory, 'faults.ndjson'), 'w')
   }
 
-  /** @param levels the book that subscribers start from (what REST would have said before the first event). */
-  open(listing: Listing, bids: ReadonlyMap<number, number>, asks: ReadonlyMap<number, number>): Ledger {
+  /** @param bids ticks and quantities of the book before the first event, as REST would say it; likewise `asks`. */
+  open(listing: Listing, bids: readonly [number, number][], asks: readonly [number, number][]): Ledger {
     const sent = { trades: 0, agg_trades: 0, book_deltas: 0, book_tickers: 0 }
-    const priced = (side: ReadonlyMap<number, number>) =>
-      new Map([...side].map(([tick, quantity]) => [tick * listing.tickMantissa, quantity]))
+    const priced = (side: readonly [number, number][]) =>
+      new Map(side.map(([tick, quantity]) => [tick * listing.tickMantissa, quantity]))
     const ledger: Ledger = {
       listing,
       key: rowKey(listing),
