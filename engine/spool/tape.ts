@@ -17,6 +17,9 @@
  *   +---------+------------+------+---------+---------+---------+------------+--------+-------------+
  *   |<- CRC ->|<----------------------- what the CRC is taken of -------------------------------->|
  *
+ * The 24 bytes behind the CRC are the head of the record as it stands in the ring (ring/layout.ts), so recording is one
+ * copy.
+ *
  * A process that dies leaves half a frame at the end. The reader gives every frame before the first that is cut or whose
  * CRC is wrong, and says where it stopped and why; behind a broken frame nothing can be trusted, lengths least.
  *
@@ -24,8 +27,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { assert } from '../base/assert.ts'
-import { extra, generation, receivedHi, receivedLo, source } from '../ring/frame.ts'
-import type { RingWriter } from '../ring/ring.ts'
+import { Fault } from '../base/fault.ts'
 
 const MAGIC = 'MPTAPE\n\0'
 const FORMAT = 1
@@ -42,9 +44,11 @@ const RECEIVED_LO_FIELD = 16
 const GENERATION_FIELD = 20
 const EXTRA_FIELD = 24
 export const TAPE_FRAME_HEAD_BYTES = 28
+/** head of a record in a ring */
+const RING_HEAD_BYTES = TAPE_FRAME_HEAD_BYTES - LENGTH_FIELD
 
-/** No frame is longer: it would not have fitted into a ring. */
-const PAYLOAD_BYTES_MAX = 1 << 29
+/** No frame is longer (ring of 128 MiB); a reader that finds a longer one has found rubbish and does not allocate it. */
+const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 const WRITE_BYTES = 256 * 1024
 
 /** Takes the next bytes of the file; returns when they may be overwritten. */
@@ -73,19 +77,13 @@ export class TapeWriter {
   }
 
   /** @param bytes,offset as a drain hands them out: the record's head stands before the offset. */
-  readonly record = (kind: number, bytes: Uint8Array, offset: number, length: number): void => {
+  readonly record = (_kind: number, bytes: Uint8Array, offset: number, length: number): void => {
+    assert(length <= PAYLOAD_BYTES_MAX, `frame of ${length} bytes is too long for a tape`)
     const need = TAPE_FRAME_HEAD_BYTES + length
     if (need > this.#buffer.length - this.#filled) this.#makeRoom(need)
     const target = this.#buffer
     const at = this.#filled
-    target.writeUInt32LE(length, at + LENGTH_FIELD)
-    target.writeUInt16LE(kind, at + KIND_FIELD)
-    target.writeUInt16LE(source(bytes, offset), at + SOURCE_FIELD)
-    target.writeUInt32LE(receivedHi(bytes, offset), at + RECEIVED_HI_FIELD)
-    target.writeUInt32LE(receivedLo(bytes, offset), at + RECEIVED_LO_FIELD)
-    target.writeUInt32LE(generation(bytes, offset), at + GENERATION_FIELD)
-    target.writeUInt32LE(extra(bytes, offset), at + EXTRA_FIELD)
-    target.set(bytes.subarray(offset, offset + length), at + TAPE_FRAME_HEAD_BYTES)
+    target.set(bytes.subarray(offset - RING_HEAD_BYTES, offset + length), at + LENGTH_FIELD)
     target.writeUInt32LE(crc32(target.subarray(at + LENGTH_FIELD, at + need)), at + CRC_FIELD)
     this.#filled += need
     this.frames++
@@ -148,7 +146,7 @@ export class TapeReader {
     return this.#position
   }
 
-  /** @throws AssertionFault when the file is no tape of this format. */
+  /** @throws Fault NOT_A_TAPE when the file is no tape of this format. */
   *frames(): Generator<TapeFrame> {
     this.#checkHeader()
     while (this.#has(TAPE_FRAME_HEAD_BYTES)) {
@@ -185,9 +183,12 @@ export class TapeReader {
   }
 
   #checkHeader(): void {
-    assert(this.#has(TAPE_HEADER_BYTES), 'a tape begins with 16 bytes of header')
-    const header = this.#buffer.subarray(0, TAPE_HEADER_BYTES)
-    assert(header.equals(tapeHeader()), `no tape of format ${FORMAT}: its header is ${header.toString('hex')}`)
+    if (!this.#has(TAPE_HEADER_BYTES) || !this.#buffer.subarray(0, TAPE_HEADER_BYTES).equals(tapeHeader())) {
+      throw new Fault(
+        'NOT_A_TAPE',
+        `the file does not begin as a tape of format ${FORMAT}; give a file that a tape writer made`,
+      )
+    }
     this.#first = TAPE_HEADER_BYTES
     this.#position = TAPE_HEADER_BYTES
   }
@@ -212,8 +213,21 @@ export class TapeReader {
   }
 }
 
+/** The writing side of a ring, as far as a tape needs it. */
+export interface FrameTarget {
+  tryWrite(
+    kind: number,
+    source: number,
+    generation: number,
+    extra: number,
+    receivedHi: number,
+    receivedLo: number,
+    payload: Uint8Array,
+  ): boolean
+}
+
 /** Writes a frame of a tape into a ring. @returns false when there is no room now. */
-export function tryPlay(frame: TapeFrame, ring: RingWriter): boolean {
+export function tryPlay(frame: TapeFrame, ring: FrameTarget): boolean {
   const { kind, source, generation, extra, receivedHi, receivedLo, payload } = frame
   return ring.tryWrite(kind, source, generation, extra, receivedHi, receivedLo, payload)
 }
