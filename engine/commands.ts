@@ -2,7 +2,7 @@
  * Every command, its options and examples. Modules are imported when their command runs, so that `--help` is fast and
  * one broken part does not take the others with it.
  */
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import { assert } from './base/assert.ts'
 import type { ConfigSources, Effective, KeyPath } from './base/config.ts'
 import { loadConfig } from './base/config.ts'
@@ -133,17 +133,22 @@ function addRoles(program: Command, shell: Shell): void {
     withConfigFlags(command)
     command.addHelpText(
       'after',
-      `\nExamples:\n  marketprism ${name}\n  MARKETPRISM_CLICKHOUSE_URL=http://db:8123 marketprism ${name} --log-level info\n  marketprism ${name} --set workers.idlePolicy=spin`,
+      exampleText([name, `${name} --log-level info`, `${name} --set workers.idlePolicy=spin`]),
     )
   }
 }
 
+const exampleText = (lines: readonly string[]): string =>
+  `\nExamples:\n${lines.map((line) => `  marketprism ${line}`).join('\n')}`
+
+const SIMULATE_EXAMPLES = [
+  'simulate binance --rate 5000 --instruments 4',
+  'simulate binance --markets usdm --close-every 5 --truth ./truth',
+  'simulate binance --recording usdm:btcusdt.gz --speed 10',
+]
+
 function tool(program: Command, name: string, about: string, examples: readonly string[]): Command {
-  return program
-    .command(name)
-    .helpGroup('Tools:')
-    .description(about)
-    .addHelpText('after', `\nExamples:\n${examples.map((line) => `  marketprism ${line}`).join('\n')}`)
+  return program.command(name).helpGroup('Tools:').description(about).addHelpText('after', exampleText(examples))
 }
 
 function addDemo(program: Command, shell: Shell): void {
@@ -180,6 +185,35 @@ function addDemo(program: Command, shell: Shell): void {
       runOf('demo', values, shell),
     )
   })
+}
+
+/** Its options are listed beside its code, so they are read when the command runs. */
+function addSimulate(program: Command, shell: Shell): void {
+  const about =
+    "a simulated exchange on this machine: the venue's own WebSocket and REST protocols over a seeded market"
+  program
+    .command('simulate')
+    .helpGroup('Tools:')
+    .description(about)
+    .usage('binance [options]')
+    .argument('[words...]')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (words: string[]) => {
+      const { SIMULATE_FLAGS, parseSimulateFlags, runSimulate } = await import('./tools/simulate.ts')
+      const command = new Command('marketprism simulate')
+        .description(about)
+        .exitOverride()
+        .showHelpAfterError('(marketprism simulate --help shows what is there)')
+        .addArgument(new Argument('<exchange>', 'which one').choices(['binance']))
+        .addHelpText('after', exampleText(SIMULATE_EXAMPLES))
+        .action(async (_exchange: string, flags: Values) => {
+          const print = (line: string): void => void process.stdout.write(`${line}\n`)
+          await runSimulate({ ...parseSimulateFlags(flags), print, signal: shell.stop.signal })
+        })
+      for (const [flags, text] of SIMULATE_FLAGS) command.option(flags, text)
+      await command.parseAsync(words, { from: 'user' })
+    })
 }
 
 function addReplay(program: Command, shell: Shell): void {
@@ -255,6 +289,7 @@ export function createProgram(version: string, stop: AbortController): Command {
     .showHelpAfterError('(marketprism --help shows what is there)')
   addRoles(program, shell)
   addDemo(program, shell)
+  addSimulate(program, shell)
   addReplay(program, shell)
   addPlanAndConfig(program, shell)
   return program
