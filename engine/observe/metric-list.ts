@@ -17,15 +17,17 @@ export interface MetricSpec {
   readonly labels: Labels
 }
 
+type Typed<Type extends MetricType> = MetricSpec & { readonly type: Type }
+
 const MARKET: Labels = { exchange: null, market: null }
 const SHARD: Labels = { shard: null }
 const TABLE: Labels = { table: [...TABLES.map((table) => table.name), 'blocks'] }
 const STATES = Object.keys(BOOK_STATES)
 const CAUSES = Object.keys(GAP_CAUSES)
 
-const counter = (help: string, labels: Labels = {}): MetricSpec => ({ type: 'counter', help, labels })
-const gauge = (help: string, labels: Labels = {}): MetricSpec => ({ type: 'gauge', help, labels })
-const histogram = (help: string, labels: Labels = {}): MetricSpec => ({ type: 'histogram', help, labels })
+const counter = (help: string, labels: Labels = {}): Typed<'counter'> => ({ type: 'counter', help, labels })
+const gauge = (help: string, labels: Labels = {}): Typed<'gauge'> => ({ type: 'gauge', help, labels })
+const histogram = (help: string, labels: Labels = {}): Typed<'histogram'> => ({ type: 'histogram', help, labels })
 
 export const METRICS = {
   marketprism_build_info: gauge('Always 1; the version is the label', { version: null }),

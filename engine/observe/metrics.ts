@@ -3,11 +3,12 @@
  * threads are involved), a role registers functions that read them, and a scrape calls those. So the hot path never
  * meets prom-client.
  */
-import { Registry } from 'prom-client'
+
 import type { Metric } from 'prom-client'
+import { Registry } from 'prom-client'
 import { assert } from '../base/assert.ts'
-import { METRICS } from './metric-list.ts'
 import type { MetricName, MetricSpec } from './metric-list.ts'
+import { METRICS } from './metric-list.ts'
 
 export type LabelValues = Readonly<Record<string, string>>
 

@@ -3,8 +3,9 @@
  * changed. Limits are tighter than Node's defaults, so that a client that sends slowly or never (slowloris) cannot hold
  * sockets, and the check of them runs every second instead of every 30.
  */
-import { createServer } from 'node:http'
+
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Health } from './health.ts'

@@ -1,6 +1,6 @@
 import Table from 'cli-table3'
-import { KEY_PATHS, OTHER_VARIABLES, keyAt, shown, variableOf } from '../base/config.ts'
 import type { Effective, KeyPath } from '../base/config.ts'
+import { KEY_PATHS, keyAt, OTHER_VARIABLES, shown, variableOf } from '../base/config.ts'
 
 /** `marketprism config`: every key, its value, and where the value came from. */
 export function runConfig(form: 'table' | 'json' | 'markdown', load: () => Effective): void {
@@ -35,7 +35,7 @@ function asTable(effective: Effective): string {
     head: ['key', 'value', 'unit', 'from', 'allowed'],
     style: { head: [], border: [], compact: true },
     wordWrap: true,
-    colWidths: [40, 34, 13, 34, 44],
+    colWidths: [48, 34, 13, 40, 44],
   })
   for (const path of KEY_PATHS) {
     const key = keyAt(path)
