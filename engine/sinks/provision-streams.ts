@@ -1,0 +1,145 @@
+import type { ConsumerConfig, JetStreamManager, NatsError, StreamConfig } from 'nats'
+import { EXIT_CONFIG, Fault } from '../base/fault.ts'
+import {
+  BLOCK_STREAM,
+  type ConsumerShape,
+  type StreamOptions,
+  type StreamShape,
+  streamShapes,
+} from '../record/streams.ts'
+import type { ProvisionReport } from './provision.ts'
+
+/**
+ * Brings the streams of JetStream and the store's consumer to the schema: creates what is missing, raises limits and adds
+ * subjects, leaves larger limits of an operator alone, refuses what a stream cannot become.
+ */
+
+/** A limit: what counts as none on the server. */
+const LIMITS = { max_age: 0, max_bytes: -1, max_msg_size: -1 } as const
+const FIXED = ['storage', 'retention'] as const
+const STORAGE_FULL = [10047, 10046, 10023] // error codes of JetStream: no room for a stream of this size
+
+/** @throws Fault STREAM_DRIFT for what cannot be changed, STREAM_REFUSED when the server does not take it. */
+export async function provisionStreams(
+  manager: JetStreamManager,
+  options: StreamOptions,
+  consumer: ConsumerShape,
+): Promise<ProvisionReport> {
+  const report: ProvisionReport = { created: [], changed: [], notes: [] }
+  for (const shape of streamShapes(options)) await provisionStream(manager, shape, report)
+  await provisionConsumer(manager, consumer, report)
+  return report
+}
+
+async function provisionStream(manager: JetStreamManager, wanted: StreamShape, report: ProvisionReport): Promise<void> {
+  const found = await orNull(() => manager.streams.info(wanted.name))
+  if (found === null) {
+    await asked(wanted.name, () => manager.streams.add(fieldsOf(wanted)))
+    report.created.push(`stream ${wanted.name} (${wanted.subjects.join(', ')})`)
+    return
+  }
+  const change = streamChange(wanted, found.config)
+  report.notes.push(...change.notes)
+  if (change.lines.length === 0) return
+  await asked(wanted.name, () => manager.streams.update(wanted.name, { ...found.config, ...fieldsOf(change.fields) }))
+  report.changed.push(...change.lines)
+}
+
+interface StreamChange {
+  readonly lines: string[]
+  readonly notes: string[]
+  readonly fields: Partial<StreamShape>
+}
+
+/** Compares a stream with its shape. @throws Fault STREAM_DRIFT */
+export function streamChange(wanted: StreamShape, found: StreamConfig): StreamChange {
+  const label = `stream ${wanted.name}`
+  const lines: string[] = []
+  const notes: string[] = []
+  const fields: Record<string, unknown> = {}
+  const change = (name: keyof StreamShape, value: unknown) => {
+    lines.push(`${label} has ${name} ${String(found[name])}, changed to ${String(value)}`)
+    fields[name] = value
+  }
+  const fixed = FIXED.filter((name) => found[name] !== wanted[name])
+  if (fixed.length > 0) {
+    const what = fixed.map((name) => `${name} ${found[name]}, the schema wants ${wanted[name]}`).join('; ')
+    throw new Fault(
+      'STREAM_DRIFT',
+      `${label} has ${what}: this cannot be changed; when the store has emptied it, delete the stream (nats stream rm ${wanted.name}) and start again`,
+      EXIT_CONFIG,
+    )
+  }
+  const missing = wanted.subjects.filter((subject) => !found.subjects.includes(subject))
+  const foreign = found.subjects.filter((subject) => !wanted.subjects.includes(subject))
+  if (missing.length > 0) change('subjects', [...found.subjects, ...missing])
+  if (foreign.length > 0)
+    notes.push(`${label} also takes ${foreign.join(', ')}, which the schema does not know; left as it is`)
+  for (const [name, none] of Object.entries(LIMITS) as [keyof typeof LIMITS, number][]) {
+    const order = (value: number) => (value === none ? Number.POSITIVE_INFINITY : value)
+    if (order(found[name]) < order(wanted[name])) change(name, wanted[name])
+    else if (found[name] !== wanted[name])
+      notes.push(
+        `${label} has ${name} ${found[name]}, more than the configured ${wanted[name]}; left as it is (nats stream edit ${wanted.name})`,
+      )
+  }
+  if (found.duplicate_window < wanted.duplicate_window) change('duplicate_window', wanted.duplicate_window)
+  if (found.discard !== wanted.discard) change('discard', wanted.discard)
+  if (found.num_replicas !== wanted.num_replicas) change('num_replicas', wanted.num_replicas)
+  return { lines, notes, fields: fields as Partial<StreamShape> }
+}
+
+async function provisionConsumer(
+  manager: JetStreamManager,
+  wanted: ConsumerShape,
+  report: ProvisionReport,
+): Promise<void> {
+  const name = wanted.durable_name
+  const label = `consumer ${name} of ${BLOCK_STREAM}`
+  const found = await orNull(() => manager.consumers.info(BLOCK_STREAM, name))
+  if (found === null) {
+    await asked(BLOCK_STREAM, () => manager.consumers.add(BLOCK_STREAM, { ...wanted } as Partial<ConsumerConfig>))
+    report.created.push(label)
+    return
+  }
+  const { config } = found
+  if (config.ack_policy !== wanted.ack_policy || config.deliver_subject !== undefined) {
+    throw new Fault(
+      'STREAM_DRIFT',
+      `${label} has ack_policy ${config.ack_policy}${config.deliver_subject === undefined ? '' : ' and pushes'}, the store pulls and acknowledges each block: delete the consumer (nats consumer rm ${BLOCK_STREAM} ${name}) and start again`,
+      EXIT_CONFIG,
+    )
+  }
+  const names = ['ack_wait', 'max_ack_pending', 'max_deliver'] as const
+  const stale = names.filter((field) => config[field] !== wanted[field])
+  if (stale.length === 0) return
+  const fields = Object.fromEntries(stale.map((field) => [field, wanted[field]]))
+  await asked(BLOCK_STREAM, () => manager.consumers.update(BLOCK_STREAM, name, { ...config, ...fields }))
+  for (const field of stale) report.changed.push(`${label} has ${field} ${config[field]}, changed to ${wanted[field]}`)
+}
+
+/** The shape's fields as the client's type has them: its enums are these very words. */
+function fieldsOf(shape: Partial<StreamShape>): Partial<StreamConfig> {
+  return { ...shape } as unknown as Partial<StreamConfig>
+}
+
+async function orNull<T>(ask: () => Promise<T>): Promise<T | null> {
+  try {
+    return await ask()
+  } catch (error) {
+    if ((error as NatsError).api_error?.code === 404) return null
+    throw error
+  }
+}
+
+async function asked<T>(stream: string, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask()
+  } catch (error) {
+    const { api_error: api, message } = error as NatsError
+    const remedy = STORAGE_FULL.includes(api?.err_code ?? 0)
+      ? 'give the server more room for streams (max_file_store), or configure a smaller stream'
+      : "check the server's JetStream and the rights of its user"
+    throw new Fault('STREAM_REFUSED', `NATS refused the stream ${stream} (${api?.description ?? message}): ${remedy}`)
+  }
+}
