@@ -28,6 +28,20 @@ export const FAULT_KINDS = {
 
 export type FaultKind = keyof typeof FAULT_KINDS
 
+/** What chance draws from: faults that a client must survive without being cut off for long. */
+export const RANDOM_KINDS: readonly FaultKind[] = [
+  'gap',
+  'duplicate',
+  'reorder',
+  'truncated',
+  'malformed',
+  'unknown',
+  'silent',
+  'close',
+  'rest_slow',
+  'stale_snapshot',
+]
+
 export interface FaultSpec {
   readonly kind: FaultKind
   /** seconds after the market's start; default: at once */

@@ -22,19 +22,6 @@ export interface InjectorOptions {
   readonly closeEverySeconds: number
 }
 
-export const RANDOM_KINDS: readonly FaultKind[] = [
-  'gap',
-  'duplicate',
-  'reorder',
-  'truncated',
-  'malformed',
-  'unknown',
-  'silent',
-  'close',
-  'rest_slow',
-  'stale_snapshot',
-]
-
 const NO_PREFIX = new Uint8Array(0)
 const SHUTDOWN_SECONDS = 5
 const REST_FAULT_SECONDS = 5

@@ -125,7 +125,7 @@ export class Player {
     return {
       symbols: () => this.#score.listings(market).map(symbolEntry),
       depth: (symbol) => this.#depth(`${market}/${symbol}`),
-      trades: () => undefined,
+      trades: (symbol) => (this.symbols(market).includes(symbol) ? [] : undefined), // none but what the streams say
     }
   }
 
@@ -158,7 +158,10 @@ export class Player {
       const reel = this.#nextReel()
       if (reel === null) break
       const line = reel.lines[reel.at] as RecordedLine
-      const dueMs = speed === null ? nowMs : this.#startMs + (line.localMs - this.#firstLocalMs) / speed
+      const dueMs =
+        speed === null || speed === Number.POSITIVE_INFINITY
+          ? nowMs
+          : this.#startMs + (line.localMs - this.#firstLocalMs) / speed
       if (dueMs > nowMs) break
       if (line.stream === null && this.#mustHold(reel, line, nowMs)) break
       lateMs = nowMs - dueMs

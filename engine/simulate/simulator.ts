@@ -6,11 +6,11 @@
 import { Clock } from '../base/clock.ts'
 import { seededRandom } from '../base/random.ts'
 import type { Connection } from './connection.ts'
-import type { FaultKind, FaultSpec } from './faults.ts'
-import { Injector, RANDOM_KINDS } from './injector.ts'
-import type { EventMix } from './market.ts'
+import type { FaultSpec } from './faults.ts'
+import { Injector } from './injector.ts'
 import { SeededMarket } from './market.ts'
-import type { RecordingFile } from './player.ts'
+import type { SimulatorOptions } from './options.ts'
+import { SIMULATOR_DEFAULTS } from './options.ts'
 import { Player } from './player.ts'
 import { RestVenue } from './rest.ts'
 import { VenueServer } from './server.ts'
@@ -18,79 +18,8 @@ import type { Stream } from './streams.ts'
 import type { InstrumentTruth, Totals, TruthBook } from './truth.ts'
 import { Truth } from './truth.ts'
 import type { MarketName } from './venue.ts'
-import { MARKET_NAMES, VENUE_MARKETS } from './venue.ts'
+import { VENUE_MARKETS } from './venue.ts'
 import type { RestSource } from './rest.ts'
-
-export interface SimulatorOptions {
-  readonly seed: number
-  readonly markets: readonly MarketName[]
-  /** instruments of each market */
-  readonly instruments: number
-  /** events a second, over all instruments; an event is one message of one stream */
-  readonly rate: number
-  /** length of the run after its start; null: until stopped */
-  readonly seconds: number | null
-  readonly mix: EventMix
-  readonly levelsPerUpdate: number
-  readonly bookLevels: number
-  /** the market starts when so many streams have a subscriber */
-  readonly startAfterStreams: number
-  readonly host: string
-  /** 0: any free port */
-  readonly ports: Readonly<Partial<Record<MarketName, number>>>
-  readonly truthDirectory: string | null
-  readonly faults: readonly FaultSpec[]
-  readonly faultRate: number
-  readonly faultKinds: readonly FaultKind[]
-  readonly closeEverySeconds: number
-  readonly limitsEnforced: boolean
-  /** multiplies ping interval, pong deadline and connection life */
-  readonly heartbeatScale: number
-  readonly connectionLifeMs: number
-  readonly weightWindowMs: number
-  /** replaces the venue's weight limit; null: the venue's */
-  readonly weightMax: number | null
-  readonly refusalsBeforeBan: number
-  readonly banMs: number
-  readonly usdmTradePath: 'public' | 'market' | 'both'
-  readonly unflushedBytesMax: number
-  /** a client that takes nothing for so long is cut */
-  readonly stallMsMax: number
-  readonly recordings: readonly RecordingFile[]
-  /** recordings only: how much faster than recorded; null: as fast as the clients take it */
-  readonly speed: number | null
-}
-
-export const SIMULATOR_DEFAULTS: SimulatorOptions = {
-  seed: 1,
-  markets: MARKET_NAMES,
-  instruments: 2,
-  rate: 1000,
-  seconds: null,
-  mix: { bookTicker: 0.65, trade: 0.23, depth: 0.12 },
-  levelsPerUpdate: 8,
-  bookLevels: 500,
-  startAfterStreams: 1,
-  host: '127.0.0.1',
-  ports: {},
-  truthDirectory: null,
-  faults: [],
-  faultRate: 0,
-  faultKinds: RANDOM_KINDS,
-  closeEverySeconds: 0,
-  limitsEnforced: true,
-  heartbeatScale: 1,
-  connectionLifeMs: 24 * 3_600_000,
-  weightWindowMs: 60_000,
-  weightMax: null,
-  refusalsBeforeBan: 10,
-  banMs: 120_000,
-  usdmTradePath: 'both',
-  unflushedBytesMax: 2 * 1024 * 1024,
-  stallMsMax: 10_000,
-  recordings: [],
-  speed: 1,
-}
 
 export interface SimulatorUrls {
   readonly ws: string

@@ -1,9 +1,13 @@
 /**
- * A stream is one name of one market (`btcusdt@trade`) with the connections that hear it. What was once heard and then
+ * A stream is one name of one market (`btcusdt@trade`) with the subscribers that hear it. What was once heard and then
  * goes on unheard (every listener gone, or a fault swallowed it) is noted as a loss with its first and last id.
  */
-import type { Connection } from './connection.ts'
 import type { MarketName, StreamKind } from './venue.ts'
+
+/** One that hears a stream. */
+export interface Subscriber {
+  append(prefix: Uint8Array, payload: Uint8Array, length: number): void
+}
 
 /** Events of one stream that reached nobody: trade ids, depth or ticker update ids. */
 export interface Loss {
@@ -40,7 +44,7 @@ export class Stream {
   readonly kind: StreamKind
   readonly name: string
   readonly prefix: Uint8Array
-  readonly subscribers: Connection[] = []
+  readonly subscribers: Subscriber[] = []
   /** somebody has subscribed at least once */
   wasHeard = false
   lastSentId = 0
@@ -59,14 +63,14 @@ export class Stream {
     this.#options = options
   }
 
-  join(connection: Connection): void {
-    if (this.subscribers.includes(connection)) return
-    this.subscribers.push(connection)
+  join(subscriber: Subscriber): void {
+    if (this.subscribers.includes(subscriber)) return
+    this.subscribers.push(subscriber)
     this.wasHeard = true
   }
 
-  leave(connection: Connection): void {
-    const index = this.subscribers.indexOf(connection)
+  leave(subscriber: Subscriber): void {
+    const index = this.subscribers.indexOf(subscriber)
     if (index >= 0) this.subscribers.splice(index, 1)
   }
 
@@ -101,7 +105,7 @@ export class Stream {
     if (this.#lost.count > 0) this.#closeLoss()
     const { subscribers } = this
     for (let index = 0; index < subscribers.length; index++) {
-      ;(subscribers[index] as Connection).append(this.prefix, payload, length)
+      ;(subscribers[index] as Subscriber).append(this.prefix, payload, length)
     }
     this.lastSentId = id
     this.sentCount++
@@ -127,10 +131,10 @@ export class Stream {
         return false
       case 'duplicate':
         this.#send(payload, length, id)
-        for (const connection of this.subscribers) connection.append(this.prefix, payload, length)
+        for (const subscriber of this.subscribers) subscriber.append(this.prefix, payload, length)
         return true
       case 'truncated':
-        for (const connection of this.subscribers) connection.append(this.prefix, payload, length >>> 1)
+        for (const subscriber of this.subscribers) subscriber.append(this.prefix, payload, length >>> 1)
         this.#lose(armed.kind, id)
         return false
       case 'reorder':
