@@ -1,0 +1,329 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { ClickHouseError, type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
+import { Fault } from '../base/fault.ts'
+import type { Log } from '../base/log.ts'
+import { encodeNative, type NativeBlock, NativeWriter } from './native.ts'
+import type { Outcome, SealedBlock, Sink } from './sink.ts'
+
+/**
+ * ClickHouse, the only module that speaks to `@clickhouse/client`.
+ *
+ * One block is one insert: one Native block, so the server takes it whole or not at all, with the block's identity as
+ * deduplication token, so that sending it again changes nothing. After the rows follows the block's own row in `blocks`,
+ * the mark that it is committed; several blocks share one insert of marks. A process that dies between the two sends the
+ * block again: the rows are a duplicate, the mark is new.
+ */
+export interface ClickHouseOptions {
+  readonly url: string
+  readonly database: string
+  readonly username: string
+  readonly password: string
+  readonly requestTimeoutMs: number
+  /** inserts of blocks under way at once */
+  readonly insertsMax: number
+  /** marks of committed blocks wait at most this long for company */
+  readonly markDelayMs: number
+}
+
+export const CLICKHOUSE_DEFAULT: ClickHouseOptions = {
+  url: 'http://127.0.0.1:8123',
+  database: 'marketprism',
+  username: 'default',
+  password: '',
+  requestTimeoutMs: 30_000,
+  insertsMax: 2,
+  markDelayMs: 100,
+}
+
+export interface ClickHouseStats {
+  inserts: number
+  rows: number
+  bytes: number
+  marks: number
+  retries: number
+  poisoned: number
+  insertMsMax: number
+  insertMsSum: number
+}
+
+/** What a failure means for the block. `operator`: a person must act, the block waits. `suspect`: this block itself may be bad. */
+export type FailureKind = 'later' | 'operator' | 'suspect'
+
+export interface Failure {
+  readonly kind: FailureKind
+  readonly code: string
+  readonly line: string
+}
+
+/** A block that ClickHouse cannot read this often is set aside. */
+const SUSPECT_ATTEMPTS_MAX = 5
+const MARKS_MAX = 256
+
+const AUTH_CODES = ['516', '192', '193', '194', '497']
+const SHAPE_CODES = ['60', '81', '16', '10', '47', '53', '115', '8']
+const SUSPECT_CODES = ['117', '33', '27', '6', '38', '41', '43', '69', '131', '49']
+
+export function createClickHouseClient(options: ClickHouseOptions): ClickHouseClient {
+  return createClient({
+    url: options.url,
+    database: options.database,
+    username: options.username,
+    password: options.password,
+    request_timeout: options.requestTimeoutMs,
+    max_open_connections: options.insertsMax + 2,
+    log: { level: ClickHouseLogLevel.OFF }, // failures are told once, by us
+  })
+}
+
+/** Asks for one trivial answer. @throws Fault with one line when there is none. */
+export async function checkClickHouse(client: ClickHouseClient, options: ClickHouseOptions): Promise<void> {
+  try {
+    await (await client.query({ query: 'SELECT 1', format: 'TabSeparated' })).text()
+  } catch (error) {
+    throw new Fault('CLICKHOUSE', classify(error, options).line, undefined, { cause: error })
+  }
+}
+
+export function classify(error: unknown, options: ClickHouseOptions, table = ''): Failure {
+  const at = `ClickHouse at ${options.url}`
+  if (!(error instanceof ClickHouseError)) {
+    const { code = '', message = String(error) } = error as { code?: string; message?: string }
+    return {
+      kind: 'later',
+      code,
+      line: `${at} cannot be reached (${code === '' ? message : code}): start it, or correct clickhouse.url; blocks wait in the spool`,
+    }
+  }
+  const { code, type = '' } = error
+  const reason = error.message.split('\n', 1)[0]?.slice(0, 200) ?? ''
+  if (AUTH_CODES.includes(code))
+    return {
+      kind: 'operator',
+      code,
+      line: `${at} refuses user ${options.username} (code ${code} ${type}): correct clickhouse.username and clickhouse.password`,
+    }
+  if (SHAPE_CODES.includes(code))
+    return {
+      kind: 'operator',
+      code,
+      line: `${at} has no fitting table ${options.database}.${table} (code ${code} ${type}: ${reason}): create or migrate the tables`,
+    }
+  if (SUSPECT_CODES.includes(code))
+    return { kind: 'suspect', code, line: `${at} cannot read a block for ${table} (code ${code} ${type}: ${reason})` }
+  return {
+    kind: 'later',
+    code,
+    line: `${at} does not take inserts now (code ${code} ${type}: ${reason}); blocks wait in the spool`,
+  }
+}
+
+export class ClickHouseSink implements Sink {
+  readonly name = 'clickhouse'
+  readonly stats: ClickHouseStats = {
+    inserts: 0,
+    rows: 0,
+    bytes: 0,
+    marks: 0,
+    retries: 0,
+    poisoned: 0,
+    insertMsMax: 0,
+    insertMsSum: 0,
+  }
+  readonly #options: ClickHouseOptions
+  readonly #client: ClickHouseClient
+  readonly #nowNs: () => bigint
+  readonly #log: Log
+  readonly #waiting: (() => void)[] = []
+  readonly #suspects = new Map<string, number>()
+  readonly #marks: Mark[] = []
+  #markTimer: NodeJS.Timeout | undefined
+  #marking = Promise.resolve()
+  #running = 0
+  #trouble: string | undefined
+
+  /** @param nowNs wall time of this machine, for `stored_ns` */
+  constructor(options: ClickHouseOptions, nowNs: () => bigint, log: Log) {
+    this.#options = options
+    this.#nowNs = nowNs
+    this.#client = createClickHouseClient(options)
+    this.#log = log
+  }
+
+  trouble(): string | undefined {
+    return this.#trouble
+  }
+
+  async send(block: SealedBlock): Promise<Outcome> {
+    await this.#enter()
+    try {
+      const native = encodeNative(block)
+      await this.#insert(block.head.table, native, block.messageId)
+      this.stats.inserts++
+      this.stats.rows += block.head.rows
+      this.stats.bytes += native.bytes.length
+    } catch (error) {
+      return this.#failed(error, block)
+    } finally {
+      this.#leave()
+    }
+    try {
+      await this.#mark(block)
+    } catch (error) {
+      return this.#failed(error, block)
+    }
+    this.#suspects.delete(block.messageId)
+    this.#recovered()
+    return 'acknowledged'
+  }
+
+  async close(): Promise<void> {
+    if (this.#markTimer !== undefined) this.#flushMarks()
+    await this.#marking
+    await this.#client.close()
+  }
+
+  async #insert(table: string, native: NativeBlock, token: string): Promise<void> {
+    const startMs = performance.now()
+    const columns = native.columnNames.map((name) => `\`${name}\``).join(', ')
+    const { stream } = await this.#client.exec({
+      query: `INSERT INTO \`${table}\` (${columns}) FORMAT Native`,
+      values: Readable.from([native.bytes]),
+      clickhouse_settings: { async_insert: 0, insert_deduplication_token: token, wait_end_of_query: 1 },
+    })
+    for await (const _ of stream); // an answer that is not read keeps the connection busy
+    const tookMs = performance.now() - startMs
+    this.stats.insertMsSum += tookMs
+    this.stats.insertMsMax = Math.max(this.stats.insertMsMax, tookMs)
+  }
+
+  #failed(error: unknown, block: SealedBlock): Outcome {
+    const failure =
+      error instanceof Error && error.name === 'AssertionFault'
+        ? { kind: 'suspect' as const, code: '', line: `a block for ${block.head.table} is damaged: ${error.message}` }
+        : classify(error, this.#options, block.head.table)
+    if (failure.line !== this.#trouble) this.#log.warn({ block: block.messageId, code: failure.code }, failure.line)
+    this.#trouble = failure.line
+    if (failure.kind === 'suspect') {
+      const attempts = (this.#suspects.get(block.messageId) ?? 0) + 1
+      this.#suspects.set(block.messageId, attempts)
+      if (attempts >= SUSPECT_ATTEMPTS_MAX) {
+        this.#suspects.delete(block.messageId)
+        this.stats.poisoned++
+        return 'poison'
+      }
+    }
+    this.stats.retries++
+    return 'retry'
+  }
+
+  #recovered(): void {
+    if (this.#trouble === undefined) return
+    this.#trouble = undefined
+    this.#log.info(`ClickHouse at ${this.#options.url} takes blocks again`)
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#running >= this.#options.insertsMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#running++
+  }
+
+  #leave(): void {
+    const next = this.#waiting.shift()
+    if (next !== undefined) next()
+    else this.#running--
+  }
+
+  /** Resolves when the block's row in `blocks` is inserted. */
+  #mark(block: SealedBlock): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#marks.push({ block, resolve, reject })
+      if (this.#marks.length >= MARKS_MAX) this.#flushMarks()
+      else this.#markTimer ??= setTimeout(() => this.#flushMarks(), this.#options.markDelayMs)
+    })
+  }
+
+  #flushMarks(): void {
+    clearTimeout(this.#markTimer)
+    this.#markTimer = undefined
+    const marks = this.#marks.splice(0)
+    if (marks.length === 0) return
+    this.#marking = this.#marking.then(() => this.#insertMarks(marks))
+  }
+
+  async #insertMarks(marks: readonly Mark[]): Promise<void> {
+    const blocks = marks.map((mark) => mark.block)
+    try {
+      // The table replaces rows of the same block, so that a mark made twice is one row; the token is for the usual case.
+      await this.#insert('blocks', encodeMarks(blocks, this.#nowNs()), tokenOf(blocks))
+      this.stats.marks += marks.length
+      for (const mark of marks) mark.resolve()
+    } catch (error) {
+      for (const mark of marks) mark.reject(error)
+    }
+  }
+}
+
+interface Mark {
+  readonly block: SealedBlock
+  resolve(): void
+  reject(error: unknown): void
+}
+
+/** Of all the blocks in it: a used token swallows other rows. */
+function tokenOf(blocks: readonly SealedBlock[]): string {
+  const hash = createHash('sha256')
+  for (const block of blocks) hash.update(block.messageId)
+  return `marks:${hash.digest('hex')}`
+}
+
+/** The rows of `blocks` for these blocks. */
+export function encodeMarks(blocks: readonly SealedBlock[], storedNs: bigint): NativeBlock {
+  const writer = new NativeWriter(blocks.length)
+  writer.strings(
+    'producer',
+    blocks.map((block) => block.head.producer),
+  )
+  writer.uint64(
+    'epoch',
+    BigUint64Array.from(blocks, (block) => block.head.epoch),
+  )
+  writer.uint64(
+    'block_seq',
+    BigUint64Array.from(blocks, (block) => block.head.blockSeq),
+  )
+  writer.strings(
+    'table',
+    blocks.map((block) => block.head.table),
+  )
+  writer.uint16(
+    'layout',
+    Uint16Array.from(blocks, (block) => block.head.version),
+  )
+  writer.strings(
+    'exchange',
+    blocks.map((block) => block.head.exchange),
+  )
+  writer.uint32(
+    'rows',
+    Uint32Array.from(blocks, (block) => block.head.rows),
+  )
+  writer.uint32(
+    'bytes',
+    Uint32Array.from(blocks, (block) => block.payload.length),
+  )
+  writer.uint32(
+    'crc32',
+    Uint32Array.from(blocks, (block) => block.crc32),
+  )
+  writer.times(
+    'first_received_ns',
+    BigInt64Array.from(blocks, (block) => block.head.firstReceivedNs),
+  )
+  writer.times(
+    'last_received_ns',
+    BigInt64Array.from(blocks, (block) => block.head.lastReceivedNs),
+  )
+  writer.times('stored_ns', new BigInt64Array(blocks.length).fill(storedNs))
+  return writer.finish()
+}

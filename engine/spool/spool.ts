@@ -1,0 +1,407 @@
+import { assert } from '../base/assert.ts'
+import { Fault } from '../base/fault.ts'
+import { type Disk, openNodeDisk, osCode, replaceFile } from './disk.ts'
+import { type DirectoryLock, lockDirectory } from './lock.ts'
+import { type Recovery, recover, type Segment, SegmentCursor, type StoredRecord } from './reader.ts'
+import { RECORD_HEAD_BYTES, segmentName } from './segment.ts'
+import { type DurableRecord, type FsyncPolicy, SegmentWriter } from './writer.ts'
+
+export type { FsyncPolicy } from './writer.ts'
+
+export interface SpoolOptions {
+  readonly fsync: FsyncPolicy
+  readonly segmentBytesMax: number
+  readonly segmentAgeMsMax: number
+  /** all segments together */
+  readonly bytesMax: number
+  /** the spool leaves at least this much of the file system free */
+  readonly freeBytesMin: number
+  /** `wait`: take no more, so that back-pressure reaches the socket. `dropOldest`: delete undelivered blocks, counted. */
+  readonly onFull: 'wait' | 'dropOldest'
+  /** delivered segments are kept this long, in case those behind the spool lose what they acknowledged */
+  readonly retainAckedMs: number
+  /** payloads kept in memory between append and delivery; beyond that they are read back from the disk */
+  readonly residentBytesMax: number
+  readonly fullRetryMs: number
+}
+
+export const SPOOL_DEFAULT: SpoolOptions = {
+  fsync: { kind: 'group', delayMsMax: 10 },
+  segmentBytesMax: 64 * 1024 * 1024,
+  segmentAgeMsMax: 10 * 60_000,
+  bytesMax: 16 * 1024 ** 3,
+  freeBytesMin: 256 * 1024 * 1024,
+  onFull: 'wait',
+  retainAckedMs: 15 * 60_000,
+  residentBytesMax: 32 * 1024 * 1024,
+  fullRetryMs: 1000,
+}
+
+/** One block on its way out. */
+export interface SpoolRecord {
+  readonly epoch: number
+  readonly blockSeq: number
+  readonly payload: Uint8Array
+  readonly segment: Segment
+}
+
+export interface SpoolStats {
+  appended: number
+  appendedBytes: number
+  acked: number
+  /** blocks in the spool that are not delivered */
+  unacked: number
+  /** bytes of all segments */
+  bytes: number
+  segments: number
+  syncs: number
+  syncMsMax: number
+  fullEvents: number
+  droppedBlocks: number
+  lostBlocks: number
+  tornBytes: number
+  readBack: number
+}
+
+interface EpochFile {
+  readonly epoch: number
+  readonly bootId: string
+}
+
+const EPOCH_FILE = 'EPOCH'
+const ACKED_FILE = 'ACKED'
+const EPOCH_MAX = 2 ** 32 - 1
+const FREE_LOOK_MS = 1000
+const ACKED_WRITE_MS = 5000
+
+/** Opens the spool in a directory of the real file system and keeps others out of it. */
+export async function openSpool(directory: string, options: SpoolOptions, nowMs: () => number): Promise<Spool> {
+  const disk = await openNodeDisk(directory)
+  const lock = await lockDirectory(directory, new Date(nowMs()).toISOString())
+  try {
+    return await Spool.open(disk, options, nowMs, lock)
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+/**
+ * Append, sync, give out in order, forget when delivered. See segment.ts for the design.
+ * One user: `append` and `next` are called from one thread, `next` by one consumer.
+ */
+export class Spool {
+  readonly epoch: number
+  readonly recovery: Recovery
+  readonly stats: SpoolStats
+  /** Called when `next()` may have something again. */
+  onDurable: () => void = () => {}
+  onSync: (tookMs: number) => void = () => {}
+  /** The disk failed: nothing more is accepted; the process should end. */
+  onFault: (fault: Fault) => void = (fault) => {
+    throw fault
+  }
+  readonly #disk: Disk
+  readonly #options: SpoolOptions
+  readonly #nowMs: () => number
+  readonly #lock: DirectoryLock | undefined
+  readonly #writer: SegmentWriter
+  readonly #segments: Segment[]
+  readonly #cursor: SegmentCursor
+  #nextSeq = 1
+  #resident: DurableRecord[] = []
+  #residentBytes = 0
+  #readSegment = 0
+  #readOffset = 0
+  #freeLow = false
+  #wasShort = false
+  #freeLookedAtMs = Number.NEGATIVE_INFINITY
+  #ackedWrittenAtMs = 0
+  #tending: Promise<void> | undefined
+
+  static async open(
+    disk: Disk,
+    options: SpoolOptions,
+    nowMs: () => number,
+    lock?: DirectoryLock,
+    syncRecovered = true,
+  ): Promise<Spool> {
+    assert(
+      options.bytesMax >= 2 * options.segmentBytesMax,
+      `spool of ${options.bytesMax} bytes must hold two segments of ${options.segmentBytesMax}`,
+    )
+    const recovery = await recover(disk, syncRecovered)
+    const before = await readJson<EpochFile>(disk, EPOCH_FILE)
+    const lastEpoch = Math.max(before?.epoch ?? 0, recovery.segments.at(-1)?.base.epoch ?? 0)
+    // Seconds since 1970, so that a spool that was deleted does not give its old numbers again.
+    const epoch = Math.max(lastEpoch + 1, Math.floor(nowMs() / 1000))
+    assert(epoch <= EPOCH_MAX, `epoch ${epoch} does not fit 32 bits`)
+    await replaceFile(disk, EPOCH_FILE, JSON.stringify({ epoch, bootId: disk.bootId() } satisfies EpochFile))
+    // After a start of the operating system nobody knows what the others had on disk: everything is delivered again.
+    if (before?.bootId === disk.bootId()) await restoreAcked(disk, recovery.segments)
+    for (const name of await disk.list()) if (name.endsWith('.tmp')) await disk.remove(name)
+    return new Spool(disk, options, nowMs, lock, recovery, epoch)
+  }
+
+  private constructor(
+    disk: Disk,
+    options: SpoolOptions,
+    nowMs: () => number,
+    lock: DirectoryLock | undefined,
+    recovery: Recovery,
+    epoch: number,
+  ) {
+    this.#disk = disk
+    this.#options = options
+    this.#nowMs = nowMs
+    this.#lock = lock
+    this.recovery = recovery
+    this.epoch = epoch
+    this.#segments = [...recovery.segments]
+    this.#cursor = new SegmentCursor(disk)
+    this.stats = {
+      appended: 0,
+      appendedBytes: 0,
+      acked: 0,
+      unacked: this.#segments.reduce((sum, segment) => sum + unackedIn(segment), 0),
+      bytes: recovery.bytes,
+      segments: this.#segments.length,
+      syncs: 0,
+      syncMsMax: 0,
+      fullEvents: 0,
+      droppedBlocks: 0,
+      lostBlocks: recovery.lost.reduce((sum, range) => sum + range.lastSeq - range.firstSeq + 1, 0),
+      tornBytes: recovery.tornBytes,
+      readBack: 0,
+    }
+    for (const segment of this.#segments) this.#markIfComplete(segment)
+    this.#writer = new SegmentWriter(
+      disk,
+      epoch,
+      options,
+      {
+        onSegment: (segment) => {
+          this.#segments.push(segment)
+          this.stats.segments = this.#segments.length
+        },
+        onDurable: (records) => this.#takeDurable(records),
+        onSync: (tookMs) => {
+          this.stats.syncs++
+          this.stats.syncMsMax = Math.max(this.stats.syncMsMax, tookMs)
+          this.onSync(tookMs)
+        },
+        onFault: (fault) => this.onFault(fault),
+      },
+      nowMs,
+    )
+  }
+
+  /** Sequence that the next appended block must carry. */
+  get nextSeq(): number {
+    return this.#nextSeq
+  }
+
+  /** False when the spool is full or the disk is; ask before each append, ask again after `tend()`. */
+  hasRoom(payloadBytes: number): boolean {
+    if (this.#writer.isStalled || this.#freeLow) return false
+    return this.stats.bytes + this.#writer.pendingBytes + RECORD_HEAD_BYTES + payloadBytes <= this.#options.bytesMax
+  }
+
+  /** Accepts a block that carries `epoch` and `nextSeq`. It must not be changed afterwards. Durable after `flush()`. */
+  append(payload: Uint8Array): void {
+    this.#writer.append(this.#nextSeq, payload)
+    this.#nextSeq++
+    this.stats.appended++
+    this.stats.appendedBytes += payload.length
+    this.stats.unacked++
+  }
+
+  /** Resolves when everything appended so far is on disk; rejects when the disk failed. */
+  flush(): Promise<void> {
+    return this.#writer.flush()
+  }
+
+  /** The next durable block, oldest first, each once; undefined when there is none now (`onDurable` will tell). */
+  async next(): Promise<SpoolRecord | undefined> {
+    for (;;) {
+      const segment = this.#segments[this.#readSegment]
+      if (segment === undefined) return undefined
+      const wasSealed = segment.sealed
+      const stored = this.#takeResident(segment) ?? (await this.#readBack(segment))
+      if (segment !== this.#segments[this.#readSegment]) continue // deleted while we read
+      if (stored !== undefined) {
+        this.#readOffset = stored.nextOffset
+        if (isAcked(segment, stored.blockSeq)) continue
+        return { epoch: segment.base.epoch, blockSeq: stored.blockSeq, payload: stored.payload, segment }
+      }
+      if (!wasSealed) return undefined
+      this.#readSegment++
+      this.#readOffset = 0
+    }
+  }
+
+  /** The block is delivered: it need not be given out again after a restart. */
+  ack(record: SpoolRecord): void {
+    const { segment, blockSeq } = record
+    if (isAcked(segment, blockSeq)) return
+    segment.acked.add(blockSeq)
+    if (blockSeq === segment.ackedBelow) raiseAckedBelow(segment, blockSeq)
+    this.stats.acked++
+    if (this.#segments.includes(segment)) this.stats.unacked--
+    this.#markIfComplete(segment)
+  }
+
+  /** Deletes what may go, looks at the free space, writes the advice. Call it every 100 ms or so. */
+  tend(): Promise<void> {
+    this.#tending ??= this.#tend().finally(() => {
+      this.#tending = undefined
+    })
+    return this.#tending
+  }
+
+  /** Blocks that wait for a full disk are given up; @returns how many. */
+  async close(): Promise<number> {
+    const given = await this.#writer.close()
+    if (this.#writer.fault === undefined) await this.#writeAcked()
+    await this.#lock?.release()
+    return given
+  }
+
+  #takeDurable(records: readonly DurableRecord[]): void {
+    for (const record of records) {
+      this.stats.bytes += RECORD_HEAD_BYTES + record.payload.length
+      if (this.#residentBytes + record.payload.length > this.#options.residentBytesMax) continue
+      this.#resident.push(record)
+      this.#residentBytes += record.payload.length
+    }
+    this.onDurable()
+  }
+
+  /** The record at the reading position, if memory still has it. Records behind that position are let go. */
+  #takeResident(segment: Segment) {
+    for (;;) {
+      const head = this.#resident[0]
+      if (head === undefined) return undefined
+      if (head.segment === segment && head.offset > this.#readOffset) return undefined
+      if (head.segment !== segment && this.#segments.indexOf(head.segment) > this.#readSegment) return undefined
+      this.#resident.shift()
+      this.#residentBytes -= head.payload.length
+      if (head.segment === segment && head.offset === this.#readOffset) {
+        return {
+          blockSeq: head.blockSeq,
+          payload: head.payload,
+          nextOffset: head.offset + RECORD_HEAD_BYTES + head.payload.length,
+        }
+      }
+    }
+  }
+
+  async #readBack(segment: Segment): Promise<StoredRecord | undefined> {
+    try {
+      const stored = await this.#cursor.read(segment, this.#readOffset)
+      if (stored !== undefined) this.stats.readBack++
+      return stored
+    } catch (error) {
+      if (!this.#segments.includes(segment)) return undefined // dropped while we read
+      throw new Fault(
+        'SPOOL_READ',
+        `spool segment ${segment.name} in ${this.#disk.directory} cannot be read (${osCode(error)}): check the disk`,
+        undefined,
+        { cause: error },
+      )
+    }
+  }
+
+  #markIfComplete(segment: Segment): void {
+    if (segment.completeAtMs === undefined && segment.sealed && unackedIn(segment) <= 0)
+      segment.completeAtMs = this.#nowMs()
+  }
+
+  async #tend(): Promise<void> {
+    const now = this.#nowMs()
+    await this.#writer.syncIfDue()
+    for (const segment of this.#segments) this.#markIfComplete(segment)
+    if (now - this.#freeLookedAtMs >= FREE_LOOK_MS) await this.#lookAtFree(now)
+    let short = this.#isShort()
+    if (short && !this.#wasShort) this.stats.fullEvents++
+    this.#wasShort = short
+    for (;;) {
+      const oldest = this.#segments[0]
+      if (oldest === undefined || !this.#mayDelete(oldest, short, now)) break
+      await this.#deleteOldest(oldest)
+      if (!short) continue
+      await this.#lookAtFree(now)
+      if (this.#writer.isStalled) break // whether it helped is known when the writer tries again
+      short = this.#isShort()
+    }
+    if (now - this.#ackedWrittenAtMs >= ACKED_WRITE_MS) await this.#writeAcked()
+  }
+
+  #isShort(): boolean {
+    return !this.hasRoom(this.#options.segmentBytesMax >> 1)
+  }
+
+  #mayDelete(segment: Segment, short: boolean, now: number): boolean {
+    if (segment.completeAtMs !== undefined) return short || now - segment.completeAtMs >= this.#options.retainAckedMs
+    return short && segment.sealed && this.#options.onFull === 'dropOldest'
+  }
+
+  async #lookAtFree(now: number): Promise<void> {
+    this.#freeLookedAtMs = now
+    this.#freeLow = (await this.#disk.freeBytes()) < this.#options.freeBytesMin
+  }
+
+  /** Only ever the oldest: so a missing number in the middle is always damage, never housekeeping. */
+  async #deleteOldest(segment: Segment): Promise<void> {
+    this.#segments.shift()
+    if (this.#readSegment > 0) this.#readSegment--
+    else this.#readOffset = 0
+    const dropped = Math.max(0, unackedIn(segment))
+    this.stats.droppedBlocks += dropped
+    this.stats.unacked -= dropped
+    this.stats.bytes -= segment.bytes
+    this.stats.segments = this.#segments.length
+    await this.#disk.remove(segment.name)
+  }
+
+  async #writeAcked(): Promise<void> {
+    this.#ackedWrittenAtMs = this.#nowMs()
+    const acked = Object.fromEntries(this.#segments.map((segment) => [segment.name, segment.ackedBelow]))
+    try {
+      await replaceFile(this.#disk, ACKED_FILE, JSON.stringify({ acked }))
+    } catch (error) {
+      if (osCode(error) !== 'ENOSPC' && osCode(error) !== 'EDQUOT') throw error // advice only; the next one will do
+    }
+  }
+}
+
+function isAcked(segment: Segment, blockSeq: number): boolean {
+  return blockSeq < segment.ackedBelow || segment.acked.has(blockSeq)
+}
+
+function unackedIn(segment: Segment): number {
+  return segment.lastSeq + 1 - segment.ackedBelow - segment.acked.size
+}
+
+function raiseAckedBelow(segment: Segment, below: number): void {
+  for (const seq of segment.acked) if (seq < below) segment.acked.delete(seq)
+  segment.ackedBelow = below
+  while (segment.acked.delete(segment.ackedBelow)) segment.ackedBelow++
+}
+
+async function restoreAcked(disk: Disk, segments: readonly Segment[]): Promise<void> {
+  const advice = await readJson<{ acked?: Record<string, number> }>(disk, ACKED_FILE)
+  for (const segment of segments) {
+    const below = advice?.acked?.[segmentName(segment.base)]
+    if (typeof below === 'number' && below > segment.ackedBelow)
+      raiseAckedBelow(segment, Math.min(below, segment.lastSeq + 1))
+  }
+}
+
+async function readJson<T>(disk: Disk, name: string): Promise<T | undefined> {
+  try {
+    return JSON.parse((await disk.read(name, 0, 16 * 1024 * 1024)).toString('utf8')) as T
+  } catch {
+    return undefined // missing or damaged: both files may be lost without harm
+  }
+}

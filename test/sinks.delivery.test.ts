@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { createLog } from '../engine/base/log.ts'
+import { seededRandom } from '../engine/base/random.ts'
+import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
+import { Delivery, DELIVERY_DEFAULT } from '../engine/sinks/delivery.ts'
+import type { Outcome, SealedBlock, Sink } from '../engine/sinks/sink.ts'
+import { openSpool, SPOOL_DEFAULT, type Spool } from '../engine/spool/spool.ts'
+import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
+import { startTestClickHouse, type TestClickHouse } from './support/clickhouse.ts'
+
+const silent = createLog('silent', 'test')
+const nowMs = () => Date.now()
+
+function appendTrades(spool: Spool, rowsPerBlock: number, firstId: number, producer: string): void {
+  spool.append(
+    buildBlock({
+      table: 'trades',
+      rows: tradeRows(rowsPerBlock, firstId),
+      instruments: TRADE_INSTRUMENTS,
+      epoch: BigInt(spool.epoch),
+      blockSeq: BigInt(spool.nextSeq),
+      producer,
+    }),
+  )
+}
+
+/** A sink that answers as a script says. */
+class ScriptedSink implements Sink {
+  readonly name = 'scripted'
+  readonly sent: string[] = []
+  readonly #answer: (block: SealedBlock, call: number) => Outcome
+
+  constructor(answer: (block: SealedBlock, call: number) => Outcome) {
+    this.#answer = answer
+  }
+
+  async send(block: SealedBlock): Promise<Outcome> {
+    const outcome = this.#answer(block, this.sent.length)
+    this.sent.push(`${block.head.epoch}/${block.head.blockSeq} ${outcome}`)
+    return outcome
+  }
+
+  trouble(): undefined {}
+
+  async close(): Promise<void> {}
+}
+
+describe('delivery', () => {
+  let directory: string
+  const random = seededRandom(1)
+  const fast = { ...DELIVERY_DEFAULT, retryMsMin: 1, retryMsMax: 5 }
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'marketprism-delivery-'))
+  })
+
+  after(async () => {
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  const openAt = (name: string) =>
+    openSpool(
+      join(directory, name),
+      { ...SPOOL_DEFAULT, segmentBytesMax: 64 * 1024, bytesMax: 1024 * 1024 * 1024, residentBytesMax: 32 * 1024 },
+      nowMs,
+    )
+  const deliver = (spool: Spool, sink: Sink, aside: (seq: number) => void = () => assert.fail('nothing is poison')) =>
+    new Delivery(spool, sink, fast, random, silent, async (_, record) => aside(record.blockSeq))
+
+  it('delivery should carry every block from the spool into clickhouse once, marks included', async () => {
+    const clickhouse: TestClickHouse = await startTestClickHouse()
+    const sink = new ClickHouseSink(clickhouse.options, () => BigInt(Date.now()) * 1_000_000n, silent)
+    try {
+      const spool = await openAt('direct')
+      const delivery = deliver(spool, sink)
+      delivery.start()
+      for (let block = 0; block < 40; block++) appendTrades(spool, 200, block * 200, 'direct')
+      await spool.flush()
+      await delivery.stop(20_000)
+      assert.equal(spool.stats.unacked, 0)
+      await spool.close()
+      const [counts] = await clickhouse.query(
+        `SELECT count() c, uniqExact(trade_id) u, toString(sum(toInt256(quantity_mantissa))) s FROM trades WHERE producer = 'direct'`,
+      )
+      assert.deepEqual(counts, {
+        c: '8000',
+        u: '8000',
+        s: String(tradeRows(8000, 0).reduce((sum, row) => sum + (row.quantity_mantissa as bigint), 0n)),
+      })
+      const [marks] = await clickhouse.query(
+        `SELECT count() c, min(block_seq) a, max(block_seq) z, sum(rows) r FROM blocks FINAL WHERE producer = 'direct'`,
+      )
+      assert.deepEqual(marks, { c: '40', a: '1', z: '40', r: '8000' })
+    } finally {
+      await sink.close()
+      await clickhouse.stop()
+    }
+  })
+
+  it('delivery should send again what a restart left undelivered, under the old identity', async () => {
+    const first = await openAt('restart')
+    const stuck = deliver(
+      first,
+      new ScriptedSink((block) => (block.head.blockSeq === 2n || block.head.blockSeq > 4n ? 'retry' : 'acknowledged')),
+    )
+    stuck.start()
+    for (let block = 0; block < 6; block++) appendTrades(first, 20, block * 20, 'restart')
+    await first.flush()
+    await stuck.stop(2500) // a new block is tried once a second while another is stuck
+    assert.equal(first.stats.unacked, 3)
+    await first.close()
+
+    const second = await openAt('restart')
+    assert.ok(second.epoch > first.epoch)
+    assert.equal(second.stats.unacked, 5, 'the advice knows what was delivered without a hole before it')
+    const sink = new ScriptedSink(() => 'acknowledged')
+    const delivery = deliver(second, sink)
+    delivery.start()
+    appendTrades(second, 10, 0, 'restart')
+    await second.flush()
+    await delivery.stop(5000)
+    await second.close()
+    assert.deepEqual(sink.sent, [
+      ...[2, 3, 4, 5, 6].map((seq) => `${first.epoch}/${seq} acknowledged`),
+      `${second.epoch}/1 acknowledged`,
+    ])
+  })
+
+  it('delivery should retry the same bytes until they are taken, and hold no more than its window', async () => {
+    const spool = await openAt('window')
+    let down = true
+    const sink = new ScriptedSink(() => (down ? 'retry' : 'acknowledged'))
+    const delivery = new Delivery(spool, sink, { ...fast, inFlightCountMax: 4 }, random, silent, async () =>
+      assert.fail(),
+    )
+    delivery.start()
+    for (let block = 0; block < 50; block++) appendTrades(spool, 100, block * 100, 'window')
+    await spool.flush()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.ok(delivery.stats.inFlight >= 1 && delivery.stats.inFlight <= 4)
+    assert.equal(delivery.stats.delivered, 0)
+    down = false
+    await delivery.stop(5000)
+    await spool.close()
+    assert.equal(delivery.stats.delivered, 50)
+    assert.ok(spool.stats.readBack > 0, 'most blocks were read back from the disk')
+    assert.equal(new Set(sink.sent.filter((line) => line.endsWith('acknowledged'))).size, 50)
+  })
+
+  it('delivery should set poison aside and go on with the rest', async () => {
+    const spool = await openAt('poison')
+    const aside: number[] = []
+    const delivery = deliver(
+      spool,
+      new ScriptedSink((block) => (block.head.blockSeq === 2n ? 'poison' : 'acknowledged')),
+      (seq) => aside.push(seq),
+    )
+    delivery.start()
+    for (let block = 0; block < 3; block++) appendTrades(spool, 10, block * 10, 'poison')
+    spool.append(Buffer.from('no block at all'))
+    await spool.flush()
+    await delivery.stop(5000)
+    await spool.close()
+    assert.deepEqual([...aside].sort(), [2, 4])
+    assert.equal(delivery.stats.delivered, 2)
+    assert.equal(spool.stats.unacked, 0)
+  })
+})
