@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { METRICS } from '../engine/observe/metric-list.ts'
-import { Metrics, SERIES_MAX } from '../engine/observe/metrics.ts'
+import { latencySample, Metrics, SERIES_MAX } from '../engine/observe/metrics.ts'
 import { observeRuntime } from '../engine/observe/runtime.ts'
+import { Histogram } from '../engine/ring/histogram.ts'
 
 /** Sample lines of a scrape: `name{labels}` → value. */
 function samples(text: string): Map<string, number> {
@@ -52,13 +53,24 @@ test('metrics should pull at each scrape and add up sources of the same labels',
 test('metrics should make cumulative buckets of a histogram', async () => {
   const metrics = new Metrics()
   metrics.histogram('marketprism_acceptance_seconds', () => [
-    { bounds: [0.001, 0.01, 0.1], counts: [5, 0, 2, 1], sum: 1.5 },
+    { bounds: [0.001, 0.01, 0.1], cumulative: [5, 5, 7], count: 8, sum: 1.5 },
   ])
   const found = samples(await metrics.scrape())
   const bucket = (le: string): number | undefined => found.get(`marketprism_acceptance_seconds_bucket{le="${le}"}`)
   assert.deepEqual([bucket('0.001'), bucket('0.01'), bucket('0.1'), bucket('+Inf')], [5, 5, 7, 8])
   assert.equal(found.get('marketprism_acceptance_seconds_count'), 8)
   assert.equal(found.get('marketprism_acceptance_seconds_sum'), 1.5)
+})
+
+test('metrics should read a latency histogram of shared memory in seconds', async () => {
+  const histogram = new Histogram()
+  for (const ms of [0.05, 0.3, 0.3, 7, 30, 20_000]) histogram.record(ms * 1e6)
+  const metrics = new Metrics()
+  metrics.histogram('marketprism_live_latency_seconds', () => [latencySample(histogram)])
+  const found = samples(await metrics.scrape())
+  const bucket = (le: string): number | undefined => found.get(`marketprism_live_latency_seconds_bucket{le="${le}"}`)
+  assert.deepEqual([bucket('0.0001'), bucket('0.001'), bucket('0.02'), bucket('10'), bucket('+Inf')], [1, 3, 4, 5, 6])
+  assert.ok(Math.abs((found.get('marketprism_live_latency_seconds_sum') as number) - 20.03765) < 1e-6)
 })
 
 test('metrics should survive a source that throws, an unknown label word and too many series, and count them', async () => {

@@ -7,6 +7,7 @@
 import type { Metric } from 'prom-client'
 import { Registry } from 'prom-client'
 import { assert } from '../base/assert.ts'
+import type { Histogram } from '../ring/histogram.ts'
 import type { MetricName, MetricSpec } from './metric-list.ts'
 import { METRICS } from './metric-list.ts'
 
@@ -17,11 +18,12 @@ export interface Sample {
   readonly value: number
 }
 
-/** A histogram as read: `counts[i]` values were at most `bounds[i]`, the last count is everything above. Not cumulative. */
+/** A histogram as read: `cumulative[i]` values were at most `bounds[i]`. */
 export interface HistogramSample {
   readonly labels?: LabelValues
   readonly bounds: readonly number[]
-  readonly counts: readonly number[]
+  readonly cumulative: readonly number[]
+  readonly count: number
   readonly sum: number
 }
 
@@ -159,17 +161,28 @@ export class Metrics {
   }
 }
 
-function bucketsOf(name: string, { labels = {}, bounds, counts, sum }: HistogramSample): Value[] {
-  assert(counts.length === bounds.length + 1, `${name}: ${counts.length} counts for ${bounds.length} bounds`)
-  let cumulative = 0
-  const buckets = counts.map((count, index): Value => {
-    cumulative += count
-    const le = index < bounds.length ? String(bounds[index]) : '+Inf'
-    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: cumulative }
+function bucketsOf(name: string, { labels = {}, bounds, cumulative, count, sum }: HistogramSample): Value[] {
+  assert(cumulative.length === bounds.length, `${name}: ${cumulative.length} counts for ${bounds.length} bounds`)
+  const bucket = (le: string, value: number): Value => ({
+    metricName: `${name}_bucket`,
+    labels: { ...labels, le },
+    value,
   })
   return [
-    ...buckets,
+    ...bounds.map((bound, index) => bucket(String(bound), cumulative[index] as number)),
+    bucket('+Inf', count),
     { metricName: `${name}_sum`, labels, value: sum },
-    { metricName: `${name}_count`, labels, value: cumulative },
+    { metricName: `${name}_count`, labels, value: count },
   ]
+}
+
+/** From 100 µs to 10 s; the promises to keep (1 ms, 20 ms) are bounds, so that they can be read off exactly. */
+export const LATENCY_BOUNDS_S = [
+  0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10,
+]
+
+/** A latency histogram in shared memory as a sample for `histogram()`. */
+export function latencySample(histogram: Histogram, labels: LabelValues = {}): HistogramSample {
+  const { cumulative, count, sumNs } = histogram.buckets(LATENCY_BOUNDS_S.map((bound) => bound * 1e9))
+  return { labels, bounds: LATENCY_BOUNDS_S, cumulative, count, sum: sumNs / 1e9 }
 }
