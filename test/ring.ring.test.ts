@@ -50,7 +50,7 @@ test('ring should hold a record byte for byte as drawn', () => {
   assert.ok(writer.tryWrite(7, 0xabcd, 0x11223344, 0xffffffff, 0x17000000, 0xfedcba98, Uint8Array.of(1, 2, 3)))
   writer.publish()
   const record = Buffer.from(memory).subarray(512, 512 + 32)
-  const expected = '03000000' + '0700' + 'cdab' + '00000017' + '98badcfe' + '44332211' + 'ffffffff' + '010203' // fill is free
+  const expected = '03000000' + '07' + '00' + 'cdab' + '00000017' + '98badcfe' + '44332211' + 'ffffffff' + '010203' // fill is free
   assert.equal(record.subarray(0, 27).toString('hex'), expected)
   assert.equal(new Uint32Array(memory)[0], 32)
 })

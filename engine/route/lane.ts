@@ -60,6 +60,11 @@ const SOURCES_MAX = 65_536 // SOURCE is a u16
 const CUT_FRAMES_MIN = 1024
 const TOO_LONG = new TextEncoder().encode('answer is longer than half the ring')
 
+/** Not `slice()`: on a Buffer that is a view. */
+function copyOf(payload: Uint8Array): Uint8Array {
+  return new Uint8Array(payload)
+}
+
 function lossKey(source: number, generation: number): number {
   return generation * SOURCES_MAX + source
 }
@@ -145,7 +150,7 @@ export class Lane {
       last.lo = at.lo
       return
     }
-    this.#push(kind, source, generation, extra, at, payload.slice())
+    this.#push(kind, source, generation, extra, at, copyOf(payload))
   }
 
   /** Moves what waits into the ring as far as it has room, and publishes. @returns bytes that the ring holds. */
@@ -190,7 +195,7 @@ export class Lane {
     }
     this.#queuedDataCount++
     this.#queuedDataBytes += payload.length
-    this.#push(DATA, source, generation, 0, at, payload.slice())
+    this.#push(DATA, source, generation, 0, at, copyOf(payload))
     return false
   }
 

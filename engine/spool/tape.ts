@@ -17,9 +17,6 @@
  *   +---------+------------+------+---------+---------+---------+------------+--------+-------------+
  *   |<- CRC ->|<----------------------- what the CRC is taken of -------------------------------->|
  *
- * The 24 bytes behind the CRC are the head of the record as it stands in the ring (ring/layout.ts), so recording is one
- * copy.
- *
  * A process that dies leaves half a frame at the end. The reader gives every frame before the first that is cut or whose
  * CRC is wrong, and says where it stopped and why; behind a broken frame nothing can be trusted, lengths least.
  *
@@ -44,8 +41,6 @@ const RECEIVED_LO_FIELD = 16
 const GENERATION_FIELD = 20
 const EXTRA_FIELD = 24
 export const TAPE_FRAME_HEAD_BYTES = 28
-/** head of a record in a ring */
-const RING_HEAD_BYTES = TAPE_FRAME_HEAD_BYTES - LENGTH_FIELD
 
 /** No frame is longer (ring of 128 MiB); a reader that finds a longer one has found rubbish and does not allocate it. */
 const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
@@ -63,7 +58,7 @@ export function tapeHeader(): Buffer {
   return header
 }
 
-/** Records frames; `record` has the shape of a ring reader's callback. */
+/** Records frames; a ring reader's callback takes the fields out of the record's head (ring/frame.ts). */
 export class TapeWriter {
   readonly #append: AppendBytes
   #buffer = Buffer.allocUnsafe(WRITE_BYTES)
@@ -76,14 +71,30 @@ export class TapeWriter {
     append(tapeHeader())
   }
 
-  /** @param bytes,offset as a drain hands them out: the record's head stands before the offset. */
-  readonly record = (_kind: number, bytes: Uint8Array, offset: number, length: number): void => {
+  record(
+    kind: number,
+    source: number,
+    generation: number,
+    extra: number,
+    receivedHi: number,
+    receivedLo: number,
+    bytes: Uint8Array,
+    offset = 0,
+    length = bytes.length,
+  ): void {
     assert(length <= PAYLOAD_BYTES_MAX, `frame of ${length} bytes is too long for a tape`)
     const need = TAPE_FRAME_HEAD_BYTES + length
     if (need > this.#buffer.length - this.#filled) this.#makeRoom(need)
     const target = this.#buffer
     const at = this.#filled
-    target.set(bytes.subarray(offset - RING_HEAD_BYTES, offset + length), at + LENGTH_FIELD)
+    target.writeUInt32LE(length, at + LENGTH_FIELD)
+    target.writeUInt16LE(kind, at + KIND_FIELD)
+    target.writeUInt16LE(source, at + SOURCE_FIELD)
+    target.writeUInt32LE(receivedHi, at + RECEIVED_HI_FIELD)
+    target.writeUInt32LE(receivedLo, at + RECEIVED_LO_FIELD)
+    target.writeUInt32LE(generation, at + GENERATION_FIELD)
+    target.writeUInt32LE(extra, at + EXTRA_FIELD)
+    target.set(bytes.subarray(offset, offset + length), at + TAPE_FRAME_HEAD_BYTES)
     target.writeUInt32LE(crc32(target.subarray(at + LENGTH_FIELD, at + need)), at + CRC_FIELD)
     this.#filled += need
     this.frames++
