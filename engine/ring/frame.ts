@@ -43,7 +43,7 @@ function wordAt(bytes: Uint8Array, at: number): number {
   )
 }
 
-/** Where the head of the record begins whose payload is at `offset`, at most SKEW_BYTES_MAX behind a multiple of 8. */
+/** Where the head of the record begins whose payload is at `offset`: the skew is less than a multiple of 8. */
 function headOffset(offset: number): number {
   return (offset & -RECORD_ALIGN_BYTES) - RECORD_HEAD_BYTES
 }

@@ -45,8 +45,6 @@ export const RECORD_HEAD_BYTES = 24
 export const SKEW_SHIFT = 8
 export const SOURCE_SHIFT = 16
 export const RECORD_ALIGN_BYTES = 8
-/** Every record has room for the longest skew, so that its size depends on its length alone. */
-export const SKEW_BYTES_MAX = RECORD_ALIGN_BYTES - 1
 
 /** Kind of the record that fills the end of the ring; frame kinds start above it. */
 export const PADDING = 0

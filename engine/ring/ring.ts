@@ -13,7 +13,6 @@ import {
   RECORDS_OFFSET,
   RECORD_ALIGN_BYTES,
   RECORD_HEAD_BYTES,
-  SKEW_BYTES_MAX,
   SKEW_SHIFT,
   SOURCE_SHIFT,
   STOP_OFFSET,
@@ -25,8 +24,6 @@ const HEAD = HEAD_OFFSET >> 2
 const PARKED = PARKED_OFFSET >> 2
 const STOP = STOP_OFFSET >> 2
 const ALIGN_MASK = RECORD_ALIGN_BYTES - 1
-/** What a record takes beside its payload, before it is rounded up to 8. */
-const AROUND_BYTES = RECORD_HEAD_BYTES + SKEW_BYTES_MAX
 
 /** Memory for one ring. @param capacityBytes a power of two. */
 export function createRing(capacityBytes: number): SharedArrayBuffer {
@@ -38,9 +35,9 @@ export function createRing(capacityBytes: number): SharedArrayBuffer {
   return new SharedArrayBuffer(RECORDS_OFFSET + capacityBytes)
 }
 
-/** Bytes of the ring that a payload takes. */
+/** Bytes of the ring that a payload takes; 8 more where its skew does not fit into the rounding. */
 export function recordBytes(payloadBytes: number): number {
-  return (AROUND_BYTES + payloadBytes + ALIGN_MASK) & ~ALIGN_MASK
+  return (RECORD_HEAD_BYTES + payloadBytes + ALIGN_MASK) & ~ALIGN_MASK
 }
 
 /** State that both sides share: the words of the head and views on the records. */
@@ -106,7 +103,7 @@ export class RingWriter extends RingSide {
 
   /** Longest payload that this ring takes at all. */
   get payloadBytesMax(): number {
-    return (this.capacityBytes >> 1) - AROUND_BYTES
+    return (this.capacityBytes >> 1) - RECORD_HEAD_BYTES
   }
 
   /**
@@ -126,7 +123,9 @@ export class RingWriter extends RingSide {
     length = payload.length,
   ): boolean {
     const skew = (payload.byteOffset + offset) & ALIGN_MASK
-    const at = this.#reserve(kind, skew, source, generation, extra, receivedHi, receivedLo, length)
+    let at = this.#reserve(kind, skew, source, generation, extra, receivedHi, receivedLo, length)
+    // A slow copy is better than none.
+    if (at < 0 && skew > 0) at = this.tryReserve(kind, source, generation, extra, receivedHi, receivedLo, length)
     if (at < 0) return false
     // `set` copies 274 bytes in 28 ns, a loop in 1,500; a view is only made when the payload is a part.
     this.bytes.set(offset === 0 && length === payload.length ? payload : payload.subarray(offset, offset + length), at)
@@ -160,9 +159,8 @@ export class RingWriter extends RingSide {
     receivedLo: number,
     length: number,
   ): number {
-    const need = (AROUND_BYTES + length + ALIGN_MASK) & ~ALIGN_MASK
-    if (need > this.capacityBytes >> 1)
-      assert(false, `record of ${length} bytes is longer than half the ring (${this.capacityBytes})`)
+    const need = (RECORD_HEAD_BYTES + skew + length + ALIGN_MASK) & ~ALIGN_MASK
+    if (need > this.capacityBytes >> 1) return this.#refuseLong(skew, length)
     let at = this.#tail & this.mask
     const rest = this.capacityBytes - at
     const total = need <= rest ? need : rest + need
@@ -186,6 +184,12 @@ export class RingWriter extends RingSide {
     words[word + (EXTRA_FIELD >> 2)] = extra
     this.#tail = (this.#tail + need) >>> 0
     return at + RECORD_HEAD_BYTES + skew
+  }
+
+  /** The longest payloads have no room for a skew; longer ones are a mistake of the caller. */
+  #refuseLong(skew: number, length: number): number {
+    assert(skew > 0, `record of ${length} bytes is longer than half the ring (${this.capacityBytes})`)
+    return NO_ROOM
   }
 
   /**
@@ -253,9 +257,10 @@ export class RingReader extends RingSide {
           continue
         }
         // The head moves first: a record whose reader throws is not read again.
-        head = (head + ((AROUND_BYTES + length + ALIGN_MASK) & ~ALIGN_MASK)) >>> 0
+        const payloadOffset = ((kindWord >> SKEW_SHIFT) & ALIGN_MASK) + RECORD_HEAD_BYTES
+        head = (head + ((payloadOffset + length + ALIGN_MASK) & ~ALIGN_MASK)) >>> 0
         count++
-        onRecord(kind, bytes, at + RECORD_HEAD_BYTES + ((kindWord >> SKEW_SHIFT) & ALIGN_MASK), length)
+        onRecord(kind, bytes, at + payloadOffset, length)
       }
     } finally {
       if (head !== this.#head) {
