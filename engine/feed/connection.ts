@@ -6,20 +6,21 @@ import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { FeedRules, Heartbeat } from '../exchanges/exchange.ts'
 import type { ConnectBudget } from './connects.ts'
+import { type Heard, Liveness, type LivenessTiming } from './liveness.ts'
 import { Subscriber } from './subscriber.ts'
 import type { FeedTime } from './timer.ts'
 
 /**
  * One connection of the plan: the only owner of its socket for its whole life, over all reconnects. Each socket is one
  * generation. A socket is destroyed before its successor is asked for, and a frame of an old generation is never
- * delivered: the handler of each socket knows its own generation and compares.
+ * delivered: the handler of each socket compares its own socket with the present one.
  *
  *   start ─► waiting ─► connecting ─► subscribing ─► open ─┐
  *              ▲   backoff, connect budget                 │ any fault: terminate, onClose
  *              └───────────────────────────────────────────┘
  *
  * Arithmetic: 100,000 frames/s leave 10 µs each, and ws itself takes most of that. So a data frame costs one compare of
- * the generation, one counter, one or two byte tests, one flag, one call. No clock: a watch once a second compares counters.
+ * the socket, one counter, one or two byte tests, one flag, one call. No clock: a watch once a second compares counters.
  */
 
 export interface ConnectionOptions {
@@ -33,22 +34,16 @@ export interface ConnectionOptions {
   readonly frameBytesMax: number
   readonly timing: ConnectionTiming
   /** a proxy; undefined goes straight out */
-  readonly agent?: Agent
+  readonly agent: Agent | undefined
 }
 
-export interface ConnectionTiming {
+export interface ConnectionTiming extends LivenessTiming {
   readonly handshakeTimeoutMs: number
   readonly ackTimeoutMs: number
-  /** nothing came for this long: ask the venue whether it is there */
-  readonly probeAfterMs: number
-  readonly probeTimeoutMs: number
-  /** the venue answers but sends no data for this long: subscribe anew, on a fresh socket */
-  readonly dataSilenceMsMax: number
   readonly backoffFloorMs: number
   readonly backoffCapMs: number
   /** a connection that lived this long starts again at the first step of the backoff */
   readonly healthyAfterMs: number
-  readonly watchIntervalMs: number
 }
 
 export const CONNECTION_TIMING: ConnectionTiming = {
@@ -103,8 +98,6 @@ export type ConnectionState = 'idle' | 'waiting' | 'connecting' | 'subscribing' 
 /** A planned end comes at a random point of this last part of the venue's limit, so that sockets do not end together. */
 const LIFE_SHARE_MIN = 0.9
 const LIFE_SHARE_MAX = 0.97
-/** A subscription that stayed quiet is given twice the time on each new socket, up to this: quiet symbols exist. */
-const DATA_SILENCE_FACTOR_MAX = 16
 const MS_PER_SECOND = 1_000
 /** After the venue's close frame its FIN is due; ws would wait 30 s for it. */
 const CLOSE_TIMEOUT_MS = 500
@@ -126,22 +119,12 @@ export class Connection {
   #isAnnounced = false
   #isInBurst = false
   #lastReason = ''
+  #connectedMs = 0
+  readonly #liveness: Liveness
 
   // written by the hot handler
   #frameCount = 0
   #otherCount = 0
-
-  // the watch's memory
-  #watchedMs = 0
-  #seenFrameCount = 0
-  #seenOtherCount = 0
-  #heardMs = 0
-  #dataMs = 0
-  #connectedMs = 0
-  #lifeMs = 0
-  #pongedMs = 0
-  #probedMs: number | undefined
-  #dataSilenceFactor = 1
 
   constructor(options: ConnectionOptions, rules: FeedRules, events: ConnectionEvents, around: ConnectionSurroundings) {
     assert(options.streams.length > 0, `connection ${options.name} has no streams`)
@@ -149,6 +132,7 @@ export class Connection {
     this.#rules = rules
     this.#events = events
     this.#around = around
+    this.#liveness = new Liveness(options.timing, options.heartbeat, rules.probeFrame(1) !== undefined)
     this.#endBurst = () => {
       this.#isInBurst = false
       this.#events.onBurstEnd(this.#generation)
@@ -213,7 +197,7 @@ export class Connection {
   #connect(): void {
     assert(this.#socket === undefined, `connection ${this.options.name}: the old socket is still there`)
     const { options } = this
-    const { time, random, stats } = this.#around
+    const { time, stats } = this.#around
     this.#state = 'connecting'
     this.#generation++
     this.#isAnnounced = false
@@ -234,18 +218,17 @@ export class Connection {
     const socket = new WebSocket(options.url, settings)
     this.#socket = socket
     this.#connectedMs = time.monotonicMs()
-    this.#lifeMs = options.connectionLifeMsMax * (LIFE_SHARE_MIN + random() * (LIFE_SHARE_MAX - LIFE_SHARE_MIN))
     this.#listen(socket, this.#generation)
   }
 
   #listen(socket: WebSocket, generation: number): void {
     const events = this.#events
     const { isControl } = this.#rules
-    const isPresent = (): boolean => generation === this.#generation && socket === this.#socket
+    const isPresent = (): boolean => socket === this.#socket
     let fault = ''
     socket.on('open', () => isPresent() && this.#subscribe(socket))
     socket.on('message', (bytes: Buffer) => {
-      if (generation !== this.#generation || socket !== this.#socket) return
+      if (socket !== this.#socket) return // of an old generation
       if (isControl(bytes) && this.#control(bytes)) return
       this.#frameCount++
       if (!this.#isAnnounced) this.#announce()
@@ -256,7 +239,7 @@ export class Connection {
       events.onFrame(generation, bytes)
     })
     const onOther = (): void => {
-      this.#otherCount++
+      if (isPresent()) this.#otherCount++
     }
     socket.on('ping', onOther)
     socket.on('pong', onOther)
@@ -274,13 +257,10 @@ export class Connection {
 
   #subscribe(socket: WebSocket): void {
     const { options } = this
-    const { time } = this.#around
-    const nowMs = time.monotonicMs()
+    const { time, random } = this.#around
     this.#state = 'subscribing'
-    this.#heardMs = this.#dataMs = this.#watchedMs = this.#pongedMs = nowMs
-    this.#seenFrameCount = this.#frameCount
-    this.#seenOtherCount = this.#otherCount
-    this.#probedMs = undefined
+    const lifeShare = LIFE_SHARE_MIN + random() * (LIFE_SHARE_MAX - LIFE_SHARE_MIN)
+    this.#liveness.begin(time.monotonicMs(), this.#heard(), options.connectionLifeMsMax * lifeShare)
     this.#subscriber = new Subscriber(this.#rules.subscribeFrames(options.streams, 1), {
       time,
       send: (text) => socket.send(text),
@@ -317,52 +297,29 @@ export class Connection {
 
   #watchNext(): void {
     this.#cancelWatch = this.#around.time.after(this.options.timing.watchIntervalMs, () => {
-      const generation = this.#generation
-      this.#watch(this.#around.time.monotonicMs())
-      if (generation === this.#generation && this.#socket !== undefined) this.#watchNext()
+      const verdict = this.#liveness.check(this.#around.time.monotonicMs(), this.#heard())
+      switch (verdict) {
+        case 'WELL':
+          return this.#watchNext()
+        case 'PROBE':
+          this.#probe()
+          return this.#watchNext()
+        case 'PONG':
+          this.#socket?.pong()
+          return this.#watchNext()
+        default:
+          return this.#fail(verdict)
+      }
     })
   }
 
-  #watch(nowMs: number): void {
-    const { timing, heartbeat } = this.options
-    // if this thread itself was late, the venue's frames are still in the kernel: our lateness is not its silence
-    const stallMs = Math.max(0, nowMs - this.#watchedMs - 2 * timing.watchIntervalMs)
-    this.#watchedMs = nowMs
-    this.#heardMs += stallMs
-    this.#dataMs += stallMs
-    if (this.#probedMs !== undefined) this.#probedMs += stallMs
-
-    if (this.#frameCount !== this.#seenFrameCount) {
-      this.#dataMs = this.#heardMs = nowMs
-      this.#dataSilenceFactor = 1
-    } else if (this.isPaused) this.#dataMs = this.#heardMs = nowMs
-    if (this.#otherCount !== this.#seenOtherCount) this.#heardMs = nowMs
-    if (this.#heardMs === nowMs) this.#probedMs = undefined
-    this.#seenFrameCount = this.#frameCount
-    this.#seenOtherCount = this.#otherCount
-
-    if (nowMs - this.#connectedMs > this.#lifeMs) return this.#fail('LIFE_OVER')
-    if (this.#probedMs !== undefined && nowMs - this.#probedMs > timing.probeTimeoutMs) return this.#fail('SILENT')
-    if (nowMs - this.#dataMs > timing.dataSilenceMsMax * this.#dataSilenceFactor) {
-      this.#dataSilenceFactor = Math.min(DATA_SILENCE_FACTOR_MAX, this.#dataSilenceFactor * 2)
-      return this.#fail('NO_DATA')
-    }
-    if (this.#probedMs === undefined && nowMs - this.#heardMs > timing.probeAfterMs) this.#probe(nowMs)
-    if (heartbeat.unsolicitedPongMs > 0 && nowMs - this.#pongedMs > heartbeat.unsolicitedPongMs) {
-      this.#pongedMs = nowMs
-      this.#socket?.pong()
-    }
+  #heard(): Heard {
+    return { frameCount: this.#frameCount, otherCount: this.#otherCount, isPaused: this.isPaused }
   }
 
-  /** Where a venue has no question to ask, silence alone decides after two of its pings should have come. */
-  #probe(nowMs: number): void {
-    const { heartbeat } = this.options
+  #probe(): void {
     const frame = this.#rules.probeFrame(this.#subscriber?.takeId() ?? 1)
-    if (frame === undefined) {
-      if (nowMs - this.#heardMs > 2 * heartbeat.serverPingMs) this.#fail('SILENT')
-      return
-    }
-    this.#probedMs = nowMs
+    if (frame === undefined) return
     this.#around.stats.probes++
     this.#socket?.send(frame.text)
   }

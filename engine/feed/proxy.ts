@@ -20,14 +20,15 @@ function proxyKind(proxy: string): ProxyKind {
   )
 }
 
-/** For sockets. */
-export function socketAgent(proxy: string): HttpAgent {
+/** For sockets. @returns undefined when `proxy` is empty: straight out */
+export function socketAgent(proxy: string): HttpAgent | undefined {
+  if (proxy === '') return undefined
   return proxyKind(proxy) === 'socks' ? new SocksProxyAgent(proxy) : new HttpsProxyAgent(proxy)
 }
 
-/** For REST; `options` are those of the pool it makes for each origin. */
-export function restDispatcher(proxy: string | undefined, options: Agent.Options): Dispatcher {
-  if (proxy === undefined) return new Agent(options)
+/** For REST, straight out when `proxy` is empty; `options` are those of the pool it makes for each origin. */
+export function restDispatcher(proxy: string, options: Agent.Options): Dispatcher {
+  if (proxy === '') return new Agent(options)
   if (proxyKind(proxy) === 'http') return new ProxyAgent({ ...options, uri: proxy, proxyTunnel: true })
   return new Agent({ ...options, connect: socksConnector(proxy) })
 }

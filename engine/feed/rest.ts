@@ -17,7 +17,8 @@ export interface RestOptions {
   readonly market: string
   /** scheme, host and port */
   readonly base: string
-  readonly proxy?: string
+  /** empty: straight out */
+  readonly proxy: string
   readonly usedWeightHeader: string
   readonly connectionsMax: number
   readonly tryTimeoutMs: number

@@ -1,4 +1,5 @@
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
+import { editDistance } from '../base/nearest.ts'
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import type { RestClient } from './rest.ts'
 
@@ -73,23 +74,15 @@ function nearest(wanted: string, symbols: readonly string[]): string[] {
   return symbols
     .map((symbol) => ({ symbol, distance: symbol.startsWith(wanted) ? 0.5 : editDistance(wanted, symbol) }))
     .filter(({ distance }) => distance <= distanceMax)
-    .sort((a, b) => a.distance - b.distance || (a.symbol < b.symbol ? -1 : 1))
+    .sort((a, b) => a.distance - b.distance || sharedPrefix(wanted, b.symbol) - sharedPrefix(wanted, a.symbol))
     .slice(0, SUGGESTION_COUNT_MAX)
     .map(({ symbol }) => symbol)
 }
 
-/** Insertions, deletions and replacements that turn one into the other. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1))
-    }
-    row = next
-  }
-  return row[b.length] as number
+function sharedPrefix(a: string, b: string): number {
+  let length = 0
+  while (length < a.length && a[length] === b[length]) length++
+  return length
 }
 
 function globTest(glob: string): (symbol: string) => boolean {

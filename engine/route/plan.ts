@@ -12,39 +12,34 @@ import { spread } from './spread.ts'
  * multiply by shards.
  */
 
-export interface PlanSettings {
-  readonly shardCount: number
-  /** by `exchange.market`; the channels of every instrument there */
-  readonly channels: Readonly<Record<string, readonly Channel[]>>
-  /** 0: what the venue allows */
-  readonly streamsPerConnectionMax: number
-  /** spread each market and URL class of a shard over at least so many sockets (never more than it has streams to give) */
-  readonly connectionsPerShard: number
-  /** parts of the venue's limits that are ours */
-  readonly weightShare: number
-  readonly connectShare: number
-  readonly connectSpacingMs: number
-  /** by `exchange.market`; absent: the venue's default */
-  readonly snapshotDepths: Readonly<Record<string, number>>
-  readonly frameRingBytes: number
-  readonly batchRingBytes: number
-  /** other hosts, by `exchange.market` */
-  readonly hosts: Readonly<Record<string, { readonly ws?: string; readonly rest?: string }>>
+/** What is set for one market; the names are those of the configuration. */
+export interface MarketSettings {
+  readonly channels: readonly Channel[]
+  /** another host; empty: the venue's own */
+  readonly wsUrl: string
+  readonly restUrl: string
+  /** at most so many streams on one connection; 0: what the venue allows */
+  readonly streamsPerConnection: number
+  /** at least so many connections; 0: as few as the limits allow */
+  readonly connections: number
+  /** part of the venue's REST weight that is ours */
+  readonly restWeightShare: number
+  /** levels of a depth snapshot; 0: the venue's usual */
+  readonly snapshotLimit: number
 }
 
-export const PLAN_DEFAULTS: PlanSettings = {
-  shardCount: 1,
-  channels: {},
-  streamsPerConnectionMax: 0,
-  connectionsPerShard: 1,
-  weightShare: 0.5,
-  connectShare: 0.8,
-  connectSpacingMs: 100,
-  snapshotDepths: {},
-  frameRingBytes: 16 * 1024 * 1024,
-  batchRingBytes: 16 * 1024 * 1024,
-  hosts: {},
+export interface PlanSettings {
+  readonly shardCount: number
+  /** by `exchange.market` */
+  readonly markets: Readonly<Record<string, MarketSettings>>
+  /** part of the venue's connection attempts that is ours */
+  readonly connectShare: number
+  readonly connectSpacingMs: number
+  /** the rings of one shard together */
+  readonly ringBytes: number
 }
+
+export const CONNECT_DEFAULTS = { connectShare: 0.9, connectSpacingMs: 100 } as const
 
 export interface PlannedInstrument {
   readonly instrument: Instrument
@@ -96,47 +91,58 @@ export function plan(
   instruments: readonly Instrument[],
   settings: PlanSettings,
 ): Plan {
-  if (instruments.length === 0) throw refuse('no instruments are chosen', 'name some under instruments')
   const sorted = [...instruments].sort((a, b) => (a.id < b.id ? -1 : 1))
+  if (sorted.length === 0) throw refuse('no instruments are chosen', 'name some under instruments')
   const twice = sorted.find((instrument, index) => instrument.id === sorted[index + 1]?.id)
   if (twice !== undefined) throw refuse(`${twice.id} is listed twice`, 'name it once')
   const shards = intoShards(sorted, settings.shardCount)
   const connections: PlannedConnection[] = []
   const markets: PlannedMarket[] = []
-  for (const key of [...new Set(sorted.map(marketKey))]) {
-    const { exchange, market } = sorted.find((instrument) => marketKey(instrument) === key) as Instrument
-    const feed = rules.get(exchange)
-    const place = feed?.markets[market]
-    if (feed === undefined || place === undefined)
-      throw refuse(`${key} is not a market that is known`, 'see the list of exchanges')
-    const first = connections.length
-    shards.forEach((members, shard) => {
-      const own = members.filter((instrument) => marketKey(instrument) === key)
-      connections.push(...connectShard(feed, place, own, shard, settings, connections.length))
-    })
-    const made = connections.slice(first)
-    checkConnects(key, place, made.length, settings)
-    markets.push(
-      planMarket(
-        feed,
-        place,
-        sorted.filter((instrument) => marketKey(instrument) === key),
-        made,
-        settings,
-      ),
-    )
+  for (const key of new Set(sorted.map(marketKey))) {
+    const market = marketOf(key, rules, settings)
+    const members = shards.map((shard) => shard.filter((instrument) => marketKey(instrument) === key))
+    const made = connectMarket(market, members, connections.length)
+    checkConnects(market, made.length, settings)
+    connections.push(...made)
+    markets.push(planMarket(market, members.flat(), made))
   }
-  if (connections.length > CONNECTION_COUNT_MAX)
-    throw refuse(`${connections.length} connections, a process can number ${CONNECTION_COUNT_MAX}`, 'use fewer')
-  const { connectSpacingMs, frameRingBytes, batchRingBytes } = settings
-  const cost = estimate(rules, {
+  if (connections.length > CONNECTION_COUNT_MAX) {
+    throw refuse(`${connections.length} connections, one process numbers ${CONNECTION_COUNT_MAX}`, 'take fewer')
+  }
+  const { connectSpacingMs, ringBytes } = settings
+  return {
     shards,
     connections,
     markets,
-    connectSpacingMs,
-    ringBytes: frameRingBytes + batchRingBytes,
-  })
-  return { shards, connections, markets, estimate: cost }
+    estimate: estimate(rules, { shards, connections, markets, connectSpacingMs, ringBytes }),
+  }
+}
+
+/** A market with all that is said about it. */
+interface Market {
+  readonly key: string
+  readonly feed: FeedRules
+  readonly place: FeedMarket
+  readonly set: MarketSettings
+}
+
+function marketOf(key: string, rules: ReadonlyMap<string, FeedRules>, settings: PlanSettings): Market {
+  const [exchange = '', name = ''] = key.split('.')
+  const feed = rules.get(exchange)
+  const place = feed?.markets[name]
+  const set = settings.markets[key]
+  if (feed === undefined || place === undefined)
+    throw refuse(`${key} is not a known market`, 'see the list of exchanges')
+  if (set === undefined || set.channels.length === 0)
+    throw refuse(`${key} has instruments but no channels`, `set channels of ${key}`)
+  const allowed = place.limits.streamsPerConnectionMax
+  if (set.streamsPerConnection > allowed) {
+    throw refuse(
+      `${set.streamsPerConnection} streams a connection, ${key} allows ${allowed} (streamsPerConnectionMax)`,
+      `set streamsPerConnection to at most ${allowed}`,
+    )
+  }
+  return { key, feed, place, set }
 }
 
 function intoShards(sorted: readonly Instrument[], shardCount: number): Instrument[][] {
@@ -148,154 +154,136 @@ function intoShards(sorted: readonly Instrument[], shardCount: number): Instrume
   return Array.from({ length: shardCount }, (_, shard) => sorted.filter((_instrument, index) => bins[index] === shard))
 }
 
-/** What stays on one connection: an instrument with its streams of one URL class, or less where the limit is smaller. */
+/** What stays on one connection: the streams that an instrument has on one URL class, or one channel of them. */
 interface Unit {
   readonly name: string
   readonly instrument: Instrument
   readonly channels: readonly Channel[]
   readonly streams: readonly string[]
+  readonly route: string
 }
 
-function connectShard(
-  feed: FeedRules,
-  place: FeedMarket,
-  instruments: readonly Instrument[],
-  shard: number,
-  settings: PlanSettings,
+function connectMarket(
+  market: Market,
+  shards: readonly (readonly Instrument[])[],
   firstIndex: number,
 ): PlannedConnection[] {
-  const key = `${feed.exchange}.${place.name}`
-  const streamsMax = streamsPerConnection(key, place, settings)
-  const connections: PlannedConnection[] = []
-  for (const route of routesOf(feed, place, instruments, settings)) {
-    const units = instruments.flatMap((instrument) => unitsOf(feed, place, instrument, route, streamsMax, settings))
-    const unitStreamsMax = Math.max(1, ...units.map((unit) => unit.streams.length))
-    const unitsMax = Math.floor(streamsMax / unitStreamsMax)
-    const count = Math.max(Math.ceil(units.length / unitsMax), Math.min(settings.connectionsPerShard, units.length))
-    const bins = spread(
-      units.map((unit) => unit.name),
-      count,
-      unitsMax,
-    )
-    for (let bin = 0; bin < count; bin++) {
-      const own = units.filter((_, index) => bins[index] === bin)
-      if (own.length === 0) continue
-      const index = firstIndex + connections.length
-      connections.push({
-        index,
-        name: `${key}/${route}#${index}`,
-        exchange: feed.exchange,
-        market: place.name,
-        route,
-        shard,
-        url: feed.socketUrl(place.name, route, settings.hosts[key]?.ws ?? place.wsBase),
-        streams: own.flatMap((unit) => unit.streams),
-        instruments: own.map(({ instrument, channels }) => ({ instrument, channels })),
-      })
-    }
+  const { key, feed, place, set } = market
+  const streamsMax = set.streamsPerConnection === 0 ? place.limits.streamsPerConnectionMax : set.streamsPerConnection
+  const units = shards.map((instruments) => instruments.flatMap((instrument) => unitsOf(market, instrument)))
+  const unitCount = units.flat().length
+  const streamsWidest = Math.max(...units.flat().map((unit) => unit.streams.length))
+  if (streamsWidest > streamsMax || set.connections > unitCount) {
+    units.forEach((own, shard) => {
+      units[shard] = own.flatMap((unit) => channelUnits(market, unit))
+    })
   }
+  const smallest = units.flat()
+  if (set.connections > smallest.length) {
+    throw refuse(
+      `${set.connections} connections to ${key}, there are only ${smallest.length} streams`,
+      'lower connections',
+    )
+  }
+  const routes = [...new Set(smallest.map((unit) => unit.route))].sort()
+  const connections: PlannedConnection[] = []
+  units.forEach((own, shard) => {
+    for (const route of routes) {
+      const members = own.filter((unit) => unit.route === route)
+      const wanted = Math.ceil((set.connections * members.length) / smallest.length)
+      for (const group of intoConnections(members, streamsMax, wanted)) {
+        const index = firstIndex + connections.length
+        connections.push({
+          index,
+          name: `${key}/${route}#${index}`,
+          exchange: feed.exchange,
+          market: place.name,
+          route,
+          shard,
+          url: feed.socketUrl(place.name, route, set.wsUrl === '' ? place.wsBase : set.wsUrl),
+          streams: group.flatMap((unit) => unit.streams),
+          instruments: group.map(({ instrument, channels }) => ({ instrument, channels })),
+        })
+      }
+    }
+  })
   return connections
 }
 
-function routesOf(
-  feed: FeedRules,
-  place: FeedMarket,
-  instruments: readonly Instrument[],
-  settings: PlanSettings,
-): string[] {
-  const routes = new Set<string>()
-  for (const { symbol } of instruments) {
-    for (const channel of channelsOf(`${feed.exchange}.${place.name}`, settings)) {
-      const streams = feed.streams(place.name, symbol, channel)
-      if (streams.length === 0)
-        throw refuse(`${feed.exchange}.${place.name} has no channel ${channel}`, 'remove it from channels')
-      for (const { route } of streams) routes.add(route)
-    }
-  }
-  return [...routes].sort()
+function intoConnections(units: readonly Unit[], streamsMax: number, wanted: number): Unit[][] {
+  if (units.length === 0) return []
+  const unitsMax = Math.floor(streamsMax / Math.max(...units.map((unit) => unit.streams.length)))
+  const count = Math.max(1, wanted, Math.ceil(units.length / unitsMax))
+  const bins = spread(
+    units.map((unit) => unit.name),
+    count,
+    unitsMax,
+  )
+  const groups = Array.from({ length: count }, (_, bin) => units.filter((_unit, index) => bins[index] === bin))
+  return groups.filter((group) => group.length > 0)
 }
 
-function unitsOf(
-  feed: FeedRules,
-  place: FeedMarket,
-  instrument: Instrument,
-  route: string,
-  streamsMax: number,
-  settings: PlanSettings,
-): Unit[] {
-  const parts = channelsOf(marketKey(instrument), settings).map((channel): Unit => {
-    const streams = feed.streams(place.name, instrument.symbol, channel).filter((stream) => stream.route === route)
+/** One unit for each URL class that the instrument's channels use. */
+function unitsOf(market: Market, instrument: Instrument): Unit[] {
+  const parts = market.set.channels.flatMap((channel) => {
+    const streams = market.feed.streams(market.place.name, instrument.symbol, channel)
+    if (streams.length === 0)
+      throw refuse(`${market.key} has no channel ${channel}`, `remove it from channels of ${market.key}`)
+    return streams.map(({ name, route }) => ({ name, route, channel }))
+  })
+  return [...new Set(parts.map((part) => part.route))].map((route) => {
+    const own = parts.filter((part) => part.route === route)
+    const channels = [...new Set(own.map((part) => part.channel))]
+    return { name: instrument.id, instrument, route, channels, streams: own.map((part) => part.name) }
+  })
+}
+
+function channelUnits(market: Market, unit: Unit): Unit[] {
+  return unit.channels.map((channel) => {
+    const streams = market.feed.streams(market.place.name, unit.instrument.symbol, channel)
     return {
-      name: `${instrument.id}/${channel}`,
-      instrument,
+      ...unit,
+      name: `${unit.name}/${channel}`,
       channels: [channel],
       streams: streams.map((stream) => stream.name),
     }
   })
-  const own = parts.filter((part) => part.streams.length > 0)
-  const streams = own.flatMap((part) => part.streams)
-  if (streams.length > streamsMax) return own
-  return own.length === 0
-    ? []
-    : [{ name: instrument.id, instrument, channels: own.flatMap((part) => part.channels), streams }]
-}
-
-function channelsOf(key: string, settings: PlanSettings): readonly Channel[] {
-  const channels = settings.channels[key]
-  if (channels === undefined || channels.length === 0)
-    throw refuse(`${key} has instruments but no channels`, `set channels of ${key}`)
-  return channels
-}
-
-function streamsPerConnection(key: string, place: FeedMarket, settings: PlanSettings): number {
-  const allowed = place.limits.streamsPerConnectionMax
-  const wanted = settings.streamsPerConnectionMax
-  if (wanted > allowed) {
-    throw refuse(
-      `${wanted} streams a connection, ${key} allows ${allowed} (streamsPerConnectionMax)`,
-      `set at most ${allowed}, or 0 for the venue's own`,
-    )
-  }
-  return wanted === 0 ? allowed : wanted
 }
 
 /** All sockets may be cut at once and must be able to come back in one window. */
-function checkConnects(key: string, place: FeedMarket, count: number, settings: PlanSettings): void {
+function checkConnects({ key, place }: Market, count: number, settings: PlanSettings): void {
   const { connectsMax, connectsWindowMs } = place.limits
   const ours = Math.floor(connectsMax * settings.connectShare)
   if (count <= ours) return
   throw refuse(
-    `${count} connections to ${key}, it allows ${connectsMax} attempts in ${connectsWindowMs / 60_000} min (connectsMax), ours are ${ours}`,
-    'raise streams a connection, lower the shards or connections a shard, or take fewer instruments',
+    `${count} connections to ${key}, it allows ${connectsMax} attempts in ${connectsWindowMs / 60_000} min (connectsMax), of which ${ours} are ours`,
+    'raise streamsPerConnection, lower connections or workers, or take fewer instruments',
   )
 }
 
 function planMarket(
-  feed: FeedRules,
-  place: FeedMarket,
+  market: Market,
   instruments: readonly Instrument[],
   connections: readonly PlannedConnection[],
-  settings: PlanSettings,
 ): PlannedMarket {
-  const key = `${feed.exchange}.${place.name}`
-  const snapshotDepth = settings.snapshotDepths[key] ?? place.snapshotDepth
-  const hasBooks = channelsOf(key, settings).includes('book')
-  const snapshotWeight = hasBooks
-    ? feed.snapshotRequest(place.name, (instruments[0] as Instrument).symbol, snapshotDepth).weight
-    : 0
+  const { key, feed, place, set } = market
+  const snapshotDepth = set.snapshotLimit === 0 ? place.snapshotDepth : set.snapshotLimit
+  const hasBooks = set.channels.includes('book')
+  const { symbol } = instruments[0] as Instrument
+  const snapshotWeight = hasBooks ? feed.snapshotRequest(place.name, symbol, snapshotDepth).weight : 0
   const listWeight = feed.instrumentsRequest(place.name).weight
-  const weightPerMinute = Math.floor(place.limits.weightPerMinuteMax * settings.weightShare)
+  const weightPerMinute = Math.floor(place.limits.weightPerMinuteMax * set.restWeightShare)
   const heaviest = Math.max(snapshotWeight, listWeight)
   if (heaviest > weightPerMinute) {
     throw refuse(
-      `one request of weight ${heaviest} exceeds ${weightPerMinute} a minute, our share of the ${place.limits.weightPerMinuteMax} of ${key} (weightPerMinuteMax)`,
-      'raise the weight share or lower the snapshot depth',
+      `one request of weight ${heaviest}, our share of the ${place.limits.weightPerMinuteMax} a minute of ${key} (weightPerMinuteMax) is ${weightPerMinute}`,
+      'raise restWeightShare or lower snapshotLimit',
     )
   }
   return {
     exchange: feed.exchange,
     market: place.name,
-    restBase: settings.hosts[key]?.rest ?? place.restBase,
+    restBase: set.restUrl === '' ? place.restBase : set.restUrl,
     instrumentCount: instruments.length,
     connectionCount: connections.length,
     streamCount: connections.reduce((sum, connection) => sum + connection.streams.length, 0),

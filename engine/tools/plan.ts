@@ -1,54 +1,70 @@
 import Table from 'cli-table3'
+import { Clock } from '../base/clock.ts'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Random } from '../base/random.ts'
+import type { Run } from '../base/run.ts'
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
+import { feedRules } from '../exchanges/index.ts'
 import { REST_DEFAULTS, RestClient } from '../feed/rest.ts'
-import type { FeedTime } from '../feed/timer.ts'
+import { type FeedTime, realTime } from '../feed/timer.ts'
 import { readUniverse } from '../feed/universe.ts'
 import { WEIGHT_DEFAULTS, WeightLedger } from '../feed/weight.ts'
-import { type Plan, plan, type PlanSettings } from '../route/plan.ts'
+import { CONNECT_DEFAULTS, type MarketSettings, type Plan, plan, type PlanSettings } from '../route/plan.ts'
 
 /** `marketprism plan`: what the engine would connect to, and what that costs, before it does. */
+export async function runPlan(options: { readonly json: boolean }, run: Run): Promise<void> {
+  const { config } = run
+  const { binance } = config.exchanges
+  const time = realTime(new Clock())
+  const rules = feedRules({ binance })
+  const markets: Record<string, MarketRequest> = {}
+  for (const [name, market] of Object.entries(binance)) if (market.enabled) markets[`binance.${name}`] = market
+  const ringBytes = config.rings.framesBytes + config.rings.batchesBytes
+  const settings = { ...CONNECT_DEFAULTS, shardCount: config.workers.count, markets, ringBytes }
+  const made = await computePlan({ rules, markets, settings, time, random: Math.random })
+  process.stdout.write(options.json ? `${JSON.stringify(made, null, 2)}\n` : `${formatPlan(made)}\n`)
+}
+
+/** One market of the configuration. */
+export interface MarketRequest extends MarketSettings {
+  /** symbols and globs */
+  readonly instruments: readonly string[]
+  /** empty: straight out */
+  readonly proxy: string
+}
+
 export interface PlanRequest {
   readonly rules: ReadonlyMap<string, FeedRules>
-  /** symbols and globs, by `exchange.market` */
-  readonly instruments: Readonly<Record<string, readonly string[]>>
+  /** by `exchange.market` */
+  readonly markets: Readonly<Record<string, MarketRequest>>
   readonly settings: PlanSettings
-  readonly proxy?: string
   readonly time: FeedTime
   readonly random: Random
 }
 
 /** Asks each venue for its instrument list (the only requests it makes) and plans. */
 export async function computePlan(request: PlanRequest): Promise<Plan> {
-  const chosen: Instrument[] = []
-  for (const [key, patterns] of Object.entries(request.instruments)) {
-    if (patterns.length > 0) chosen.push(...(await listed(request, key, patterns)))
-  }
-  return plan(request.rules, chosen, request.settings)
+  const lists = await Promise.all(Object.entries(request.markets).map(([key, market]) => listed(request, key, market)))
+  return plan(request.rules, lists.flat(), request.settings)
 }
 
-async function listed(request: PlanRequest, key: string, patterns: readonly string[]): Promise<readonly Instrument[]> {
-  const { time, random, settings } = request
+async function listed(request: PlanRequest, key: string, set: MarketRequest): Promise<readonly Instrument[]> {
+  const { time, random } = request
   const [exchange = '', market = ''] = key.split('.')
   const rules = request.rules.get(exchange)
   const place = rules?.markets[market]
-  if (rules === undefined || place === undefined) {
-    const known = [...request.rules.values()].flatMap((each) =>
-      Object.keys(each.markets).map((name) => `${each.exchange}.${name}`),
-    )
-    throw new Fault('UNKNOWN_MARKET', `${key} is not a market: known are ${known.join(', ')}`, EXIT_CONFIG)
-  }
+  if (rules === undefined || place === undefined)
+    throw new Fault('UNKNOWN_MARKET', `${key} is not a known market`, EXIT_CONFIG)
   const weightPerMinute = { [market]: place.limits.weightPerMinuteMax }
-  const ledger = new WeightLedger({ ...WEIGHT_DEFAULTS, exchange, weightPerMinute, share: settings.weightShare }, time)
-  const base = settings.hosts[key]?.rest ?? place.restBase
-  const proxy = request.proxy === undefined ? {} : { proxy: request.proxy }
+  const ledger = new WeightLedger({ ...WEIGHT_DEFAULTS, exchange, weightPerMinute, share: set.restWeightShare }, time)
+  const base = set.restUrl === '' ? place.restBase : set.restUrl
+  const { usedWeightHeader } = rules
   const rest = new RestClient(
-    { ...REST_DEFAULTS, ...proxy, market, base, usedWeightHeader: rules.usedWeightHeader },
+    { ...REST_DEFAULTS, market, base, proxy: set.proxy, usedWeightHeader },
     { ledger, time, random },
   )
   try {
-    return (await readUniverse(rules, market, patterns, rest)).instruments
+    return (await readUniverse(rules, market, set.instruments, rest)).instruments
   } finally {
     ledger.close()
     await rest.close()

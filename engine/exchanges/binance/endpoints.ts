@@ -12,8 +12,10 @@ export type BinanceMarketName = 'spot' | 'usdm' | 'coinm'
 export interface BinanceMarket extends FeedMarket {
   readonly name: BinanceMarketName
   readonly restPath: string
-  /** suffix of the diff depth stream: its speed */
-  readonly depthStream: string
+  /** ms between two events of the diff depth stream; 0 as they happen */
+  readonly depthSpeedMs: number
+  /** the speed that the stream has when its name says none */
+  readonly depthSpeedUnnamedMs: number
   /** URL class of each channel; one class per connection */
   readonly routes: Readonly<Record<Channel, string>>
   /** weight of a depth snapshot: the first step whose `depthMax` is not below the depth asked for */
@@ -59,7 +61,8 @@ export const SPOT: BinanceMarket = {
   heartbeat: { serverPingMs: 20_000, pongDeadlineMs: 60_000, unsolicitedPongMs: 0 }, // SPOT, General WSS information
   frameBytesMax: FRAME_BYTES_MAX,
   snapshotDepth: 1000,
-  depthStream: 'depth@100ms', // SPOT, Diff. Depth Stream
+  depthSpeedMs: 100, // SPOT, Diff. Depth Stream: 1000 or 100
+  depthSpeedUnnamedMs: 1000,
   routes: { book: SINGLE_ROUTE, trades: SINGLE_ROUTE, agg_trades: SINGLE_ROUTE, book_tickers: SINGLE_ROUTE },
   depthWeights: [
     { depthMax: 100, weight: 5 }, // SPOT, Order book
@@ -87,7 +90,8 @@ export const USDM: BinanceMarket = {
   heartbeat: { serverPingMs: 180_000, pongDeadlineMs: 600_000, unsolicitedPongMs: 300_000 }, // USDM, WebSocket Market Streams
   frameBytesMax: FRAME_BYTES_MAX,
   snapshotDepth: 1000,
-  depthStream: 'depth@0ms', // fastest; used by public clients, the page lists 100 ms, 250 ms, 500 ms
+  depthSpeedMs: 0, // used by public clients; USDM, Diff. Book Depth Streams lists 100, 250, 500
+  depthSpeedUnnamedMs: 250,
   // USDM, Important WebSocket Change Notice. `trade` is on no page: one public client takes it from /public and tests
   // that live, another asks /market; it is an option (tradeRoute).
   routes: { book: PUBLIC_ROUTE, trades: PUBLIC_ROUTE, agg_trades: MARKET_ROUTE, book_tickers: PUBLIC_ROUTE },

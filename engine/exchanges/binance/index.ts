@@ -4,17 +4,31 @@ import { type BinanceMarket, type BinanceMarketName, MARKET_ROUTE, MARKETS, PUBL
 import * as poll from './poll.ts'
 import * as subscribe from './subscribe.ts'
 
+/** What can be chosen; the names are those of the configuration. */
 export interface BinanceFeedOptions {
-  /** URL class that carries USD-M `@trade`, which is on no official page */
-  readonly tradeRoute: typeof PUBLIC_ROUTE | typeof MARKET_ROUTE
+  readonly spot: { readonly depthSpeedMs: number }
+  /** `tradePath`: URL class that carries USD-M `@trade`, which is on no official page */
+  readonly usdm: { readonly depthSpeedMs: number; readonly tradePath: typeof PUBLIC_ROUTE | typeof MARKET_ROUTE }
+  readonly coinm: { readonly depthSpeedMs: number }
 }
 
-export const BINANCE_FEED_DEFAULTS: BinanceFeedOptions = { tradeRoute: PUBLIC_ROUTE }
+export const BINANCE_FEED_DEFAULTS: BinanceFeedOptions = {
+  spot: { depthSpeedMs: MARKETS.spot.depthSpeedMs },
+  usdm: { depthSpeedMs: MARKETS.usdm.depthSpeedMs, tradePath: PUBLIC_ROUTE },
+  coinm: { depthSpeedMs: MARKETS.coinm.depthSpeedMs },
+}
 
 /** The network half of Binance: three markets as values, one set of rules. */
 export function binanceFeed(options: BinanceFeedOptions = BINANCE_FEED_DEFAULTS): FeedRules {
-  const usdm = { ...MARKETS.usdm, routes: { ...MARKETS.usdm.routes, trades: options.tradeRoute } }
-  const markets: Readonly<Record<BinanceMarketName, BinanceMarket>> = { ...MARKETS, usdm }
+  const markets: Readonly<Record<BinanceMarketName, BinanceMarket>> = {
+    spot: { ...MARKETS.spot, depthSpeedMs: options.spot.depthSpeedMs },
+    usdm: {
+      ...MARKETS.usdm,
+      depthSpeedMs: options.usdm.depthSpeedMs,
+      routes: { ...MARKETS.usdm.routes, trades: options.usdm.tradePath },
+    },
+    coinm: { ...MARKETS.coinm, depthSpeedMs: options.coinm.depthSpeedMs },
+  }
   const of = (name: string): BinanceMarket => {
     assert(Object.hasOwn(markets, name), `binance has no market ${name}`)
     return markets[name as BinanceMarketName]

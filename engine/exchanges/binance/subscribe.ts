@@ -26,7 +26,7 @@ export function streams(market: BinanceMarket, symbol: string, channel: Channel)
   const name = symbol.toLowerCase()
   switch (channel) {
     case 'book':
-      return [{ name: `${name}@${market.depthStream}`, route }]
+      return [{ name: `${name}@${depthStream(market)}`, route }]
     case 'trades':
       return [{ name: `${name}@trade`, route }]
     case 'agg_trades':
@@ -36,6 +36,10 @@ export function streams(market: BinanceMarket, symbol: string, channel: Channel)
     default:
       return []
   }
+}
+
+function depthStream({ depthSpeedMs, depthSpeedUnnamedMs }: BinanceMarket): string {
+  return depthSpeedMs === depthSpeedUnnamedMs ? 'depth' : `depth@${depthSpeedMs}ms`
 }
 
 export function socketUrl(route: string, wsBase: string): string {
