@@ -189,6 +189,17 @@ export const KEYS = {
       'The spool never grows beyond this; then back-pressure reaches the sockets.',
       bytes,
     ),
+    freeBytesMin: integer(
+      GIB,
+      limits.FREE_BYTES,
+      'The spool counts as full when the disk has less than this free.',
+      bytes,
+    ),
+    onFull: choice(
+      'wait',
+      ['wait', 'dropOldest'],
+      '`wait` holds the sockets back until there is room (losses are gap rows), `dropOldest` prefers the newest data.',
+    ),
     retainSeconds: integer(
       900,
       limits.SPOOL_RETAIN_S,
@@ -227,6 +238,16 @@ export const KEYS = {
       allowed: 'a name',
     }),
     insertsInFlight: integer(4, limits.INSERTS_IN_FLIGHT, 'Inserts that may run at once.', { unit: 'inserts' }),
+    dedupeWindowInserts: integer(
+      100_000,
+      limits.DEDUPE_INSERTS,
+      'How many inserts the server remembers, so that a block sent twice is stored once.',
+      { unit: 'inserts' },
+    ),
+    syncInserts: flag(
+      false,
+      'The server syncs each insert to disk before it acknowledges; the spool covers the time until then.',
+    ),
     ttlDays: integer(0, limits.TTL_DAYS, 'Rows older than this are deleted; 0 keeps them.', { unit: 'days' }),
     requestTimeoutMs: integer(
       30_000,

@@ -63,6 +63,9 @@ export const SPOOL_BYTES: Range = { min: 64 * KIB, max: 64 * TIB }
 /** Kept after delivery, so that sinks that forget can be served again; a week is more than any dedupe window. */
 export const SPOOL_RETAIN_S: Range = { min: 0, max: 604_800 }
 
+/** 0 uses the disk to its end; a terabyte kept free is more than any filling takes to be noticed. */
+export const FREE_BYTES: Range = { min: 0, max: TIB }
+
 /** Publishes in flight; JetStream gains nothing above a few thousand and memory is window × block bytes. */
 export const ACK_WINDOW: Range = { min: 1, max: 4_096 }
 export const ACK_TIMEOUT_MS: Range = { min: 100, max: 120_000 }
@@ -75,6 +78,8 @@ export const STREAM_REPLICAS: Range = { min: 1, max: 5 }
 
 /** One insert holds one block; more in flight than this only queue in the server. */
 export const INSERTS_IN_FLIGHT: Range = { min: 1, max: 64 }
+/** The server remembers so many inserts; fewer than what can be sent again after a crash doubles rows. */
+export const DEDUPE_INSERTS: Range = { min: 100, max: 10_000_000 }
 /** 0 keeps rows for ever. */
 export const TTL_DAYS: Range = { min: 0, max: 36_500 }
 export const REQUEST_TIMEOUT_MS: Range = { min: 100, max: 600_000 }
