@@ -1,0 +1,68 @@
+import { BOOK_STATES } from '../record/schema.ts'
+import type { Chain } from './chain.ts'
+import { LADDER_LIMITS, Ladder, NO_PRICE } from './ladder.ts'
+import type { LadderLimits } from './ladder.ts'
+
+/** One order book: two ladders, a state, and how far into the book it can be trusted. */
+export class Book {
+  readonly bids: Ladder
+  readonly asks: Ladder
+  readonly chain: Chain = { seq: 0, events: 0 }
+  /** A value of BOOK_STATES. */
+  state: number = BOOK_STATES.INIT
+  /** Raised at every anchor. */
+  epoch = 0
+  /** The venue's time of the last event in the book, ms; 0 when it sent none. */
+  eventMs = 0
+  /** Worst prices that the anchor proved, or NO_PRICE when the snapshot was not cut: beyond them levels are unknown until they change. */
+  trustedBid = NO_PRICE
+  trustedAsk = NO_PRICE
+  /** Events in a row after which best bid >= best ask. */
+  crossedEvents = 0
+
+  constructor(limits: LadderLimits = LADDER_LIMITS) {
+    this.bids = new Ladder('bid', limits)
+    this.asks = new Ladder('ask', limits)
+  }
+
+  get isLive(): boolean {
+    return this.state === BOOK_STATES.LIVE
+  }
+
+  get isCrossed(): boolean {
+    const bid = this.bids.best
+    const ask = this.asks.best
+    return bid !== NO_PRICE && ask !== NO_PRICE && bid >= ask
+  }
+
+  /** Starts an empty book at the anchor's sequence. */
+  reset(seq: number): void {
+    this.bids.clear()
+    this.asks.clear()
+    this.chain.seq = seq
+    this.chain.events = 0
+    this.epoch++
+    this.eventMs = 0
+    this.trustedBid = NO_PRICE
+    this.trustedAsk = NO_PRICE
+    this.crossedEvents = 0
+  }
+
+  /** How many of these levels (best first) lie within the trusted depth. */
+  trustedCount(side: 'bid' | 'ask', prices: Float64Array, count: number): number {
+    const bound = side === 'bid' ? this.trustedBid : this.trustedAsk
+    if (bound === NO_PRICE) return count
+    let trusted = 0
+    while (trusted < count && (side === 'bid' ? (prices[trusted] as number) >= bound : (prices[trusted] as number) <= bound)) trusted++
+    return trusted
+  }
+
+  /** The instrument's scales were widened by these powers of ten. @returns false when a number leaves the exact range. */
+  rescale(priceFactor: number, quantityFactor: number): boolean {
+    if (quantityFactor !== 1 && !(this.bids.rescaleQuantities(quantityFactor) && this.asks.rescaleQuantities(quantityFactor))) return false
+    if (priceFactor === 1) return true
+    if (this.trustedBid !== NO_PRICE) this.trustedBid *= priceFactor
+    if (this.trustedAsk !== NO_PRICE) this.trustedAsk *= priceFactor
+    return this.bids.rescalePrices(priceFactor) && this.asks.rescalePrices(priceFactor)
+  }
+}

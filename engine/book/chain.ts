@@ -1,0 +1,21 @@
+/** What the sequence rules of a venue say about one event. */
+export const APPLY = 0 // the event continues the book
+export const STALE = 1 // everything in it is in the book already
+export const GAP = 2 // something between the book and the event is missing
+export const AGAIN = 3 // the snapshot is older than the events at hand: ask for another
+export type Verdict = typeof APPLY | typeof STALE | typeof GAP | typeof AGAIN
+
+/** Where a book stands in the venue's sequence. */
+export interface Chain {
+  /** The book is the fold of everything up to here: the anchor's id, then the last sequence of each applied event. */
+  seq: number
+  /** Events applied since the anchor; the first one has its own rule. */
+  events: number
+}
+
+/** The sequence rules of one market, as its folder fills them in. */
+export interface SyncRules {
+  verdict(chain: Chain, firstSeq: number, lastSeq: number, prevSeq: number): Verdict
+  /** Whether an event follows the event that ended at `seq`, in the stream itself, whatever the book. */
+  continues(seq: number, firstSeq: number, prevSeq: number): boolean
+}

@@ -1,0 +1,339 @@
+import type { DepthEvent } from '../record/emit.ts'
+import { LEVELS_MAX } from '../record/emit.ts'
+import type { Recorder } from '../record/recorder.ts'
+import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, SNAPSHOT_KINDS } from '../record/schema.ts'
+import type { GapCause } from '../record/schema.ts'
+import { POWERS_OF_TEN } from '../scan/decimal.ts'
+import { Book } from './book.ts'
+import { AGAIN, APPLY, GAP, STALE } from './chain.ts'
+import type { SyncRules } from './chain.ts'
+import type { GapLog } from './gap-log.ts'
+import { LADDER_LIMITS } from './ladder.ts'
+import type { LadderLimits } from './ladder.ts'
+import { MissingRanges } from './trade-line.ts'
+
+/**
+ * One instrument's book from the first event to the last: which state it is in, what waits for a snapshot, when to ask
+ * for one.
+ *
+ *            begin            anchor                     chain broken, loss, rejected frame, crossed
+ *    INIT ----------> BUFFERING ----------> LIVE --------------------------------------------------> RESYNC
+ *                          \                 |  \                                                      |
+ *                           \                |   closed                                                |  anchor
+ *                            `--- closed ----+----------> GAP --- begin ---> RESYNC ------------------>+---> LIVE
+ *
+ * Whatever the anomaly, the first effect is that the book leaves LIVE; rows, counters and requests come after.
+ * Every depth event that arrives becomes one row: at once when LIVE, else when its fate is known. An event that cannot be
+ * part of a chain keeps the word BUFFERING or RESYNC in its row.
+ */
+export interface KeeperLimits {
+  /** Events that wait for a snapshot. */
+  bufferedFramesMax: number
+  /** Events after which a crossed book is believed to be wrong. */
+  crossedEventsMax: number
+  /** A REST snapshot with so many levels a side was cut: deeper levels are unknown. */
+  snapshotLevels: number
+  ladder: LadderLimits
+}
+
+export const KEEPER_LIMITS: KeeperLimits = { bufferedFramesMax: 2048, crossedEventsMax: 8, snapshotLevels: 1000, ladder: LADDER_LIMITS }
+
+/** What the keeper tells; the shard counts and sends. */
+export interface KeeperEvents {
+  /** A snapshot is wanted. @param attempt 0 for the first one since the book was lost. */
+  wantSnapshot(instrument: number, attempt: number): void
+  stateChanged(instrument: number, from: number, to: number): void
+  count(what: 'applied' | 'stale' | 'unchained' | 'duplicates' | 'resyncs' | 'anchors' | 'snapshots_old' | 'buffer_overflows', by: number): void
+}
+
+/** An event that waits, at the scales of its arrival. */
+interface BufferedDepth {
+  readonly event: DepthEvent
+  readonly hi: number
+  readonly lo: number
+  readonly priceScale: number
+  readonly quantityScale: number
+}
+
+export class BookKeeper {
+  readonly book: Book
+  readonly instrument: number
+  appliedCount = 0
+  staleCount = 0
+  gapCount = 0
+  /** Whether the book changed since the last row of kind periodic; the publisher has its own. */
+  isChanged = false
+  isUnpublished = false
+  /** Receive time of the last event that was applied, or of the anchor. */
+  lastHi = 0
+  lastLo = 0
+  /** Snapshots asked for since the book was last LIVE. */
+  attempts = 0
+  readonly #rules: SyncRules
+  readonly #limits: KeeperLimits
+  readonly #recorder: Recorder
+  readonly #gaps: GapLog
+  readonly #events: KeeperEvents
+  readonly #priceScales: Uint8Array
+  readonly #quantityScales: Uint8Array
+  #buffer: BufferedDepth[] = []
+  /** Last sequence of the stream that arrived, applied or not; −1 before the first. */
+  #receivedSeq = -1
+  readonly #missing = new MissingRanges()
+
+  constructor(instrument: number, rules: SyncRules, limits: KeeperLimits, recorder: Recorder, gaps: GapLog, scales: { prices: Uint8Array; quantities: Uint8Array }, events: KeeperEvents) {
+    this.instrument = instrument
+    this.book = new Book(limits.ladder)
+    this.#rules = rules
+    this.#limits = limits
+    this.#recorder = recorder
+    this.#gaps = gaps
+    this.#priceScales = scales.prices
+    this.#quantityScales = scales.quantities
+    this.#events = events
+  }
+
+  get isWaiting(): boolean {
+    return this.book.state === BOOK_STATES.BUFFERING || this.book.state === BOOK_STATES.RESYNC
+  }
+
+  /** The stream of this book is subscribed anew. */
+  begin(): void {
+    if (this.book.isLive || this.isWaiting) return
+    this.#receivedSeq = -1
+    this.#missing.clear()
+    this.#move(this.book.state === BOOK_STATES.INIT ? BOOK_STATES.BUFFERING : BOOK_STATES.RESYNC)
+    this.#want()
+  }
+
+  /** No connection carries this book any more. */
+  suspend(hi: number, lo: number, detail: string): void {
+    const { state } = this.book
+    if (state === BOOK_STATES.INIT) return
+    this.#move(BOOK_STATES.GAP)
+    this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES.disconnect, hi, lo, this.#receivedSeq, 0, detail)
+    this.#flushBuffer(state)
+  }
+
+  /** Something of this book's stream is missing or cannot be believed: start again with a snapshot. */
+  resync(cause: GapCause, lostCount: number, detail: string): void {
+    const { state } = this.book
+    if (state === BOOK_STATES.INIT || state === BOOK_STATES.GAP) return
+    const wasLive = this.book.isLive
+    this.#move(BOOK_STATES.RESYNC)
+    this.gapCount++
+    const from = this.lastHi === 0 ? this.#recorder : { hi: this.lastHi, lo: this.lastLo }
+    this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES[cause], from.hi, from.lo, this.book.chain.seq, lostCount, detail)
+    this.#events.count('resyncs', 1)
+    this.#flushBuffer(state)
+    this.#receivedSeq = -1
+    if (wasLive) this.#want() // else one is on its way
+  }
+
+  /** Widens the book with its instrument. */
+  rescale(priceFactor: number, quantityFactor: number): void {
+    if (!this.book.rescale(priceFactor, quantityFactor)) this.resync('overflow', 0, 'the book does not fit the wider scale')
+  }
+
+  /** One depth event, as the parser filled it in. */
+  receive(event: DepthEvent): void {
+    const { book } = this
+    if (book.isLive && this.#rules.continues(this.#receivedSeq, event.firstSeq, event.prevSeq) && event.lastSeq > this.#receivedSeq) {
+      // The usual way: it follows what arrived before. The anchor may still be newer than it.
+      this.#receivedSeq = event.lastSeq
+      this.#judge(event, this.#recorder.hi, this.#recorder.lo)
+      return
+    }
+    if (book.state === BOOK_STATES.INIT || book.state === BOOK_STATES.GAP) this.begin()
+    if (this.#receivedSeq < 0) this.#receivedSeq = event.lastSeq
+    else if (event.lastSeq <= this.#receivedSeq) return this.#receiveOld(event)
+    else {
+      const seq = this.#receivedSeq
+      this.#receivedSeq = event.lastSeq
+      if (!this.#rules.continues(seq, event.firstSeq, event.prevSeq)) this.#jump(seq, event)
+    }
+    if (this.book.isLive) this.#judge(event, this.#recorder.hi, this.#recorder.lo)
+    else this.#hold(event, this.#recorder.hi, this.#recorder.lo)
+  }
+
+  /** The stream itself skipped something. */
+  #jump(seq: number, event: DepthEvent): void {
+    this.resync('sequence', 0, `${seq} then ${event.firstSeq}..${event.lastSeq}`)
+    this.#receivedSeq = event.lastSeq
+    this.#missing.add(seq + 1, event.firstSeq - 1)
+  }
+
+  /** Not newer than what arrived: late, or a repetition. */
+  #receiveOld(event: DepthEvent): void {
+    if (this.#missing.take(event.firstSeq, event.lastSeq)) {
+      this.#events.count('unchained', 1)
+      this.#recorder.delta(event, this.isWaiting ? this.book.state : BOOK_STATES.RESYNC, this.book.epoch, this.#recorder.hi, this.#recorder.lo)
+    } else this.#events.count('duplicates', 1)
+  }
+
+  /** Holds an event against the chain of a LIVE book. */
+  #judge(event: DepthEvent, hi: number, lo: number): void {
+    const { book } = this
+    switch (this.#rules.verdict(book.chain, event.firstSeq, event.lastSeq, event.prevSeq)) {
+      case APPLY:
+        return this.#apply(event, hi, lo)
+      case STALE:
+        this.staleCount++
+        this.#events.count('stale', 1)
+        return this.#recorder.delta(event, BOOK_STATES.BUFFERING, book.epoch, hi, lo)
+      case GAP:
+        this.resync('sequence', 0, `${book.chain.seq} then ${event.firstSeq}..${event.lastSeq}`)
+        this.#receivedSeq = event.lastSeq
+        return this.#hold(event, hi, lo)
+      case AGAIN:
+        this.#events.count('snapshots_old', 1)
+        this.#move(BOOK_STATES.RESYNC)
+        this.#hold(event, hi, lo)
+        return this.#want()
+    }
+  }
+
+  #apply(event: DepthEvent, hi: number, lo: number): void {
+    const { book } = this
+    const { bids, asks } = book
+    const { bidPrices, bidQuantities, askPrices, askQuantities } = event
+    let isComplete = true
+    for (let index = 0; index < event.bidCount; index++) isComplete = bids.set(bidPrices[index] as number, bidQuantities[index] as number) && isComplete
+    for (let index = 0; index < event.askCount; index++) isComplete = asks.set(askPrices[index] as number, askQuantities[index] as number) && isComplete
+    book.chain.seq = event.lastSeq
+    book.chain.events++
+    book.eventMs = event.eventMs
+    this.lastHi = hi
+    this.lastLo = lo
+    this.isChanged = true
+    this.isUnpublished = true
+    this.attempts = 0
+    this.appliedCount++
+    this.#events.count('applied', 1)
+    this.#recorder.delta(event, BOOK_STATES.LIVE, book.epoch, hi, lo)
+    if (!isComplete) this.resync('overflow', 0, 'more price levels than a book may hold')
+    else if (book.isCrossed) {
+      if (++book.crossedEvents > this.#limits.crossedEventsMax) this.resync('crossed', 0, `best bid >= best ask for ${book.crossedEvents} events`)
+    } else book.crossedEvents = 0
+  }
+
+  /** Keeps a copy until a snapshot comes. */
+  #hold(event: DepthEvent, hi: number, lo: number): void {
+    if (this.#buffer.length >= this.#limits.bufferedFramesMax) {
+      this.#events.count('buffer_overflows', 1)
+      this.#flushBuffer(this.book.state)
+    }
+    const priceScale = this.#priceScales[this.instrument] as number
+    const quantityScale = this.#quantityScales[this.instrument] as number
+    this.#buffer.push({ event: copyOf(event), hi, lo, priceScale, quantityScale })
+  }
+
+  /** Nothing will anchor what waits: it becomes rows as it is. */
+  #flushBuffer(state: number): void {
+    const waiting = this.#buffer
+    this.#buffer = []
+    this.#events.count('unchained', waiting.length)
+    for (const held of waiting) if (this.#rescaleHeld(held)) this.#recorder.delta(held.event, state, this.book.epoch, held.hi, held.lo)
+  }
+
+  /** The process ends: what waits becomes rows. */
+  finish(): void {
+    if (this.#buffer.length > 0) this.#flushBuffer(this.book.state)
+  }
+
+  /** Brings a waiting event to the scales of now. @returns false when its numbers do not fit (they fitted when it came, so never in practice). */
+  #rescaleHeld(held: BufferedDepth): boolean {
+    const priceFactor = POWERS_OF_TEN[(this.#priceScales[this.instrument] as number) - held.priceScale] as number
+    const quantityFactor = POWERS_OF_TEN[(this.#quantityScales[this.instrument] as number) - held.quantityScale] as number
+    const { event } = held
+    const fits =
+      multiply(event.bidPrices, event.bidCount, priceFactor) && multiply(event.askPrices, event.askCount, priceFactor) &&
+      multiply(event.bidQuantities, event.bidCount, quantityFactor) && multiply(event.askQuantities, event.askCount, quantityFactor)
+    return fits
+  }
+
+  /** A REST snapshot. @returns whether the book is LIVE now. */
+  anchor(snapshot: DepthEvent): boolean {
+    const { book } = this
+    const first = this.#buffer.find((held) => held.event.lastSeq > snapshot.lastSeq)
+    if (first !== undefined && this.#isTooOld(snapshot, first.event)) {
+      this.#events.count('snapshots_old', 1)
+      this.#want()
+      return false
+    }
+    book.reset(snapshot.lastSeq)
+    book.eventMs = snapshot.eventMs
+    for (let index = 0; index < snapshot.bidCount; index++) book.bids.set(snapshot.bidPrices[index] as number, snapshot.bidQuantities[index] as number)
+    for (let index = 0; index < snapshot.askCount; index++) book.asks.set(snapshot.askPrices[index] as number, snapshot.askQuantities[index] as number)
+    this.#trust(snapshot)
+    this.lastHi = this.#recorder.hi
+    this.lastLo = this.#recorder.lo
+    this.isChanged = true
+    this.isUnpublished = true
+    this.#writeAnchor(snapshot)
+    this.#events.count('anchors', 1)
+    this.#gaps.close(this.instrument, GAP_CHANNELS.book, snapshot.lastSeq)
+    this.#move(BOOK_STATES.LIVE)
+    this.#release()
+    return book.isLive
+  }
+
+  /** What waited goes through the chain; a break in it sends the rest back to waiting. */
+  #release(): void {
+    const waiting = this.#buffer
+    this.#buffer = []
+    for (const held of waiting) {
+      if (!this.#rescaleHeld(held)) continue
+      if (this.book.isLive) this.#judge(held.event, held.hi, held.lo)
+      else this.#hold(held.event, held.hi, held.lo)
+    }
+  }
+
+  #isTooOld(snapshot: DepthEvent, first: DepthEvent): boolean {
+    return this.#rules.verdict({ seq: snapshot.lastSeq, events: 0 }, first.firstSeq, first.lastSeq, first.prevSeq) === AGAIN
+  }
+
+  #trust(snapshot: DepthEvent): void {
+    const { snapshotLevels } = this.#limits
+    if (snapshot.bidCount >= snapshotLevels) this.book.trustedBid = snapshot.bidPrices[snapshot.bidCount - 1] as number
+    if (snapshot.askCount >= snapshotLevels) this.book.trustedAsk = snapshot.askPrices[snapshot.askCount - 1] as number
+  }
+
+  #writeAnchor(snapshot: DepthEvent): void {
+    this.#recorder.book({
+      instrument: this.instrument, kind: SNAPSHOT_KINDS.anchor, eventMs: snapshot.eventMs, lastSeq: snapshot.lastSeq, epoch: this.book.epoch,
+      bidLevels: this.book.bids.levelCount, askLevels: this.book.asks.levelCount,
+      bidCount: Math.min(snapshot.bidCount, LEVELS_MAX), askCount: Math.min(snapshot.askCount, LEVELS_MAX),
+      bidPrices: snapshot.bidPrices, bidQuantities: snapshot.bidQuantities, askPrices: snapshot.askPrices, askQuantities: snapshot.askQuantities,
+    })
+  }
+
+  #want(): void {
+    this.#events.wantSnapshot(this.instrument, this.attempts++)
+  }
+
+  #move(state: number): void {
+    const from = this.book.state
+    if (from === state) return
+    this.book.state = state
+    this.#events.stateChanged(this.instrument, from, state)
+  }
+}
+
+function copyOf(event: DepthEvent): DepthEvent {
+  const copy = Object.assign(Object.create(Object.getPrototypeOf(event)), event) as DepthEvent
+  copy.bidPrices = event.bidPrices.slice(0, event.bidCount)
+  copy.bidQuantities = event.bidQuantities.slice(0, event.bidCount)
+  copy.askPrices = event.askPrices.slice(0, event.askCount)
+  copy.askQuantities = event.askQuantities.slice(0, event.askCount)
+  return copy
+}
+
+function multiply(values: Float64Array, count: number, factor: number): boolean {
+  if (factor === 1) return true
+  for (let index = 0; index < count; index++) {
+    values[index] = (values[index] as number) * factor
+    if ((values[index] as number) > Number.MAX_SAFE_INTEGER) return false
+  }
+  return true
+}

@@ -1,0 +1,100 @@
+/**
+ * The ids of one trade stream of one instrument: contiguous, so a jump is a gap, and a smaller id is either a repetition
+ * or a late one that was missing. Missing ids are kept as ranges, few of them: what falls out of the list is given up.
+ */
+const RANGES_MAX = 32
+
+export const NEXT = 0 // the very next id, or the first one ever
+export const JUMPED = 1 // ids before this one are missing
+export const LATE = 2 // was missing, is here now
+export const REPEATED = 3 // is known already
+export type IdVerdict = typeof NEXT | typeof JUMPED | typeof LATE | typeof REPEATED
+
+/** Sequences that were skipped, as closed ranges. */
+export class MissingRanges {
+  readonly #ranges: [number, number][] = []
+
+  add(first: number, last: number): void {
+    if (last < first) return
+    if (this.#ranges.length === RANGES_MAX) this.#ranges.shift()
+    this.#ranges.push([first, last])
+  }
+
+  /** Takes [first, last] out of the missing. @returns whether all of it was missing. */
+  take(first: number, last: number): boolean {
+    const index = this.#ranges.findIndex((range) => range[0] <= first && last <= range[1])
+    if (index < 0) return false
+    const [rangeFirst, rangeLast] = this.#ranges[index] as [number, number]
+    const rest: [number, number][] = []
+    if (rangeFirst < first) rest.push([rangeFirst, first - 1])
+    if (last < rangeLast) rest.push([last + 1, rangeLast])
+    this.#ranges.splice(index, 1, ...rest)
+    if (this.#ranges.length > RANGES_MAX) this.#ranges.shift()
+    return true
+  }
+
+  clear(): void {
+    this.#ranges.length = 0
+  }
+}
+
+export class TradeLine {
+  /** The highest id seen, −1 before the first. */
+  lastId = -1
+  /** When it was received. */
+  lastHi = 0
+  lastLo = 0
+  /** The highest id before the one that jumped. */
+  idBeforeJump = -1
+  readonly #missing = new MissingRanges()
+
+  see(id: number): IdVerdict {
+    const { lastId } = this
+    if (id === lastId + 1 || lastId < 0) {
+      this.lastId = id
+      return NEXT
+    }
+    if (id > lastId) {
+      this.#missing.add(lastId + 1, id - 1)
+      this.idBeforeJump = lastId
+      this.lastId = id
+      return JUMPED
+    }
+    return this.#missing.take(id, id) ? LATE : REPEATED
+  }
+}
+
+const RECENT_IDS = 16
+
+/**
+ * The update ids of book tickers: they rise but skip, so a smaller one is a repetition if it is among the last few, and
+ * a late one if it is newer than the oldest of those.
+ */
+export class TickerLine {
+  #lastId = -1
+  readonly #recent = new Float64Array(RECENT_IDS).fill(-1)
+  #next = 0
+
+  /** @returns whether this id is new. */
+  see(id: number): boolean {
+    if (id <= this.#lastId && this.#isKnown(id)) return false
+    if (id > this.#lastId) this.#lastId = id
+    this.#recent[this.#next] = id
+    this.#next = (this.#next + 1) % RECENT_IDS
+    return true
+  }
+
+  get lastId(): number {
+    return this.#lastId
+  }
+
+  #isKnown(id: number): boolean {
+    let oldest = Number.POSITIVE_INFINITY
+    for (let index = 0; index < RECENT_IDS; index++) {
+      const recent = this.#recent[index] as number
+      if (recent === id) return true
+      if (recent < oldest) oldest = recent
+    }
+    return id < oldest
+  }
+}

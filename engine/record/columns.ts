@@ -1,0 +1,125 @@
+import { assert } from '../base/assert.ts'
+import type { Column, ColumnType } from './schema.ts'
+
+/**
+ * The columns of one open block as typed arrays: appending a value is a store, no object is made for a row.
+ *
+ * Arithmetic: a book ticker is 13 columns and 68 bytes; 1,000,000 rows/s are 68 MB/s of stores, 30 ns a row. A block of
+ * 512 KiB holds 7,700 of them.
+ *
+ *   Int64, UInt64        two 32-bit words a row, low word first     word index = 2 × row
+ *   Array(Int64)         ends: where each row's values end (UInt64 words), then the values of all rows
+ *   String               ends as above, then the bytes
+ */
+const TWO32 = 4294967296
+
+const WIDTHS: Readonly<Record<ColumnType, number>> = { UInt8: 1, UInt16: 2, UInt32: 4, UInt64: 8, Int64: 8, 'Array(Int64)': 8, String: 8 }
+
+/** Bytes that a row of these columns takes, not counting the members of arrays and strings. */
+export function rowBytes(columns: readonly Column[]): number {
+  return columns.reduce((sum, column) => sum + WIDTHS[column.type], 0)
+}
+
+export class ColumnBuffer {
+  readonly type: ColumnType
+  readonly name: string
+  /** Row values of a fixed type, or the ends of rows. */
+  readonly words: Int32Array
+  readonly shorts: Uint16Array
+  readonly bytes: Uint8Array
+  /** Members of arrays (as words) or strings (as bytes). */
+  memberWords = new Int32Array(0)
+  memberBytes = new Uint8Array(0)
+  /** Bytes of members so far. */
+  membersBytes = 0
+
+  constructor(column: Column, rowsMax: number) {
+    this.type = column.type
+    this.name = column.name
+    const memory = new ArrayBuffer(rowsMax * 8)
+    this.words = new Int32Array(memory)
+    this.shorts = new Uint16Array(memory)
+    this.bytes = new Uint8Array(memory)
+    if (this.hasMembers) this.#growMembers(4096)
+  }
+
+  get hasMembers(): boolean {
+    return this.type === 'Array(Int64)' || this.type === 'String'
+  }
+
+  get width(): number {
+    return WIDTHS[this.type]
+  }
+
+  /** A non-negative exact integer below 2^53. */
+  putNumber(row: number, value: number): void {
+    this.words[2 * row] = value | 0
+    this.words[2 * row + 1] = (value / TWO32) | 0
+  }
+
+  putWords(row: number, hi: number, lo: number): void {
+    this.words[2 * row] = lo
+    this.words[2 * row + 1] = hi
+  }
+
+  /** Milliseconds since the epoch, stored as nanoseconds; 0 stays 0. */
+  putMs(row: number, ms: number): void {
+    // ms × 10^6 needs 61 bits: split at 2^16, where each half stays exact.
+    const upper = Math.floor(ms / 65536) * 1e6
+    const lower = (upper % 65536) * 65536 + (ms % 65536) * 1e6
+    this.words[2 * row] = lower | 0
+    this.words[2 * row + 1] = (Math.floor(upper / 65536) + Math.floor(lower / TWO32)) | 0
+  }
+
+  /** An array of `count` exact non-negative integers. */
+  putArray(row: number, values: Float64Array, count: number): void {
+    let word = this.membersBytes >> 2
+    if ((word + 2 * count) * 4 > this.memberBytes.length) this.#growMembers((word + 2 * count) * 4)
+    const words = this.memberWords
+    for (let index = 0; index < count; index++) {
+      const value = values[index] as number
+      words[word] = value | 0
+      words[word + 1] = (value / TWO32) | 0
+      word += 2
+    }
+    this.membersBytes = word << 2
+    this.putNumber(row, word >> 1)
+  }
+
+  putText(row: number, text: string): void {
+    const encoded = new TextEncoder().encode(text)
+    if (this.membersBytes + encoded.length > this.memberBytes.length) this.#growMembers(this.membersBytes + encoded.length)
+    this.memberBytes.set(encoded, this.membersBytes)
+    this.membersBytes += encoded.length
+    this.putNumber(row, this.membersBytes)
+  }
+
+  #growMembers(bytes: number): void {
+    let capacity = Math.max(4096, this.memberBytes.length)
+    while (capacity < bytes) capacity *= 2
+    const grown = new Uint8Array(capacity)
+    grown.set(this.memberBytes)
+    this.memberBytes = grown
+    this.memberWords = new Int32Array(grown.buffer)
+  }
+
+  reset(): void {
+    this.membersBytes = 0
+  }
+
+  /** The bytes of `rows` rows: of the values, or of the ends. */
+  rowsView(rows: number): Uint8Array {
+    return this.bytes.subarray(0, rows * this.width)
+  }
+
+  membersView(): Uint8Array {
+    return this.memberBytes.subarray(0, this.membersBytes)
+  }
+}
+
+/** Looks a column up when a table is wired; a wrong name is a programmer error. */
+export function columnNamed(columns: readonly ColumnBuffer[], name: string): ColumnBuffer {
+  const column = columns.find((candidate) => candidate.name === name)
+  assert(column !== undefined, `no column ${name}`)
+  return column
+}

@@ -1,0 +1,141 @@
+import type { OpenBlock } from './block.ts'
+import type { ColumnBuffer } from './columns.ts'
+import { MsgpackWriter } from './msgpack.ts'
+
+/**
+ * The live path: the rows that an instrument got since the last drain, as one self-describing msgpack message
+ * `{type, exchange, market, symbol, rows: [{column: value}]}` on the subject `{type}.{exchange}.{market}.{symbol}`.
+ * Integers as in the tables: prices are mantissas with their scale beside them, times are ns; enums are their words.
+ *
+ * Arithmetic: 14 columns a row, key and value 20 ns each: 300 ns a row. At 100,000 rows/s 3 % of a core.
+ */
+export interface LiveOutput {
+  /** Room for one message of at most `bytesMax`. @returns false when there is none (the message is dropped and counted). */
+  send(subject: string, encode: (bytes: Uint8Array, offset: number) => number, bytesMax: number): boolean
+}
+
+export interface InstrumentName {
+  readonly exchange: string
+  readonly market: string
+  readonly symbol: string
+}
+
+const MESSAGE_HEAD_BYTES_MAX = 256
+/** The largest value form is 9 bytes. */
+const VALUE_BYTES_MAX = 9
+
+interface LiveColumn {
+  readonly column: ColumnBuffer
+  readonly keyBytes: Uint8Array
+  readonly words: readonly (Uint8Array | undefined)[] | null
+}
+
+function encodedText(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length + 8)
+  const writer = new MsgpackWriter(bytes, 0).text(text)
+  return bytes.slice(0, writer.at)
+}
+
+/** Encodes the new rows of one table's open block. */
+export class LiveRows {
+  readonly #block: OpenBlock
+  readonly #type: string
+  readonly #columns: readonly LiveColumn[]
+  readonly #output: LiveOutput
+  readonly #nameOf: (instrument: number) => InstrumentName
+  readonly #rowBytesMax: number
+  readonly #rowsOf = new Map<number, number[]>()
+
+  constructor(block: OpenBlock, nameOf: (instrument: number) => InstrumentName, output: LiveOutput) {
+    this.#block = block
+    this.#type = block.table.liveType ?? ''
+    this.#nameOf = nameOf
+    this.#output = output
+    // The instrument column says nothing here: the message names the instrument.
+    this.#columns = block.columns.slice(1).map((column) => {
+      const words = block.table.columns.find((candidate) => candidate.name === column.name)?.words
+      const list: (Uint8Array | undefined)[] = []
+      if (words !== undefined) for (const [word, value] of Object.entries(words)) list[value] = encodedText(word)
+      return { column, keyBytes: encodedText(column.name), words: words === undefined ? null : list }
+    })
+    this.#rowBytesMax = 4 + this.#columns.reduce((sum, { keyBytes }) => sum + keyBytes.length + 16, 0)
+  }
+
+  /** Sends what came since the last time. */
+  flush(): void {
+    const block = this.#block
+    if (block.rows === block.liveRows) return
+    const instruments = (block.columns[0] as ColumnBuffer).shorts
+    for (let row = block.liveRows; row < block.rows; row++) {
+      const local = instruments[row] as number
+      const rows = this.#rowsOf.get(local)
+      if (rows === undefined) this.#rowsOf.set(local, [row])
+      else rows.push(row)
+    }
+    block.liveRows = block.rows
+    for (const [local, rows] of this.#rowsOf) this.#send(block.instrumentAt(local), rows)
+    this.#rowsOf.clear()
+  }
+
+  #send(instrument: number, rows: readonly number[]): void {
+    const name = this.#nameOf(instrument)
+    let bytesMax = MESSAGE_HEAD_BYTES_MAX + rows.length * this.#rowBytesMax
+    for (const { column } of this.#columns) {
+      if (column.hasMembers) for (const row of rows) bytesMax += (endOf(column, row) - startOf(column, row)) * VALUE_BYTES_MAX
+    }
+    const subject = `${this.#type}.${name.exchange}.${name.market}.${name.symbol}`
+    this.#output.send(subject, (bytes, offset) => this.#encode(bytes, offset, name, rows), bytesMax)
+  }
+
+  #encode(bytes: Uint8Array, offset: number, name: InstrumentName, rows: readonly number[]): number {
+    const writer = new MsgpackWriter(bytes, offset)
+    writer.fixMap(5).text('type').text(this.#type).text('exchange').text(name.exchange)
+    writer.text('market').text(name.market).text('symbol').text(name.symbol)
+    writer.text('rows').array(rows.length)
+    for (const row of rows) {
+      writer.map(this.#columns.length)
+      for (const { column, keyBytes, words } of this.#columns) {
+        writer.raw(keyBytes)
+        const word = words?.[column.bytes[row] as number]
+        if (word !== undefined) writer.raw(word)
+        else writeValue(writer, column, row)
+      }
+    }
+    return writer.at - offset
+  }
+}
+
+function startOf(column: ColumnBuffer, row: number): number {
+  return row === 0 ? 0 : endOf(column, row - 1)
+}
+
+function endOf(column: ColumnBuffer, row: number): number {
+  return column.words[2 * row] as number // ends stay far below 2^31
+}
+
+function writeValue(writer: MsgpackWriter, column: ColumnBuffer, row: number): void {
+  switch (column.type) {
+    case 'UInt8':
+      writer.uint(column.bytes[row] as number)
+      return
+    case 'UInt16':
+      writer.uint(column.shorts[row] as number)
+      return
+    case 'UInt32':
+      writer.uint((column.words[row] as number) >>> 0)
+      return
+    case 'UInt64':
+    case 'Int64':
+      writer.words(column.words[2 * row + 1] as number, column.words[2 * row] as number)
+      return
+    case 'Array(Int64)': {
+      const end = endOf(column, row)
+      const start = startOf(column, row)
+      writer.array(end - start)
+      for (let index = start; index < end; index++) writer.words(column.memberWords[2 * index + 1] as number, column.memberWords[2 * index] as number)
+      return
+    }
+    case 'String':
+      writer.text(new TextDecoder().decode(column.memberBytes.subarray(startOf(column, row), endOf(column, row))))
+  }
+}

@@ -1,0 +1,63 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { joinNs } from '../engine/base/clock.ts'
+import { Counters } from '../engine/ring/counters.ts'
+import { DRAIN } from '../engine/ring/frame.ts'
+import { Heartbeat } from '../engine/ring/heartbeat.ts'
+import { RingReader, RingWriter } from '../engine/ring/ring.ts'
+import { runLoop } from './loop.ts'
+import type { BookSeat } from './loop.ts'
+import { createShard } from './shard.ts'
+import type { BookShardSettings } from './shard.ts'
+import { SHARD_COUNTERS } from './shard-counters.ts'
+import { summarise } from './shard-summary.ts'
+import type { ShardSummary } from './shard-summary.ts'
+
+/** Thread entry of a book worker: frames of its ring through the shard. */
+export interface BookWorkerSettings {
+  shard: BookShardSettings
+  /** Post a BookWorkerReport after each DRAIN (replay, tests). */
+  reportOnDrain: boolean
+}
+
+export interface BookWorkerReport {
+  workerIndex: number
+  summary: ShardSummary
+}
+
+/** Bounds the time between two heart beats: 1,024 frames of 1 µs to 5 µs. */
+const FRAMES_PER_CYCLE_MAX = 1024
+const ROOM_WAIT_MS = 1
+
+const seat = workerData as BookSeat<BookWorkerSettings>
+const inbox = new RingReader(seat.frames)
+const batches = new RingWriter(seat.batches)
+const requests = new RingWriter(seat.requests)
+const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
+
+/** The sink is slow: waiting here is what fills the frame ring and so pauses the sockets. */
+function awaitRoom(): boolean {
+  heartbeat.beat()
+  Atomics.wait(sleeper, 0, 0, ROOM_WAIT_MS)
+  return !batches.isStopped()
+}
+
+const shard = createShard(seat.settings.shard, batches, requests, new Counters(SHARD_COUNTERS, seat.counters), awaitRoom)
+if (seat.restart !== undefined) {
+  const { reason, sinceHi, sinceLo, framesLost } = seat.restart
+  shard.restarted(sinceHi, sinceLo, `the worker ${reason} after ${joinNs(sinceHi, sinceLo)}; ${framesLost} frames lost`)
+}
+
+function onFrame(kind: number, bytes: Uint8Array, offset: number, length: number): void {
+  shard.onFrame(kind, bytes, offset, length)
+  if (kind === DRAIN && seat.settings.reportOnDrain) {
+    const report: BookWorkerReport = { workerIndex: seat.workerIndex, summary: summarise(shard) }
+    parentPort?.postMessage(report)
+  }
+}
+
+runLoop(inbox, heartbeat, seat.idle, () => {
+  const frames = inbox.drain(onFrame, FRAMES_PER_CYCLE_MAX)
+  if (frames > 0) shard.endOfDrain()
+  return frames
+})
