@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { Fault } from '../base/fault.ts'
+import { isAlive } from './kept-child.ts'
 
 /**
  * The chDB engine in this process: a pool of connections on one data directory.
@@ -112,17 +114,18 @@ export class Chdb {
     this.#directory = directory
     try {
       this.#root = this.#addon.CreateConnection(directory, [`--config-file=${configFile}`])
-    } catch (error) {
-      const message = String((error as Error).message)
-      if (/Code: 76\b|Another server instance/.test(message)) {
+    } catch {
+      // the engine prints why on stderr and throws without a reason; its lock file names the owner
+      const owner = ownerOf(directory)
+      if (owner !== null) {
         throw new Fault(
           'CLICKHOUSE_DIRECTORY_IN_USE',
-          `the ClickHouse data directory ${directory} is in use by another process: stop that process, or choose another data directory`,
+          `the ClickHouse data directory ${directory} is in use by process ${owner}: stop that process, or choose another data directory`,
         )
       }
       throw new Fault(
         'CLICKHOUSE_DIRECTORY_UNUSABLE',
-        `the ClickHouse data directory ${directory} cannot be opened (${message.split('\n')[0]}): check its owner and free space, or choose another data directory`,
+        `the ClickHouse data directory ${directory} cannot be opened: check its owner, its free space and the lines above, or choose another data directory`,
       )
     }
     const answer = (sql: string) => this.#addon.QueryWithConnection(this.#root, sql, 'TSVRaw').trim()
@@ -242,6 +245,18 @@ export class Chdb {
     if (connection !== undefined) this.#idleCount--
     return connection
   }
+}
+
+/** Pid of the living process that has this directory open, or null. */
+function ownerOf(directory: string): number | null {
+  let status: string
+  try {
+    status = readFileSync(path.join(directory, 'status'), 'utf8')
+  } catch {
+    return null
+  }
+  const pid = Number(/^PID: (\d+)/m.exec(status)?.[1])
+  return isAlive(pid) ? pid : null
 }
 
 export function quoted(text: string): string {

@@ -115,3 +115,13 @@ export async function endChild(child: ChildProcess, stopMsMax: number): Promise<
   await gone
   clearTimeout(deadline)
 }
+
+export function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../base/random.ts'
-import { type ChildExit, endChild, hasEnded, KeptChild } from './kept-child.ts'
+import { type ChildExit, endChild, hasEnded, isAlive, KeptChild } from './kept-child.ts'
 import { findNatsServer } from './nats-install.ts'
 
 /**
@@ -172,15 +172,6 @@ async function refuseSecondOwner(directory: string): Promise<void> {
     'NATS_DIRECTORY_IN_USE',
     `the NATS store directory ${directory} is in use by nats-server (pid ${owner.pid}, port ${owner.port}): stop the program that runs it, or choose another directory`,
   )
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 async function launchServer(

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import type { TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
+import { createLog } from '../../engine/base/log.ts'
+import {
+  type EmbeddedClickHouse,
+  type EmbeddedClickHouseOptions,
+  startEmbeddedClickHouse,
+} from '../../engine/embedded/clickhouse.ts'
+import { type EmbeddedNats, type EmbeddedNatsOptions, startEmbeddedNats } from '../../engine/embedded/nats.ts'
+
+/** The real engines for tests, each on a directory of its own that goes with the test. */
+
+export const SILENT = createLog('silent', 'test')
+
+/** The project's root: this file runs from `<root>/<out dir>/test/support`. */
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+
+export function temporaryDirectory(t: TestContext): string {
+  const directory = mkdtempSync(path.join(tmpdir(), 'marketprism-test-'))
+  t.after(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  return directory
+}
+
+export async function startClickHouse(
+  t: TestContext,
+  options: Partial<EmbeddedClickHouseOptions> = {},
+): Promise<EmbeddedClickHouse> {
+  const dataDirectory = options.dataDirectory ?? temporaryDirectory(t)
+  const server = await startEmbeddedClickHouse({ port: 0, log: SILENT, ...options, dataDirectory })
+  t.after(() => server.stop())
+  return server
+}
+
+export function clientOf(t: TestContext, url: string): ClickHouseClient {
+  const client = createClient({ url, log: { level: ClickHouseLogLevel.OFF }, keep_alive: { enabled: true } })
+  t.after(() => client.close())
+  return client
+}
+
+/** The answer as text without its last line end. */
+export async function ask(
+  client: ClickHouseClient,
+  query: string,
+  params: Record<string, unknown> = {},
+): Promise<string> {
+  const answer = await client.query({ query, query_params: params, format: 'TabSeparated' })
+  return (await answer.text()).trimEnd()
+}
+
+/** Sends rows in a format of the engine as raw bytes. */
+export async function insertBytes(
+  client: ClickHouseClient,
+  query: string,
+  bytes: Uint8Array,
+  settings: Record<string, string | number> = {},
+): Promise<void> {
+  const answer = await client.exec({
+    query,
+    values: Readable.from([Buffer.from(bytes)]),
+    clickhouse_settings: settings,
+  })
+  for await (const _ of answer.stream);
+}
+
+/** @returns null after skipping the test when there can be no nats-server; in CI that is a failure. */
+export async function startNats(
+  t: TestContext,
+  options: Partial<EmbeddedNatsOptions> = {},
+): Promise<EmbeddedNats | null> {
+  const server = await startEmbeddedNats({
+    storeDirectory: temporaryDirectory(t),
+    cacheDirectory: path.join(ROOT, '.cache'),
+    port: 0,
+    mayFetch: true,
+    log: SILENT,
+    ...options,
+  })
+  if ('reason' in server) {
+    assert.equal(process.env.CI, undefined, server.reason)
+    t.skip(server.reason)
+    return null
+  }
+  t.after(() => server.stop())
+  return server
+}
+
+export async function until(condition: () => Promise<boolean> | boolean, msMax: number, what: string): Promise<void> {
+  for (const deadline = performance.now() + msMax; performance.now() < deadline; ) {
+    if (await condition()) return
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  assert.fail(`not within ${msMax} ms: ${what}`)
+}
