@@ -283,3 +283,20 @@ test('tidy: dependencies should be exact versions', () => {
     'not exact',
   )
 })
+
+test('tidy: the lock file should hold the parts of every platform', () => {
+  const { packages } = JSON.parse(textOf('package-lock.json')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string>; resolved?: string }>
+  }
+  const wanted = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    path === '' ? [] : Object.keys(optionalDependencies),
+  )
+  none(
+    wanted.filter((name) => !(`node_modules/${name}` in packages)),
+    'npm ci would refuse it: run `node .ci/complete-lock.mjs`',
+  )
+  none(
+    Object.entries(packages).flatMap(([path, { resolved }]) => (resolved === undefined ? [] : [path])),
+    'the lock file names the registry it came from',
+  )
+})
