@@ -509,7 +509,7 @@ int main(int argc, char **argv) {
   const std::vector<Message> messages = index(text);
   const Settings settings{argv[3], std::atoi(argv[4]), std::atoi(argv[5]), size_t(std::atoll(argv[6])), size_t(std::atoll(argv[7])),
                           std::atoll(argv[8]) * MS, std::atoll(argv[9]) * MS, size_t(std::atoll(argv[10]))};
-  std::printf("{\"peer\":\"native\",\"version\":\"g++ %s\",\"messages\":%zu,\"seconds\":[", __VERSION__, messages.size());
+  std::printf("{\"peer\":\"native\",\"version\":\"%s\",\"messages\":%zu,\"seconds\":[", __VERSION__, messages.size());
   std::unique_ptr<Engine> engine;
   for (int run = 0, runs = std::atoi(argv[2]); run <= runs; run++) {
     engine = std::make_unique<Engine>(settings);

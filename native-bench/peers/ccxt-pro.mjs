@@ -3,8 +3,12 @@
  *
  * No network: the client object is made by ccxt itself but never connected, the market is given instead of fetched, and
  * the REST depth body of the recording is what its own snapshot request is answered with, where it stands.
+ *
+ * Without more: the handlers alone, nobody listens; that is ccxt.pro at its best. With `watched`: three loops await what
+ * watchOrderBook, watchTrades and watchBidsAsks wait for, and get every update, as a program that uses it does.
  */
 import ccxt from 'ccxt'
+import { readFileSync } from 'node:fs'
 import { measure } from './peer.mjs'
 
 const SYMBOL = process.argv[4]
@@ -12,8 +16,12 @@ const QUOTE = SYMBOL.slice(-4)
 const BASE = SYMBOL.slice(0, -4)
 const UNIFIED = `${BASE}/${QUOTE}:${QUOTE}`
 const BOOK_LEVELS = 1000 // its own default
+const IS_WATCHED = process.argv[5] === 'watched'
 
-await measure('ccxt.pro', ccxt.version, async (messages) => {
+// ccxt.version lags behind its package
+const { version } = JSON.parse(readFileSync(new URL('node_modules/ccxt/package.json', import.meta.url), 'utf8'))
+
+await measure('ccxt.pro', version, async (messages) => {
   const exchange = new ccxt.pro.binanceusdm({ newUpdates: true })
   exchange.setMarkets([marketOf(exchange)])
   const client = exchange.client('wss://fstream.binance.com/stream')
@@ -21,13 +29,24 @@ await measure('ccxt.pro', ccxt.version, async (messages) => {
   let tickers = 0
   client.resolve = countingResolve(client.resolve, () => trades++, () => tickers++)
   exchange.orderbooks[UNIFIED] = exchange.orderBook({}, BOOK_LEVELS) // as its handleOrderBookSubscription does
+  if (IS_WATCHED) watch(client)
   for (const { bytes } of messages) {
     if (bytes[2] === 0x6c) await anchor(exchange, client, JSON.parse(bytes.toString())) // {"lastUpdateId"
     else client.onMessage({ data: bytes.toString() })
+    if (IS_WATCHED) await null // what was resolved is taken and asked for again
   }
   const book = exchange.orderbooks[UNIFIED]
   return { bid: book.bids[0].slice(0, 2), ask: book.asks[0].slice(0, 2), trades, tickers }
 })
+
+function watch(client) {
+  const take = async (messageHash, use) => {
+    for (;;) use(await client.future(messageHash))
+  }
+  take(`orderbook::${UNIFIED}`, (book) => book.limit())
+  take(`trade::${UNIFIED}`, (trades) => trades.length)
+  take(`bidask:bookTicker@${UNIFIED}`, (ticker) => ticker.bid)
+}
 
 async function anchor(exchange, client, body) {
   const snapshot = exchange.parseOrderBook(body, UNIFIED, body.T)

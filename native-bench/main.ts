@@ -1,0 +1,97 @@
+/**
+ * Benches, named after the topology that they measure: `npm run bench [-- --only NAME --runs N --json]`.
+ * Each checks its answer before it prints a rate. The last line of stdout with --json is one object.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { Bench, BenchResult } from './bench.ts'
+import { encode } from './encode.ts'
+import { ladder } from './ladder.ts'
+import { machineState } from './measure.ts'
+import { loadMessages } from './messages.ts'
+import { PROJECT_ROOT } from './paths.ts'
+import { pipeline } from './pipeline.ts'
+import { ring } from './ring.ts'
+import { scan } from './scan.ts'
+import { socketToRing } from './socket-to-ring.ts'
+
+const BENCHES: Readonly<Record<string, Bench>> = { ring, scan, ladder, encode, pipeline, socketToRing }
+const EXIT_USAGE = 2
+const RUNS_DEFAULT = 7
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true, default: [] },
+    runs: { type: 'string', default: String(RUNS_DEFAULT) },
+  },
+})
+const names = values.only.length > 0 ? values.only : Object.keys(BENCHES)
+const unknown = names.find((name) => BENCHES[name] === undefined)
+if (unknown !== undefined) {
+  console.error(`bench: no bench ${unknown}; allowed are ${Object.keys(BENCHES).join(', ')}`)
+  process.exit(EXIT_USAGE)
+}
+
+const say = (line: string) => console.error(line)
+const recordingsFolder = process.env['MARKETPRISM_RECORDINGS'] ?? join(PROJECT_ROOT, '..', 'shared', 'data')
+const folder = await mkdtemp(join(tmpdir(), 'marketprism-bench-'))
+try {
+  const machine = machineState()
+  const recording = await loadMessages(recordingsFolder, folder, say)
+  const { source, symbol, messages, byteCount } = recording
+  say(
+    `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, load ${machine.loadBefore.toFixed(2)}, stolen ${share(machine.stealShare)}`,
+  )
+  say(
+    `${source}: ${messages.length} messages of ${symbol}, ${(byteCount / messages.length).toFixed(0)} bytes on average`,
+  )
+  const results: Record<string, BenchResult> = {}
+  for (const name of names) {
+    const result = await (BENCHES[name] as Bench)({ recording, runCount: Number(values.runs), say })
+    results[name] = result
+    print(name, result)
+  }
+  if (values.json)
+    console.log(
+      JSON.stringify({
+        ...flat(results),
+        machine,
+        recording: { source, symbol, messages: messages.length, bytes: byteCount },
+      }),
+    )
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}
+
+function print(name: string, result: BenchResult): void {
+  const out = values.json ? say : (line: string) => console.log(line)
+  out(
+    `${name.padEnd(20)} ${rate(result.rate)} ${result.unit}  (best ${rate(result.best)}, worst ${rate(result.worst)}, ${result.runCount} runs)`,
+  )
+  for (const [other, measured] of Object.entries(result.others)) {
+    out(
+      `  ${other.padEnd(18)} ${rate(measured.rate)} ${result.unit}  (best ${rate(measured.best)}, worst ${rate(measured.worst)})`,
+    )
+  }
+  for (const [ratio, value] of Object.entries(result.ratios))
+    out(`  ${ratio.padEnd(18)} ${value === null ? 'none' : value.toFixed(2)}`)
+  for (const note of result.notes) out(`  ${note}`)
+}
+
+/** `{pipeline: {rate, …, vsTardisDev}}`: ratios stand beside the rate of their bench. */
+function flat(results: Readonly<Record<string, BenchResult>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(results).map(([name, { ratios, ...rest }]) => [name, { ...rest, ...ratios }]),
+  )
+}
+
+function rate(value: number): string {
+  return Math.round(value).toLocaleString('en').padStart(12)
+}
+
+function share(value: number | null): string {
+  return value === null ? 'unknown' : `${(value * 100).toFixed(1)} %`
+}
