@@ -71,8 +71,11 @@ export function streamChange(wanted: StreamShape, found: StreamConfig): StreamCh
     )
   }
   const missing = wanted.subjects.filter((subject) => !found.subjects.includes(subject))
-  const foreign = found.subjects.filter((subject) => !wanted.subjects.includes(subject))
-  if (missing.length > 0) change('subjects', [...found.subjects, ...missing])
+  const foreign = found.subjects.filter((subject) => !wanted.subjects.some((wide) => covers(wide, subject)))
+  if (missing.length > 0) {
+    const kept = found.subjects.filter((subject) => !missing.some((wide) => covers(wide, subject))) // subjects of a stream must not overlap
+    change('subjects', [...kept, ...missing])
+  }
   if (foreign.length > 0)
     notes.push(`${label} also takes ${foreign.join(', ')}, which the schema does not know; left as it is`)
   for (const [name, none] of Object.entries(LIMITS) as [keyof typeof LIMITS, number][]) {
@@ -87,6 +90,11 @@ export function streamChange(wanted: StreamShape, found: StreamConfig): StreamCh
   if (found.discard !== wanted.discard) change('discard', wanted.discard)
   if (found.num_replicas !== wanted.num_replicas) change('num_replicas', wanted.num_replicas)
   return { lines, notes, fields: fields as Partial<StreamShape> }
+}
+
+/** `a.>` covers `a.b`, `a.b.c` and `a.>`; other wildcards are not ours. */
+function covers(wide: string, subject: string): boolean {
+  return wide === subject || (wide.endsWith('.>') && subject.startsWith(wide.slice(0, -1)))
 }
 
 async function provisionConsumer(
