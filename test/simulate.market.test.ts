@@ -69,7 +69,10 @@ for (const market of ['spot', 'usdm', 'coinm'] as const) {
     assert.ok(Object.values(sent).every((events) => events > 50))
     for (const symbol of symbols) {
       const ids = frames.filter((frame) => isOf(frame, symbol, 'trade')).map(({ data }) => data.t as number)
-      assert.deepEqual(ids, ids.map((_, index) => (ids[0] as number) + index))
+      assert.deepEqual(
+        ids,
+        ids.map((_, index) => (ids[0] as number) + index),
+      )
     }
   })
 }
@@ -114,7 +117,9 @@ test('simulate market: one seed should give one history, another seed another', 
   const run = async (seed: number): Promise<string[]> => {
     const simulator = await startSimulator({ seed, markets: ['spot'], rate: 2000, seconds: 0.5, startAfterStreams: 6 })
     const kinds = ['depth@100ms', 'bookTicker', 'trade']
-    const client = await openClient(streamUrl(simulator.urls.spot?.ws as string, '', SYMBOLS['spot'] as readonly string[], kinds))
+    const client = await openClient(
+      streamUrl(simulator.urls.spot?.ws as string, '', SYMBOLS['spot'] as readonly string[], kinds),
+    )
     await simulator.over
     await simulator.stop()
     await client.closed
@@ -128,7 +133,11 @@ test('simulate market: one seed should give one history, another seed another', 
 
 test('simulate market: prices should lie on the tick and numbers have the venueâ€™s digits', async () => {
   const simulator = await startSimulator({ rate: 2000, seconds: 1, markets: ['spot', 'usdm', 'coinm'] })
-  for (const [market, digits] of [['spot', /^\d+\.\d{8}$/], ['usdm', /^\d+\.\d\d$/], ['coinm', /^\d+\.\d$/]] as const) {
+  for (const [market, digits] of [
+    ['spot', /^\d+\.\d{8}$/],
+    ['usdm', /^\d+\.\d\d$/],
+    ['coinm', /^\d+\.\d$/],
+  ] as const) {
     const symbol = SYMBOLS[market]?.[0] as string
     const { symbols } = (await (
       await fetch(`${simulator.urls[market]?.rest}${REST_PATHS[market]}/exchangeInfo`)
@@ -148,7 +157,9 @@ test('simulate market: prices should lie on the tick and numbers have the venueâ
 test('simulate market: a slow client should make the market late, and lose nothing', async () => {
   const simulator = await startSimulator({ markets: ['spot'], rate: 60_000, seconds: 1, unflushedBytesMax: 65_536 })
   const kinds = ['depth@100ms', 'bookTicker', 'trade']
-  const client = await openClient(streamUrl(simulator.urls.spot?.ws as string, '', SYMBOLS['spot'] as readonly string[], kinds))
+  const client = await openClient(
+    streamUrl(simulator.urls.spot?.ws as string, '', SYMBOLS['spot'] as readonly string[], kinds),
+  )
   client.ws.pause()
   await new Promise((next) => setTimeout(next, 1500))
   client.ws.resume()

@@ -177,7 +177,7 @@ export class Player {
     let isWaiting = false
     let areDone = true
     for (const reel of this.#reels) {
-      if (reel.lines.length - reel.at < LINES_AHEAD / 2 && !reel.isDone) void this.#fill(reel)
+      if (reel.lines.length - reel.at < LINES_AHEAD / 2 && !reel.isDone) this.#fillAhead(reel)
       const line = reel.lines[reel.at]
       if (!reel.isDone || line !== undefined) areDone = false
       if (line === undefined) {
@@ -186,6 +186,14 @@ export class Player {
     }
     this.isOver = areDone
     return isWaiting ? null : next
+  }
+
+  /** A file that can be read no further ends there, and the truth says so. */
+  #fillAhead(reel: Reel): void {
+    this.#fill(reel).catch((error: Error) => {
+      reel.isDone = true
+      this.#options.truth.note({ recording: 'unreadable', reason: error.message })
+    })
   }
 
   async #fill(reel: Reel): Promise<void> {

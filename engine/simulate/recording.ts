@@ -24,11 +24,13 @@ export interface RecordedChunk {
 }
 
 const GZIP_MAGIC = 0x8b1f
+const CHUNK_BYTES = 256 * 1024
 const LINE_CHARS_MAX = 16 * 1024 * 1024
 
 export async function* readRecording(path: string): AsyncGenerator<RecordedChunk> {
-  const raw = createReadStream(path, { highWaterMark: 256 * 1024 })
-  const bytes = isGzip(path) ? raw.pipe(createGunzip()) : raw
+  const isPacked = isGzip(path)
+  const raw = createReadStream(path, { highWaterMark: CHUNK_BYTES })
+  const bytes = isPacked ? raw.pipe(createGunzip()) : raw
   raw.on('error', (error) => bytes.destroy(error))
   let rest = ''
   for await (const chunk of bytes) {

@@ -107,7 +107,11 @@ export function followBook(
 }
 
 /** Levels as mantissas, best first, the form of the simulator's truth. */
-export function mantissas(side: ReadonlyMap<string, string>, scales: [number, number], isBid: boolean): [number, number][] {
+export function mantissas(
+  side: ReadonlyMap<string, string>,
+  scales: [number, number],
+  isBid: boolean,
+): [number, number][] {
   const shift = (text: string, scale: number): number => {
     const [whole = '', part = ''] = text.split('.')
     assert.match(part.slice(scale), /^0*$/, `${text} has more digits than ${scale}`)
