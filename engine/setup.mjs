@@ -6,7 +6,7 @@
  * read, and needs nothing but Node and npm. All its own words go to stderr: stdout belongs to the program.
  */
 import { spawn, spawnSync } from 'child_process'
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'fs'
+import { existsSync, readdirSync, readFileSync, statSync, unlinkSync } from 'fs'
 import { delimiter, dirname, join } from 'path'
 import { fileURLToPath, pathToFileURL } from 'url'
 
@@ -54,7 +54,7 @@ function run(what, command, args) {
 
 function install() {
   if (packagesAreThere()) return
-  say('installing the packages of package-lock.json (once; about 800 MB with the embedded ClickHouse engine)')
+  say('installing the packages of package-lock.json (once; about 700 MB with the embedded ClickHouse engine)')
   say(`installed in ${run('npm ci', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])}`)
 }
 
@@ -72,7 +72,7 @@ function build() {
   const took = run('compiling', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json'])
   for (const output of SOURCES.flatMap((folder) => filesBelow(join(dist, folder), '.js'))) {
     const source = join(root, `${output.slice(dist.length + 1, -'.js'.length)}.ts`)
-    if (!existsSync(source)) for (const suffix of ['', '.map']) rmSync(output + suffix, { force: true })
+    if (!existsSync(source)) for (const path of [output, `${output}.map`]) if (existsSync(path)) unlinkSync(path)
   }
   return took
 }
