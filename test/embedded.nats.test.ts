@@ -7,7 +7,7 @@ import { connect } from 'nats'
 import { Fault } from '../engine/base/fault.ts'
 import { configOf, startEmbeddedNats } from '../engine/embedded/nats.ts'
 import { findNatsServer } from '../engine/embedded/nats-install.ts'
-import { SILENT, startNats, temporaryDirectory, until } from './support/embedded.ts'
+import { CACHE, SILENT, startNats, temporaryDirectory, until } from './support/embedded.ts'
 
 test('embedded nats should keep streams and its port through kill -9', async (t) => {
   const server = await startNats(t)
@@ -54,7 +54,7 @@ test('embedded nats should end with its parent', async (t) => {
   const script = `
     import { startEmbeddedNats } from ${JSON.stringify(new URL(`../engine/embedded/nats${path.extname(import.meta.url)}`, import.meta.url).href)}
     import pino from ${JSON.stringify(import.meta.resolve('pino'))}
-    const server = await startEmbeddedNats({ storeDirectory: ${JSON.stringify(storeDirectory)}, cacheDirectory: ${JSON.stringify(path.resolve('.cache'))}, port: 0, mayFetch: false, log: pino({ level: 'silent' }) })
+    const server = await startEmbeddedNats({ storeDirectory: ${JSON.stringify(storeDirectory)}, cacheDirectory: ${JSON.stringify(CACHE)}, port: 0, mayFetch: false, log: pino({ level: 'silent' }) })
     process.stdout.write(JSON.stringify({ pid: server.pid }) + '\\n')
     setInterval(() => {}, 1000)`
   const parent = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })

@@ -43,11 +43,14 @@ export interface RawResult {
 /** Values in the engine's own escaped form, as they arrive in `param_…`. */
 export type Params = Readonly<Record<string, string>>
 
+/** Names and values, in the order of the request. */
+export type Settings = readonly (readonly [string, string])[]
+
 export interface Query {
   readonly sql: string
   readonly format: string
   readonly params: Params
-  readonly settings: readonly (readonly [string, string])[]
+  readonly settings: Settings
   readonly database: string | null
   /** Leaves something behind on its connection, which is then not used again. */
   readonly sticky: boolean
@@ -196,7 +199,7 @@ export class Chdb {
   async #withConnection<T>(
     gate: Gate,
     database: string | null,
-    settings: Query['settings'],
+    settings: Settings,
     sticky: boolean,
     use: (connection: Connection) => Promise<T>,
   ): Promise<T> {
@@ -215,7 +218,7 @@ export class Chdb {
     }
   }
 
-  #open(database: string | null, settings: Query['settings']): Connection {
+  #open(database: string | null, settings: Settings): Connection {
     const connection = this.#addon.CreateConnection(this.#directory)
     try {
       if (database !== null) this.#addon.QueryWithConnection(connection, `USE ${quotedName(database)}`, 'Null')

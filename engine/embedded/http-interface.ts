@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { rm, stat } from 'node:fs/promises'
-import http from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import http from 'node:http'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import zlib from 'node:zlib'
-import { type Chdb, quoted, type RawResult } from './chdb.ts'
+import { type Chdb, quoted } from './chdb.ts'
+import { answerException, contentType, exception, headersOf, summary } from './http-answer.ts'
+import { inflated, isFromElsewhere, type Request, readRequest } from './http-request.ts'
 import { type PlainStatement, type RowsStatement, scanStatement, StatementError } from './statement.ts'
 
 /**
@@ -34,71 +36,9 @@ export interface HttpInterface {
   refuse(): void
 }
 
-/** Parameters of the interface itself; everything else in the URL is a setting or `param_…`. */
-const INTERFACE_WORDS = new Set([
-  'query',
-  'database',
-  'default_format',
-  'query_id',
-  'session_id',
-  'session_timeout',
-  'session_check',
-  'user',
-  'password',
-  'role',
-  'compress',
-  'decompress',
-  'wait_end_of_query',
-  'buffer_size',
-  'enable_http_compression',
-  'http_zlib_compression_level',
-  'send_progress_in_http_headers',
-  'http_headers_progress_interval_ms',
-  'quota_key',
-  'close_session',
-  'cancel_http_readonly_queries_on_client_close',
-])
 /** Formats without header or footer: their chunks can be sent as they come. */
 const STREAMABLE =
   /^(JSONEachRow|JSONCompactEachRow|JSONStringsEachRow|JSONCompactStringsEachRow|TSV|TabSeparated|TSVRaw|TabSeparatedRaw|CSV|RowBinary|Native|MsgPack|LineAsString|Null)$/i
-const STATUS_OF_CODE: Readonly<Record<number, number>> = {
-  27: 400,
-  36: 400,
-  47: 400,
-  62: 400,
-  117: 400,
-  60: 404,
-  81: 404,
-  159: 408,
-  193: 401,
-  194: 401,
-  192: 403,
-  497: 403,
-  516: 403,
-  202: 503,
-}
-const INFLATERS: Readonly<Record<string, () => zlib.Gunzip | zlib.Inflate | zlib.BrotliDecompress>> = {
-  gzip: zlib.createGunzip,
-  deflate: zlib.createInflate,
-  br: zlib.createBrotliDecompress,
-}
-const LOOPBACK = /^(?:\w+:\/\/)?(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?$/i
-
-interface Request {
-  readonly id: string
-  readonly urlText: string
-  readonly params: Record<string, string>
-  readonly settings: (readonly [string, string])[]
-  readonly database: string | null
-  readonly defaultFormat: string
-  readonly zipped: boolean
-  readonly whole: boolean
-}
-
-/** An error in the form that the engine gives its own. */
-function exception(code: number, type: string, text: string): Error {
-  return new Error(`Code: ${code}. DB::Exception: ${text}. (${type})`)
-}
 
 export function createHttpInterface(options: HttpInterfaceOptions): HttpInterface {
   const { engine } = options
@@ -115,7 +55,7 @@ export function createHttpInterface(options: HttpInterfaceOptions): HttpInterfac
     answer(req, res, (text) => {
       id = text
     })
-      .catch((error: unknown) => fail(res, error, id))
+      .catch((error: unknown) => answerException(res, engine, id, error))
       .finally(() => inFlight--)
   })
 
@@ -211,7 +151,7 @@ export function createHttpInterface(options: HttpInterfaceOptions): HttpInterfac
     res.writeHead(200, {
       'Content-Type': 'text/plain; charset=UTF-8',
       'X-ClickHouse-Summary': summary(result),
-      ...headersOf(request.id),
+      ...headersOf(engine, request.id),
     })
     res.end()
   }
@@ -236,7 +176,7 @@ export function createHttpInterface(options: HttpInterfaceOptions): HttpInterfac
       'Content-Type': contentType(format),
       'X-ClickHouse-Format': format,
       ...(request.zipped ? { 'Content-Encoding': 'gzip' } : {}),
-      ...headersOf(request.id),
+      ...headersOf(engine, request.id),
     }
     if (!statement.reads || !STREAMABLE.test(format) || request.whole) {
       const result = await engine.run(order)
@@ -258,56 +198,6 @@ export function createHttpInterface(options: HttpInterfaceOptions): HttpInterfac
     })
     begin()
     out.end()
-  }
-
-  function readRequest(req: IncomingMessage, url: URL): Request {
-    const words = url.searchParams
-    const params: Record<string, string> = {}
-    const settings: (readonly [string, string])[] = []
-    for (const [name, value] of words) {
-      if (name.startsWith('param_')) params[name.slice('param_'.length)] = value
-      else if (!INTERFACE_WORDS.has(name)) {
-        if (!/^\w+$/.test(name)) throw exception(115, 'UNKNOWN_SETTING', `Unknown setting ${name}`)
-        settings.push([name, value])
-      }
-    }
-    const header = (name: string) => req.headers[name] as string | undefined
-    return {
-      id: words.get('query_id') ?? randomUUID(),
-      urlText: Buffer.from((words.get('query') ?? '').trim(), 'utf8').toString('latin1'),
-      params,
-      settings,
-      database: words.get('database') ?? header('x-clickhouse-database') ?? null,
-      defaultFormat: words.get('default_format') ?? header('x-clickhouse-format') ?? 'TabSeparated',
-      zipped: words.get('enable_http_compression') === '1' && /\bgzip\b/.test(header('accept-encoding') ?? ''),
-      whole: words.get('wait_end_of_query') === '1',
-    }
-  }
-
-  function fail(res: ServerResponse, error: unknown, id: string): void {
-    const message = String((error as Error)?.message ?? error)
-    if (res.headersSent || res.destroyed) {
-      res.destroy() // the client sees a broken answer, never a short one that looks whole
-      return
-    }
-    const code = Number(/Code: (\d+)/.exec(message)?.[1] ?? 1002)
-    const text = /Code: \d+/.test(message)
-      ? message.slice(message.indexOf('Code: '))
-      : `Code: ${code}. DB::Exception: ${message}. (UNKNOWN_EXCEPTION)`
-    res.writeHead(STATUS_OF_CODE[code] ?? 500, {
-      'Content-Type': 'text/plain; charset=UTF-8',
-      'X-ClickHouse-Exception-Code': code,
-      ...headersOf(id),
-    })
-    res.end(`${/\(version /.test(text) ? text.trim() : `${text.trim()} (version ${engine.version} (chdb))`}\n`)
-  }
-
-  function headersOf(id: string): http.OutgoingHttpHeaders {
-    return {
-      'X-ClickHouse-Server-Display-Name': 'chdb',
-      'X-ClickHouse-Query-Id': id,
-      'X-ClickHouse-Timezone': engine.timezone,
-    }
   }
 
   return {
@@ -337,23 +227,6 @@ function tryScan(text: string): RowsStatement | PlainStatement | null {
   }
 }
 
-/** A page in a browser can post to loopback addresses, or reach them under a name of its own; programs do neither. */
-function isFromElsewhere(req: IncomingMessage): boolean {
-  const { host, origin } = req.headers
-  return (host !== undefined && !LOOPBACK.test(host)) || (origin !== undefined && !LOOPBACK.test(origin))
-}
-
-function inflated(req: IncomingMessage): Readable {
-  const encoding = req.headers['content-encoding'] ?? 'identity'
-  if (encoding === 'identity') return req
-  const create = INFLATERS[encoding]
-  if (create === undefined) throw exception(36, 'BAD_ARGUMENTS', `Unknown compression method ${encoding}`)
-  const inflater = create()
-  req.once('error', (error) => inflater.destroy(error))
-  req.once('aborted', () => inflater.destroy(new Error('the request broke off')))
-  return req.pipe(inflater)
-}
-
 async function* prefixed(first: string, rest: Readable): AsyncGenerator<Buffer> {
   if (first !== '') yield Buffer.from(first, 'latin1')
   yield* rest as AsyncIterable<Buffer>
@@ -368,25 +241,4 @@ function drained(out: NodeJS.WritableStream, res: ServerResponse): Promise<void>
 
 function utf8(latin1: string): string {
   return Buffer.from(latin1, 'latin1').toString('utf8')
-}
-
-function contentType(format: string): string {
-  if (/json/i.test(format)) return 'application/json; charset=UTF-8'
-  return /^(RowBinary|Native|Parquet|Arrow|MsgPack)/i.test(format)
-    ? 'application/octet-stream'
-    : 'text/tab-separated-values; charset=UTF-8'
-}
-
-function summary(result: RawResult): string {
-  const written = String(result.rowsWritten ?? 0)
-  return JSON.stringify({
-    read_rows: String(result.rowsRead ?? 0),
-    read_bytes: String(result.bytesRead ?? 0),
-    written_rows: written,
-    written_bytes: String(result.bytesWritten ?? 0),
-    total_rows_to_read: '0',
-    result_rows: written,
-    result_bytes: String(result.bytesWritten ?? 0),
-    elapsed_ns: String(Math.round(result.elapsed * 1e9)),
-  })
 }

@@ -18,8 +18,8 @@ import { type EmbeddedNats, type EmbeddedNatsOptions, startEmbeddedNats } from '
 
 export const SILENT = createLog('silent', 'test')
 
-/** The project's root: this file runs from `<root>/<out dir>/test/support`. */
-const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+/** The project's cache directory, as setup fills it: this file runs from `<root>/<out dir>/test/support`. */
+export const CACHE = fileURLToPath(new URL('../../../.cache', import.meta.url))
 
 export function temporaryDirectory(t: TestContext): string {
   const directory = mkdtempSync(path.join(tmpdir(), 'marketprism-test-'))
@@ -75,7 +75,7 @@ export async function startNats(
 ): Promise<EmbeddedNats | null> {
   const server = await startEmbeddedNats({
     storeDirectory: temporaryDirectory(t),
-    cacheDirectory: path.join(ROOT, '.cache'),
+    cacheDirectory: CACHE,
     port: 0,
     mayFetch: true,
     log: SILENT,
