@@ -20,7 +20,7 @@ export interface SpoolOptions {
   readonly onFull: 'wait' | 'dropOldest'
   /** delivered segments are kept this long, in case those behind the spool lose what they acknowledged */
   readonly retainAckedMs: number
-  /** payloads kept in memory between append and delivery; beyond that they are read back from the disk */
+  /** payloads kept in memory until they are written, and again until they are delivered; beyond that they are read back */
   readonly residentBytesMax: number
   readonly fullRetryMs: number
 }
@@ -201,9 +201,15 @@ export class Spool {
     return this.#nextSeq
   }
 
+  /** Why nothing more is accepted, once the disk failed. */
+  get writerFault(): Fault | undefined {
+    return this.#writer.fault
+  }
+
   /** False when the spool is full or the disk is; ask before each append, ask again after `tend()`. */
   hasRoom(payloadBytes: number): boolean {
-    if (this.#writer.isStalled || this.#freeLow) return false
+    if (this.#writer.isStalled || this.#freeLow || this.#writer.pendingBytes > this.#options.residentBytesMax)
+      return false
     return this.stats.bytes + this.#writer.pendingBytes + RECORD_HEAD_BYTES + payloadBytes <= this.#options.bytesMax
   }
 

@@ -1,0 +1,208 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { JsMsg } from 'nats'
+import { backoffMs } from '../base/backoff.ts'
+import type { Log } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import { BLOCK_STREAM, STORE_CONSUMER } from '../record/streams.ts'
+import type { NatsLink } from './nats.ts'
+import { type SealedBlock, type Sink, sealedBlock } from './sink.ts'
+
+/**
+ * The store: blocks from JetStream into ClickHouse.
+ *
+ * A durable pull consumer that began with the first message. A block is acknowledged after its rows and its mark are
+ * inserted, not before, so whatever is killed in between, the block comes again; its token makes the second insert do
+ * nothing. The redelivered flag is not looked at: it is not reliable. No more than the window is pulled, so a slow
+ * ClickHouse fills the stream and not this memory.
+ */
+export interface IntakeOptions {
+  readonly stream: string
+  readonly consumer: string
+  readonly inFlightCountMax: number
+  /** tells the server that a block is still being worked on; well below the consumer's ack_wait */
+  readonly workingMs: number
+  readonly retryMsMin: number
+  readonly retryMsMax: number
+}
+
+export const INTAKE_DEFAULT: IntakeOptions = {
+  stream: BLOCK_STREAM,
+  consumer: STORE_CONSUMER,
+  inFlightCountMax: 32,
+  workingMs: 15_000,
+  retryMsMin: 200,
+  retryMsMax: 5000,
+}
+
+export interface IntakeStats {
+  received: number
+  stored: number
+  storedRows: number
+  poisoned: number
+  retries: number
+  inFlight: number
+  /** messages of the stream behind the last one received */
+  pending: number
+}
+
+/** One pull waits this long for messages. */
+const PULL_MS = 1000
+
+export class Intake {
+  readonly stats: IntakeStats = {
+    received: 0,
+    stored: 0,
+    storedRows: 0,
+    poisoned: 0,
+    retries: 0,
+    inFlight: 0,
+    pending: 0,
+  }
+  readonly #link: NatsLink
+  readonly #sink: Sink
+  readonly #options: IntakeOptions
+  readonly #random: Random
+  readonly #log: Log
+  readonly #setAside: (block: SealedBlock | undefined, payload: Uint8Array, name: string) => Promise<void>
+  readonly #stop = new AbortController()
+  readonly #working = new Set<Promise<void>>()
+  #failures = 0
+  #trouble: string | undefined
+  #pulling: Promise<void> | undefined
+
+  constructor(
+    link: NatsLink,
+    sink: Sink,
+    options: IntakeOptions,
+    random: Random,
+    log: Log,
+    setAside: (block: SealedBlock | undefined, payload: Uint8Array, name: string) => Promise<void>,
+  ) {
+    this.#link = link
+    this.#sink = sink
+    this.#options = options
+    this.#random = random
+    this.#log = log
+    this.#setAside = setAside
+  }
+
+  start(): void {
+    this.#pulling ??= this.#pull()
+  }
+
+  /** Undefined while all is well. */
+  trouble(): string | undefined {
+    return this.#link.trouble() ?? this.#trouble ?? this.#sink.trouble()
+  }
+
+  /** Pulls no more and finishes what is under way, at most `deadlineMs`; the rest stays in the stream. */
+  async stop(deadlineMs: number): Promise<void> {
+    this.#stop.abort()
+    const deadline = new AbortController()
+    await Promise.race([
+      Promise.all(this.#working),
+      sleep(deadlineMs, undefined, { signal: deadline.signal }).catch(() => undefined),
+    ])
+    deadline.abort()
+    await this.#pulling
+  }
+
+  async #pull(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const connection = this.#link.up()
+      if (connection === undefined || this.#failures > 0) {
+        await this.#pause(this.#options.retryMsMin)
+        if (connection === undefined || this.stats.inFlight > 0) continue // a block under way tries again first
+      }
+      const room = this.#options.inFlightCountMax - this.stats.inFlight
+      if (room <= 0) {
+        await Promise.race(this.#working)
+        continue
+      }
+      try {
+        const consumer = await (connection as NonNullable<typeof connection>)
+          .jetstream()
+          .consumers.get(this.#options.stream, this.#options.consumer)
+        const messages = await consumer.fetch({ max_messages: room, expires: PULL_MS })
+        for await (const message of messages) this.#take(message)
+        this.#trouble = undefined
+      } catch (error) {
+        this.#pullFailed(error)
+        await this.#pause(
+          this.#options.retryMsMin + backoffMs(2, this.#options.retryMsMin, this.#options.retryMsMax, this.#random),
+        )
+      }
+    }
+  }
+
+  #take(message: JsMsg): void {
+    this.stats.received++
+    this.stats.inFlight++
+    this.stats.pending = message.info.pending
+    const work = this.#store(message).finally(() => {
+      this.stats.inFlight--
+      this.#working.delete(work)
+    })
+    this.#working.add(work)
+  }
+
+  async #store(message: JsMsg): Promise<void> {
+    const block = tryOpen(message)
+    if (block === undefined) return this.#poison(undefined, message)
+    const busy = setInterval(() => message.working(), this.#options.workingMs)
+    try {
+      for (;;) {
+        const outcome = await this.#sink.send(block)
+        if (outcome === 'acknowledged') {
+          message.ack()
+          this.#failures = 0
+          this.stats.stored++
+          this.stats.storedRows += block.head.rows
+          return
+        }
+        if (outcome === 'poison') return await this.#poison(block, message)
+        if (this.#stop.signal.aborted) return // not acknowledged: it comes again
+        this.stats.retries++
+        await this.#pause(
+          this.#options.retryMsMin +
+            backoffMs(this.#failures++, this.#options.retryMsMin, this.#options.retryMsMax, this.#random),
+        )
+      }
+    } finally {
+      clearInterval(busy)
+    }
+  }
+
+  async #poison(block: SealedBlock | undefined, message: JsMsg): Promise<void> {
+    this.stats.poisoned++
+    this.#log.error(
+      { subject: message.subject, seq: message.seq },
+      'a message of the block stream cannot be stored and is set aside',
+    )
+    await this.#setAside(block, message.data, `stream-${message.seq}`)
+    message.term()
+  }
+
+  #pullFailed(error: unknown): void {
+    if (this.#stop.signal.aborted || this.#link.up() === undefined) return
+    const { message = String(error) } = error as { message?: string }
+    const line = `NATS at ${this.#link.options.url} does not give consumer ${this.#options.consumer} of stream ${this.#options.stream} (${message}): create both, or let the store role do it`
+    if (this.#trouble === undefined) this.#log.warn(line)
+    this.#trouble = line
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined)
+  }
+}
+
+/** Opens the block and checks that its bytes are those that were published under its name. */
+function tryOpen(message: JsMsg): SealedBlock | undefined {
+  try {
+    const block = sealedBlock(message.data)
+    const publishedAs = message.headers?.get('Nats-Msg-Id') ?? ''
+    return publishedAs === '' || publishedAs === block.messageId ? block : undefined
+  } catch {
+    return undefined
+  }
+}

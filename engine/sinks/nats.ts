@@ -1,0 +1,313 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ConnectionOptions, connect, Events, type JetStreamClient, type NatsConnection } from 'nats'
+import { backoffMs } from '../base/backoff.ts'
+import { Fault } from '../base/fault.ts'
+import type { Log } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import type { TableName } from '../record/schema.ts'
+import { BLOCK_STREAM, blockSubject } from '../record/streams.ts'
+import type { Outcome, SealedBlock, Sink } from './sink.ts'
+
+/**
+ * NATS, the only module that speaks to the `nats` client (with intake.ts, which reads).
+ *
+ * A link is one connection that is made again and again for as long as the process lives. What cannot be sent while it is
+ * down is refused at once: blocks wait in the spool, live messages are dropped and counted. The client's own memory is
+ * never used as a queue.
+ */
+export interface NatsOptions {
+  readonly url: string
+  readonly user?: string
+  readonly password?: string
+  readonly token?: string
+  readonly connectTimeoutMs: number
+  readonly retryMsMin: number
+  readonly retryMsMax: number
+  readonly pingIntervalMs: number
+  /** a block that is not acknowledged in this time is sent again with the same id */
+  readonly ackTimeoutMs: number
+  /** live messages on their way to a server that does not read; beyond that they are dropped */
+  readonly liveBytesMax: number
+}
+
+export const NATS_DEFAULT: NatsOptions = {
+  url: 'nats://127.0.0.1:4222',
+  connectTimeoutMs: 2000,
+  retryMsMin: 100,
+  retryMsMax: 5000,
+  pingIntervalMs: 5000,
+  ackTimeoutMs: 5000,
+  liveBytesMax: 16 * 1024 * 1024,
+}
+
+/** Two pings without an answer: the connection is dead. */
+const PINGS_UNANSWERED_MAX = 2
+
+function connectionOptions(options: NatsOptions, name: string): ConnectionOptions {
+  return {
+    servers: options.url,
+    name,
+    timeout: options.connectTimeoutMs,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: options.retryMsMin,
+    reconnectJitter: options.retryMsMin,
+    pingInterval: options.pingIntervalMs,
+    maxPingOut: PINGS_UNANSWERED_MAX,
+    ...(options.user === undefined ? {} : { user: options.user }),
+    ...(options.password === undefined ? {} : { pass: options.password }),
+    ...(options.token === undefined ? {} : { token: options.token }),
+  }
+}
+
+/** Connects once. @throws Fault with one line when that is not possible. */
+export async function connectNats(options: NatsOptions, name: string): Promise<NatsConnection> {
+  try {
+    return await connect(connectionOptions(options, name))
+  } catch (error) {
+    throw new Fault('NATS', connectLine(error, options), undefined, { cause: error })
+  }
+}
+
+function connectLine(error: unknown, options: NatsOptions): string {
+  const { code = '', message = String(error) } = error as { code?: string; message?: string }
+  if (code === 'AUTHORIZATION_VIOLATION' || code === 'AUTHENTICATION_EXPIRED') {
+    return `NATS at ${options.url} refuses this user: correct nats.user and nats.password`
+  }
+  return `NATS at ${options.url} cannot be reached (${code === '' ? message : code}): start it, or correct nats.url; blocks wait in the spool`
+}
+
+export class NatsLink {
+  readonly options: NatsOptions
+  readonly #name: string
+  readonly #random: Random
+  readonly #log: Log
+  #connection: NatsConnection | undefined
+  #isUp = false
+  #trouble: string | undefined
+  #running: Promise<void> | undefined
+  readonly #stop = new AbortController()
+  reconnects = 0
+
+  /** @param name what the server shows for this connection */
+  constructor(options: NatsOptions, name: string, random: Random, log: Log) {
+    this.options = options
+    this.#name = name
+    this.#random = random
+    this.#log = log
+  }
+
+  start(): void {
+    this.#running ??= this.#keepConnected()
+  }
+
+  /** The connection while it is up, else undefined: then nothing may be given to the client. */
+  up(): NatsConnection | undefined {
+    return this.#isUp ? this.#connection : undefined
+  }
+
+  trouble(): string | undefined {
+    return this.#isUp ? undefined : (this.#trouble ?? `NATS at ${this.options.url} is not connected yet`)
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    this.#isUp = false
+    await this.#connection?.close()
+    await this.#running
+  }
+
+  async #keepConnected(): Promise<void> {
+    for (let attempt = 0; !this.#stop.signal.aborted; ) {
+      try {
+        const connection = await connect(connectionOptions(this.options, this.#name))
+        attempt = 0
+        await this.#live(connection)
+      } catch (error) {
+        this.#down(connectLine(error, this.options))
+        const pauseMs =
+          this.options.retryMsMin + backoffMs(attempt++, this.options.retryMsMin, this.options.retryMsMax, this.#random)
+        await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined)
+      }
+    }
+  }
+
+  /** The client reconnects by itself; this returns when it gave up (refused user, closed by us). */
+  async #live(connection: NatsConnection): Promise<void> {
+    this.#connection = connection
+    if (this.#stop.signal.aborted) return connection.close()
+    this.#cameUp()
+    const watch = (async () => {
+      for await (const status of connection.status()) {
+        if (status.type === Events.Disconnect)
+          this.#down(`NATS at ${this.options.url} is gone: waiting for it; blocks wait in the spool`)
+        if (status.type === Events.Reconnect) this.#cameUp()
+      }
+    })()
+    const error = await connection.closed()
+    this.#isUp = false
+    this.#connection = undefined
+    await watch
+    if (error instanceof Error) throw error
+  }
+
+  #cameUp(): void {
+    if (this.#trouble !== undefined) {
+      this.reconnects++
+      this.#log.info(`NATS at ${this.options.url} is connected again`)
+    }
+    this.#trouble = undefined
+    this.#isUp = true
+  }
+
+  #down(line: string): void {
+    this.#isUp = false
+    if (this.#stop.signal.aborted) return
+    if (this.#trouble === undefined) this.#log.warn(line)
+    this.#trouble = line
+  }
+}
+
+export interface NatsSinkStats {
+  acks: number
+  duplicates: number
+  timeouts: number
+  refused: number
+  ackMsMax: number
+}
+
+/** Blocks into JetStream: published under their identity, done when the server acknowledged. */
+export class NatsSink implements Sink {
+  readonly name = 'jetstream'
+  readonly stats: NatsSinkStats = { acks: 0, duplicates: 0, timeouts: 0, refused: 0, ackMsMax: 0 }
+  readonly #link: NatsLink
+  readonly #log: Log
+  #stream: { connection: NatsConnection; client: JetStreamClient } | undefined
+  #trouble: string | undefined
+
+  constructor(link: NatsLink, log: Log) {
+    this.#link = link
+    this.#log = log
+  }
+
+  trouble(): string | undefined {
+    return this.#link.trouble() ?? this.#trouble
+  }
+
+  /** The client keeps a reference to the payload until it is written: a block's bytes are never reused, so that is safe. */
+  async send(block: SealedBlock): Promise<Outcome> {
+    const connection = this.#link.up()
+    if (connection === undefined) return 'retry'
+    const { max_payload: payloadBytesMax = Number.POSITIVE_INFINITY } = connection.info ?? {}
+    if (block.payload.length + block.messageId.length > payloadBytesMax - 512) {
+      return this.#refused(
+        `NATS at ${this.#link.options.url} takes ${payloadBytesMax} bytes, a block has ${block.payload.length}: raise max_payload in nats.conf; the block waits in the spool`,
+      )
+    }
+    const startMs = performance.now()
+    try {
+      const ack = await this.#clientOf(connection).publish(subjectOf(block), block.payload, {
+        msgID: block.messageId,
+        timeout: this.#link.options.ackTimeoutMs,
+        expect: { streamName: BLOCK_STREAM },
+      })
+      this.stats.acks++
+      if (ack.duplicate) this.stats.duplicates++
+      this.stats.ackMsMax = Math.max(this.stats.ackMsMax, performance.now() - startMs)
+      if (this.#trouble !== undefined) this.#log.info(`NATS at ${this.#link.options.url} acknowledges again`)
+      this.#trouble = undefined
+      return 'acknowledged'
+    } catch (error) {
+      return this.#failed(error)
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#link.close()
+  }
+
+  #clientOf(connection: NatsConnection): JetStreamClient {
+    if (this.#stream?.connection !== connection) this.#stream = { connection, client: connection.jetstream() }
+    return this.#stream.client
+  }
+
+  #failed(error: unknown): Outcome {
+    const {
+      code = '',
+      message = '',
+      api_error: api,
+    } = error as { code?: string; message?: string; api_error?: { err_code: number; description: string } }
+    const at = `NATS at ${this.#link.options.url}`
+    if (code === 'TIMEOUT') {
+      this.stats.timeouts++
+      return this.#refused(
+        `${at} is connected but does not acknowledge: check the disk of its JetStream; blocks wait in the spool`,
+      )
+    }
+    if (code === '503')
+      return this.#refused(
+        `${at} has no stream ${BLOCK_STREAM}, or JetStream is off: create the stream or start the server with -js; blocks wait in the spool`,
+      )
+    return this.#refused(
+      `${at} refuses blocks (${api === undefined ? `${code} ${message}` : `${api.err_code} ${api.description}`}); blocks wait in the spool`,
+    )
+  }
+
+  #refused(line: string): Outcome {
+    this.stats.refused++
+    if (this.#link.up() !== undefined && this.#trouble !== line) this.#log.warn(line)
+    this.#trouble = line
+    return 'retry'
+  }
+}
+
+/** `block.{table}.{exchange}.{producer}` */
+export function subjectOf({ head }: SealedBlock): string {
+  return `${blockSubject(head.table as TableName, head.exchange)}.${head.producer.replace(/[^A-Za-z0-9_-]/g, '_')}`
+}
+
+export interface LiveStats {
+  published: number
+  publishedBytes: number
+  /** no connection, or a server that does not read */
+  dropped: number
+}
+
+/** Live messages: at once or not at all. */
+export class LivePublisher {
+  readonly stats: LiveStats = { published: 0, publishedBytes: 0, dropped: 0 }
+  readonly #link: NatsLink
+  /** bytes given to the client since the last answer of the server to a ping behind them */
+  #unconfirmedBytes = 0
+  #isConfirming = false
+
+  constructor(link: NatsLink) {
+    this.#link = link
+  }
+
+  /** @param payload is the client's from here on. @returns false when the message was dropped. */
+  tryPublish(subject: string, payload: Uint8Array): boolean {
+    const connection = this.#link.up()
+    const bytesMax = this.#link.options.liveBytesMax
+    if (connection === undefined || this.#unconfirmedBytes + payload.length > bytesMax) {
+      this.stats.dropped++
+      return false
+    }
+    connection.publish(subject, payload)
+    this.stats.published++
+    this.stats.publishedBytes += payload.length
+    this.#unconfirmedBytes += payload.length
+    if (this.#unconfirmedBytes > bytesMax >> 2 && !this.#isConfirming) this.#confirm(connection)
+    return true
+  }
+
+  /** A ping that is answered has pushed everything before it out of the client's memory. */
+  #confirm(connection: NatsConnection): void {
+    this.#isConfirming = true
+    const before = this.#unconfirmedBytes
+    const settle = () => {
+      this.#isConfirming = false
+      this.#unconfirmedBytes -= before
+    }
+    connection.flush().then(settle, settle)
+  }
+}
