@@ -169,3 +169,11 @@ test('main should stop in order at the first SIGTERM', async () => {
   assert.equal(code, 0)
   assert.equal(JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '{}').done, true)
 })
+
+test('setup should name its commands when it is given none, on stderr, exit 2', () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join('engine', 'setup.mjs'), 'nonsense'], {
+    encoding: 'utf8',
+  })
+  assert.deepEqual([status, stdout], [2, ''])
+  assert.equal(stderr, 'setup: usage: node engine/setup.mjs <build|demo|start|bench|test> [arguments]\n')
+})

@@ -20,8 +20,8 @@ const ORDER: readonly (readonly string[])[] = [
   ['engine/feed', 'engine/route', 'engine/sinks', 'engine/embedded', 'engine/observe'],
   ['engine/exchanges'],
   ['engine/book'],
-  ['engine/record', 'engine/scan', 'engine/spool'],
-  ['engine/ring'], // below spool: a tape is a file of ring frames
+  ['engine/record', 'engine/spool'],
+  ['engine/ring', 'engine/scan'], // leaves: a tape (spool) holds ring frames, a decoder (record) prints decimals
   ['engine/base'],
 ]
 
@@ -59,7 +59,11 @@ const ONE_PLACE: readonly (readonly [string, RegExp, readonly string[]])[] = [
   ['Date.now', /\bDate\.now\b/, ['engine/base/clock.ts']],
   ['Math.random', /\bMath\.random\b/, ['engine/base/random.ts']],
   ['prom-client', /from 'prom-client'/, ['engine/observe/metrics.ts']],
-  ['the NATS client', /from 'nats'/, ['engine/sinks/nats.ts']],
+  [
+    'the NATS client',
+    /from 'nats'/,
+    ['engine/sinks/nats.ts', 'engine/sinks/intake.ts', 'engine/sinks/provision-streams.ts'],
+  ],
 ]
 
 const root = projectRoot(dirname(fileURLToPath(import.meta.url)))
