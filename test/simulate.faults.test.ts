@@ -207,8 +207,8 @@ test('simulate faults: a script should strike at its times, chance by its seed, 
     [0, 1].map(() => openClient(`${ws}/stream?streams=${KINDS}/ethusdt@trade/ethusdt@bookTicker/ethusdt@depth`)),
   )
   await simulator.over
-  const faults = simulator.truth().notes.filter((note) => 'fault' in note && note['armed'] !== true)
-  const kinds = faults.map((note) => note['fault'])
+  const faults = simulator.truth().notes.filter((note) => 'fault' in note && note.armed !== true)
+  const kinds = faults.map((note) => note.fault)
   assert.ok(kinds.indexOf('gap') >= 0 && kinds.indexOf('unknown') > 0)
   assert.ok(kinds.filter((kind) => kind === 'duplicate').length > 5)
   assert.equal(kinds.filter((kind) => kind === 'close').length, 2)

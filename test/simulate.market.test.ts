@@ -118,7 +118,7 @@ test('simulate market: one seed should give one history, another seed another', 
     const simulator = await startSimulator({ seed, markets: ['spot'], rate: 2000, seconds: 0.5, startAfterStreams: 6 })
     const kinds = ['depth@100ms', 'bookTicker', 'trade']
     const client = await openClient(
-      streamUrl(simulator.urls.spot?.ws as string, '', SYMBOLS['spot'] as readonly string[], kinds),
+      streamUrl(simulator.urls.spot?.ws as string, '', SYMBOLS.spot as readonly string[], kinds),
     )
     await simulator.over
     await simulator.stop()
@@ -158,7 +158,7 @@ test('simulate market: a slow client should make the market late, and lose nothi
   const simulator = await startSimulator({ markets: ['spot'], rate: 60_000, seconds: 1, unflushedBytesMax: 65_536 })
   const kinds = ['depth@100ms', 'bookTicker', 'trade']
   const client = await openClient(
-    streamUrl(simulator.urls.spot?.ws as string, '', SYMBOLS['spot'] as readonly string[], kinds),
+    streamUrl(simulator.urls.spot?.ws as string, '', SYMBOLS.spot as readonly string[], kinds),
   )
   client.ws.pause()
   await new Promise((next) => setTimeout(next, 1500))

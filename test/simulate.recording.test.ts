@@ -8,7 +8,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { startSimulator } from '../engine/simulate/simulator.ts'
 import { followBook, mantissas, openClient, streamUrl } from './support/venue-client.ts'
 
-const RECORDINGS = process.env['MARKETPRISM_RECORDINGS'] ?? '../shared/data'
+const RECORDINGS = process.env.MARKETPRISM_RECORDINGS ?? '../shared/data'
 const hftbacktest = (name: string): string => join(RECORDINGS, 'recordings/hftbacktest', `${name}.gz`)
 
 async function recordingOf(
@@ -72,10 +72,10 @@ test('simulate recording: an early request should be held, pacing be kept, instr
     symbols: { symbol: string; filters: Record<string, string>[] }[]
   }
   assert.deepEqual(
-    info.symbols.map(({ symbol, filters }) => [symbol, filters[0]?.['tickSize'], filters[1]?.['stepSize']]),
+    info.symbols.map(({ symbol, filters }) => [symbol, filters[0]?.tickSize, filters[1]?.stepSize]),
     [['BTCUSDT', '0.10000000', '0.00100000']],
   )
-  const client = await openClient(streamUrl(base?.ws as string, '', ['BTCUSDT'], ['trade', 'depth@100ms']))
+  await openClient(streamUrl(base?.ws as string, '', ['BTCUSDT'], ['trade', 'depth@100ms']))
   const startMs = performance.now()
   await (await fetch(`${base?.rest}/api/v3/depth?symbol=BTCUSDT`)).text()
   const heldMs = performance.now() - startMs

@@ -44,8 +44,8 @@ test('simulate truth: the files should say what the client heard, read by ClickH
       .symbols) {
       const digits = (step: string): number => (step.split('.')[1] ?? '').replace(/0+$/, '').length
       scales.set(`${market} ${symbol}`, [
-        digits(filters[0]?.['tickSize'] as string),
-        digits(filters[1]?.['stepSize'] as string),
+        digits(filters[0]?.tickSize as string),
+        digits(filters[1]?.stepSize as string),
       ])
     }
   }
@@ -96,34 +96,34 @@ test('simulate truth: the files should say what the client heard, read by ClickH
       symbol as string,
       stream,
       ...both,
-      data['m'] ? 'sell' : 'buy',
+      data.m ? 'sell' : 'buy',
       data[idKey] ?? '',
-      price(data['p'] ?? ''),
-      quantity(data['q'] ?? ''),
-      data['T'] ?? '',
+      price(data.p ?? ''),
+      quantity(data.q ?? ''),
+      data.T ?? '',
     ]
   const trades = [...heard('trade', tradeRow('trade', 't')), ...heard('aggTrade', tradeRow('agg_trade', 'a'))].sort()
   assert.ok(trades.length > 100)
   assert.deepEqual(await rows('trades'), trades)
   const tickers = heard('bookTicker', (data, price, quantity, lead) => [
     ...lead,
-    data['u'] ?? '',
-    price(data['b'] ?? ''),
-    quantity(data['B'] ?? ''),
-    price(data['a'] ?? ''),
-    quantity(data['A'] ?? ''),
+    data.u ?? '',
+    price(data.b ?? ''),
+    quantity(data.B ?? ''),
+    price(data.a ?? ''),
+    quantity(data.A ?? ''),
   ])
   assert.ok(tickers.length > 100)
   assert.deepEqual(await rows('book_tickers'), tickers)
   const sum = (levels: [string, string][], column: 0 | 1, digits: (text: string) => string): string =>
     String(levels.reduce((total, level) => total + BigInt(digits(level[column])), 0n))
   const deltas = heard('depth', (data, price, quantity, lead) => {
-    const [bids, asks] = [data['b'] ?? [], data['a'] ?? []] as [string, string][][] as [
+    const [bids, asks] = [data.b ?? [], data.a ?? []] as [string, string][][] as [
       [string, string][],
       [string, string][],
     ]
     const sums = [bids, asks].flatMap((side) => [sum(side, 0, price), sum(side, 1, quantity)])
-    return [...lead, data['U'] ?? '', data['u'] ?? '', bids.length, asks.length, ...sums]
+    return [...lead, data.U ?? '', data.u ?? '', bids.length, asks.length, ...sums]
   })
   assert.ok(deltas.length > 20)
   assert.deepEqual(await rows('book_deltas'), deltas)

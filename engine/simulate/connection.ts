@@ -39,6 +39,7 @@ export class Connection {
   lastPingMs: number
   pongAwaited = false
   sentBytes = 0
+  flushedAtMs = 0
   /** since when more is under way than the market allows; null: it is not */
   stalledSinceMs: number | null = null
   #block: Uint8Array | null = null

@@ -33,6 +33,7 @@ const URL_BYTES_MAX = 128 * 1024
 const POLICY_VIOLATION = 1008
 const CONNECT_WINDOW_MS = 300_000
 const CLIENT_WINDOW_MS = 1000
+const CLOSE_WAIT_MS = 1000 // for clients to answer the close frame
 
 export class VenueServer {
   readonly connections = new Set<Connection>()
@@ -87,7 +88,7 @@ export class VenueServer {
     const closed = new Promise<void>((done) => this.#http.close(() => done()))
     const deadline = setTimeout(() => {
       for (const socket of this.#plain) socket.destroy()
-    }, 200)
+    }, CLOSE_WAIT_MS)
     await closed
     clearTimeout(deadline)
   }

@@ -53,10 +53,15 @@ export interface Ledger {
   lastTradeId: number
 }
 
+/** losses and notes kept in memory */
+const KEPT_MAX = 20_000
+
 export class Truth {
   readonly ledgers: Ledger[] = []
+  /** the first ones; `lossCount` counts all, and faults.ndjson has all */
   readonly losses: Loss[] = []
   readonly notes: Record<string, unknown>[] = []
+  lossCount = 0
   readonly #directory: string | null
   readonly #files: Record<TruthTable, RowFile> | null
   readonly #log: number | null
@@ -157,13 +162,14 @@ export class Truth {
   }
 
   loss(loss: Loss): void {
-    this.losses.push(loss)
+    this.lossCount++
+    if (this.losses.length < KEPT_MAX) this.losses.push(loss)
     this.#write({ loss })
   }
 
   /** A fault that was injected, or a connection that ended: anything that explains what the other side saw. */
   note(note: Record<string, unknown>): void {
-    this.notes.push(note)
+    if (this.notes.length < KEPT_MAX) this.notes.push(note)
     this.#write(note)
   }
 
@@ -218,7 +224,7 @@ export class Truth {
       quantityScale,
       ...this.book(market, symbol),
     }))
-    const summary = { totals: this.totals(), instruments: this.instruments(), losses: this.losses.length }
+    const summary = { totals: this.totals(), instruments: this.instruments(), losses: this.lossCount }
     writeFileSync(join(this.#directory, 'totals.json'), `${JSON.stringify(summary)}\n`)
     writeFileSync(join(this.#directory, 'books.ndjson'), `${books.map((book) => JSON.stringify(book)).join('\n')}\n`)
   }
