@@ -59,11 +59,7 @@ const ONE_PLACE: readonly (readonly [string, RegExp, readonly string[]])[] = [
   ['Date.now', /\bDate\.now\b/, ['engine/base/clock.ts']],
   ['Math.random', /\bMath\.random\b/, ['engine/base/random.ts']],
   ['prom-client', /from 'prom-client'/, ['engine/observe/metrics.ts']],
-  [
-    'the NATS client',
-    /from 'nats'/,
-    ['engine/sinks/nats.ts', 'engine/sinks/intake.ts', 'engine/sinks/provision-streams.ts'],
-  ],
+  ['the NATS client', /^import (?!type\b).* from 'nats'/m, ['engine/sinks/nats.ts']],
 ]
 
 const root = projectRoot(dirname(fileURLToPath(import.meta.url)))
