@@ -158,26 +158,31 @@ function addDemo(program: Command, shell: Shell): void {
     'a simulated Binance → the whole engine → embedded ClickHouse, on this machine',
     ['demo', 'demo --seconds 60 --rate 100000 --instruments 20 --json', 'demo --recording usdm_btcusdt.gz --speed 10'],
   )
-    .option('--seconds <count>', 'how long the market runs', wholeNumber(1, 86_400), 20)
+    .option(
+      '--seconds <count>',
+      'how long the market runs (default: 20, a recording to its end)',
+      wholeNumber(1, 86_400),
+    )
     .option('--rate <events>', 'events a second that the market sends', wholeNumber(1, 10_000_000), 10_000)
     .option('--instruments <count>', 'how many instruments the market has', wholeNumber(1, 1_000), 6)
     .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff))
     .option(
       '--recording <file...>',
-      'serve recordings instead of the own market; several files in a row are one recording',
+      'serve recordings instead of the own market; usdm:FILE names the market, several files in a row are one recording',
     )
     .option('--speed <factor>', 'speed of a recording: 1 = as recorded, or max', speed, 1)
     .option('--keep', 'keep the data for queries after the run')
     .option('--json', 'last line of stdout: one JSON object that counts sent, stored, missing, doubled, wrong')
   withConfigFlags(command).action(async (values: Values) => {
     const { runDemo } = await import('./tools/demo.ts')
+    const recordings = (values.recording as string[] | undefined) ?? []
     await runDemo(
       {
-        seconds: values.seconds as number,
+        seconds: (values.seconds as number | undefined) ?? (recordings.length > 0 ? null : 20),
         rate: values.rate as number,
         instruments: values.instruments as number,
         seed: values.seed as number | undefined,
-        recordings: (values.recording as string[] | undefined) ?? [],
+        recordings,
         speed: values.speed as number,
         keep: values.keep === true || values.data !== undefined,
         json: values.json === true,
