@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { ClickHouseError, type ClickHouseClient } from '@clickhouse/client'
 import { Fault } from '../engine/base/fault.ts'
 import { seededRandom } from '../engine/base/random.ts'
-import { ask, clientOf, insertBytes, startClickHouse, temporaryDirectory, until } from './support/embedded.ts'
+import { ask, clientOf, groupOf, insertBytes, startClickHouse, temporaryDirectory, until } from './support/embedded.ts'
 
 async function caught(run: () => Promise<unknown>): Promise<ClickHouseError> {
   const error = await run().then(
@@ -220,6 +220,10 @@ test('embedded ClickHouse', async (t) => {
     assert.equal(await status({ origin: 'https://page.example' }), 403)
     assert.equal(await status({ host: 'rebound.example:8123' }), 403)
     assert.equal(await status({}), 200)
+  })
+
+  await t.test('embedded ClickHouse should not be reached by Ctrl-C in our terminal', () => {
+    assert.equal(groupOf(server.pid), server.pid)
   })
 
   await t.test('embedded ClickHouse should leave no rows of inserts behind in its files', async () => {

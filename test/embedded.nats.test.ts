@@ -7,7 +7,7 @@ import { connect } from 'nats'
 import { Fault } from '../engine/base/fault.ts'
 import { configOf, startEmbeddedNats } from '../engine/embedded/nats.ts'
 import { findNatsServer } from '../engine/embedded/nats-install.ts'
-import { CACHE, SILENT, startNats, temporaryDirectory, until } from './support/embedded.ts'
+import { CACHE, groupOf, SILENT, startNats, temporaryDirectory, until } from './support/embedded.ts'
 
 test('embedded nats should keep streams and its port through kill -9', async (t) => {
   const server = await startNats(t)
@@ -23,7 +23,11 @@ test('embedded nats should keep streams and its port through kill -9', async (t)
   await until(() => server.restarts === 1, 5000, 'the server runs again')
   assert.equal(server.url, url)
   assert.notEqual(server.pid, pid)
-  await until(async () => (await manager.streams.info('S').catch(() => null))?.state.messages === 100, 10_000, 'the stream is back')
+  await until(
+    async () => (await manager.streams.info('S').catch(() => null))?.state.messages === 100,
+    10_000,
+    'the stream is back',
+  )
 })
 
 test('embedded nats should take messages of 8 MiB', async (t) => {
@@ -35,13 +39,22 @@ test('embedded nats should take messages of 8 MiB', async (t) => {
   assert.equal(connection.info?.version, server.version)
 })
 
+test('embedded nats should not be reached by Ctrl-C in our terminal', async (t) => {
+  const server = await startNats(t)
+  if (server !== null) assert.equal(groupOf(server.pid), server.pid)
+})
+
 test('embedded nats should refuse a second owner of a store directory in one line', async (t) => {
   const storeDirectory = temporaryDirectory(t)
   const first = await startNats(t, { storeDirectory })
   if (first === null) return
   await assert.rejects(startNats(t, { storeDirectory }), (error: unknown) => {
     assert.ok(error instanceof Fault && error.code === 'NATS_DIRECTORY_IN_USE', String(error))
-    assert.ok(error.message.includes(storeDirectory) && error.message.includes(String(first.pid)) && !error.message.includes('\n'))
+    assert.ok(
+      error.message.includes(storeDirectory) &&
+        error.message.includes(String(first.pid)) &&
+        !error.message.includes('\n'),
+    )
     return true
   })
   await first.stop()
@@ -57,11 +70,18 @@ test('embedded nats should end with its parent', async (t) => {
     const server = await startEmbeddedNats({ storeDirectory: ${JSON.stringify(storeDirectory)}, cacheDirectory: ${JSON.stringify(CACHE)}, port: 0, mayFetch: false, log: pino({ level: 'silent' }) })
     process.stdout.write(JSON.stringify({ pid: server.pid }) + '\\n')
     setInterval(() => {}, 1000)`
-  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const { pid } = JSON.parse(await new Promise<string>((resolve) => parent.stdout.once('data', (line) => resolve(String(line))))) as { pid: number }
+  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const { pid } = JSON.parse(
+    await new Promise<string>((resolve) => parent.stdout.once('data', (line) => resolve(String(line)))),
+  ) as { pid: number }
   parent.kill('SIGKILL')
   // a container without an init may keep the dead as zombies: their state is Z, or they are gone
-  const state = () => spawnSync('ps', ['-o', 'stat=', '-p', String(pid)]).stdout.toString().trim()
+  const state = () =>
+    spawnSync('ps', ['-o', 'stat=', '-p', String(pid)])
+      .stdout.toString()
+      .trim()
   await until(() => state() === '' || state().startsWith('Z'), 5000, `nats-server ${pid} is gone`)
 })
 
@@ -70,22 +90,43 @@ test('embedded nats should say why there can be none', async (t) => {
   const found = await findNatsServer({ cacheDirectory, mayFetch: false, log: SILENT, command: 'no-such-nats-server' })
   assert.ok('reason' in found)
   assert.match(found.reason, /^nats-server is (neither|not) on PATH/)
-  const options = { storeDirectory: temporaryDirectory(t), cacheDirectory, port: 0, mayFetch: false, log: SILENT, command: 'no-such-nats-server' }
+  const options = {
+    storeDirectory: temporaryDirectory(t),
+    cacheDirectory,
+    port: 0,
+    mayFetch: false,
+    log: SILENT,
+    command: 'no-such-nats-server',
+  }
   assert.ok('reason' in (await startEmbeddedNats(options)))
 })
 
 test('embedded nats should say in one line why a server did not start', async (t) => {
   const storeDirectory = temporaryDirectory(t)
   const command = path.join(temporaryDirectory(t), 'nats-server')
-  writeFileSync(command, '#!/bin/sh\n[ "$1" = --version ] && { echo "nats-server: v2.9.10"; exit; }\necho "nats-server: broken on purpose" >&2; exit 1\n', { mode: 0o755 })
+  writeFileSync(
+    command,
+    '#!/bin/sh\n[ "$1" = --version ] && { echo "nats-server: v2.9.10"; exit; }\necho "nats-server: broken on purpose" >&2; exit 1\n',
+    { mode: 0o755 },
+  )
   const options = { storeDirectory, cacheDirectory: storeDirectory, port: 0, mayFetch: false, log: SILENT, command }
-  await assert.rejects(startEmbeddedNats(options), (error: unknown) => error instanceof Fault && error.code === 'NATS_FAILED' && /broken on purpose/.test(error.message) && !error.message.includes('\n'))
+  await assert.rejects(
+    startEmbeddedNats(options),
+    (error: unknown) =>
+      error instanceof Fault &&
+      error.code === 'NATS_FAILED' &&
+      /broken on purpose/.test(error.message) &&
+      !error.message.includes('\n'),
+  )
 })
 
 test('embedded nats should write only settings that the version knows', async (t) => {
   assert.doesNotMatch(configOf('2.9.10', '/s', 0, {}), /sync_interval/)
   assert.match(configOf('2.10.27', '/s', 0, {}), /sync_interval: "10s"/)
-  assert.match(configOf('3.0.0', '/s', 4222, { streamBytesMax: 5 }), /listen: "127\.0\.0\.1:4222"[\s\S]*max_file_store: 5/)
+  assert.match(
+    configOf('3.0.0', '/s', 4222, { streamBytesMax: 5 }),
+    /listen: "127\.0\.0\.1:4222"[\s\S]*max_file_store: 5/,
+  )
   const server = await startNats(t)
   if (server === null) return
   const file = path.join(temporaryDirectory(t), 'nats.conf')

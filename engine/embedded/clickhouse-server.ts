@@ -8,7 +8,7 @@
  *     incoming/                  rows of inserts under way; cleared at every start (a killed process leaves some)
  *     marketprism-server.xml     limits of the engine, written at every start
  *
- * Ending: SIGTERM, SIGINT or the end of the parent (ipc closes) stop new requests; those under way have `drainMsMax`.
+ * Ending: SIGTERM or the end of the parent (ipc closes) stop new requests; those under way have `drainMsMax`.
  * After that the process kills itself: leaving while a query runs hangs for ever, and SIGKILL loses no acknowledged
  * row (an insert is whole or absent).
  */
@@ -118,7 +118,6 @@ async function main(): Promise<void> {
     process.exit(EXIT_OK)
   }
   process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
   process.on('disconnect', stop)
 
   const port = await listen(server, settings.port)

@@ -99,6 +99,7 @@ async function launchServer(settings: ServerSettings, readyMsMax: number, log: L
     // nothing of our environment: the engine needs none, and secrets stay here
     env: { UV_THREADPOOL_SIZE: '8', TZ: 'UTC' },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    detached: true, // Ctrl-C in the terminal is for us; the engine stays until our last rows are in
   })
   if (child.stderr !== null)
     createInterface({ input: child.stderr }).on('line', (line) =>

@@ -186,6 +186,7 @@ async function launchServer(
     if (name.endsWith('.ports')) rmSync(path.join(directory, name), { force: true }) // of killed servers
   const child = spawn('/bin/sh', ['-c', WATCHED, 'sh', command, '-c', configFile], {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    detached: true, // Ctrl-C in the terminal is for us; the server stays until our last blocks are out
   })
   const { log } = options
   let lastError = ''

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -96,4 +97,9 @@ export async function until(condition: () => Promise<boolean> | boolean, msMax: 
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   assert.fail(`not within ${msMax} ms: ${what}`)
+}
+
+/** Group of a process: Ctrl-C in a terminal reaches every process of the group in front. */
+export function groupOf(pid: number): number {
+  return Number(spawnSync('ps', ['-o', 'pgid=', '-p', String(pid)]).stdout.toString())
 }
