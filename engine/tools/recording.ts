@@ -63,8 +63,13 @@ export class Recording {
 
   /** Messages in the order of the files, a chunk of the file at a time. Throws a Fault for a file that is not there. */
   async *chunks(): AsyncGenerator<RecordedMessage[]> {
-    for (const file of this.files) await requireFile(file)
+    await this.requireFiles()
     for (const file of this.files) yield* this.#chunksOf(file)
+  }
+
+  /** @throws Fault for the first file that is not there. */
+  async requireFiles(): Promise<void> {
+    for (const file of this.files) await requireFile(file)
   }
 
   async *#chunksOf(file: string): AsyncGenerator<RecordedMessage[]> {

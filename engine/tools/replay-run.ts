@@ -1,0 +1,176 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import type { BookWorkerReport, BookWorkerSettings } from '../../workers/book-worker.ts'
+import type { BookSeat } from '../../workers/loop.ts'
+import { workerUrl } from '../../workers/pool.ts'
+import { SHARD_COUNTERS, type ShardCounter } from '../../workers/shard-counters.ts'
+import type { ShardSummary } from '../../workers/shard-summary.ts'
+import { Fault } from '../base/fault.ts'
+import { Counters } from '../ring/counters.ts'
+import { BLOCK, DATA, DRAIN, DRAINED, OPEN, TICK } from '../ring/frame.ts'
+import { createHeartbeats } from '../ring/heartbeat.ts'
+import { IDLE_DEFAULT } from '../ring/idle.ts'
+import { createRing, RingReader, RingWriter } from '../ring/ring.ts'
+import type { RecordedMessage, Recording } from './recording.ts'
+
+/**
+ * A recording through the real thing: frame ring, book worker thread, batch ring. Time comes from the recording alone, so
+ * the same recording gives the same blocks byte for byte, however fast the machine is.
+ *
+ *   recording ─► OPEN, DATA …, TICK by recorded time …, DRAIN ─► ring ─► book worker ─► ring ─► onBlock
+ *
+ * REST depth bodies go as DATA like every line: the worker of a replay takes them for the anchor of the book that waits.
+ */
+export interface ReplayRun {
+  readonly recording: Recording
+  readonly settings: BookWorkerSettings['shard']
+  /** one sealed block, a copy; awaited, so a slow reader holds the replay back */
+  readonly onBlock: (block: Uint8Array) => Promise<void> | void
+  /** after each chunk of the recording */
+  readonly onProgress?: (messageCount: number) => void
+  readonly stop?: AbortSignal
+}
+
+export interface ReplayOutcome {
+  readonly summary: ShardSummary
+  readonly counts: Readonly<Record<ShardCounter, number>>
+}
+
+/** Half of it is the longest record: room for the longest line of a recording. */
+const FRAME_RING_BYTES = 16 << 20
+const BATCH_RING_BYTES = 16 << 20
+/** Nobody answers what the worker asks for; it counts what finds no room and goes on. */
+const REQUEST_RING_BYTES = 64 << 10
+const TICK_MS = 50
+const HI_MS = 4294967296 / 1e6
+const SOURCE = 0
+const GENERATION = 1
+const BLOCKS_AT_ONCE_MAX = 16
+const WAIT_MS = 1
+const NOTHING = new Uint8Array(0)
+
+export async function replayRecording(run: ReplayRun): Promise<ReplayOutcome> {
+  const player = new Player(run)
+  try {
+    return await player.play()
+  } finally {
+    await player.end()
+  }
+}
+
+class Player {
+  readonly #run: ReplayRun
+  readonly #writer: RingWriter
+  readonly #reader: RingReader
+  readonly #counters = new Counters(SHARD_COUNTERS)
+  readonly #worker: Worker
+  readonly #exited: Promise<unknown>
+  #report: BookWorkerReport | undefined
+  #failure: Error | undefined
+  #isDrained = false
+  #nextTickMs = 0
+
+  constructor(run: ReplayRun) {
+    const [frames, batches, requests] = [FRAME_RING_BYTES, BATCH_RING_BYTES, REQUEST_RING_BYTES].map(createRing)
+    const seat: BookSeat<BookWorkerSettings> = {
+      role: 'book',
+      workerIndex: 0,
+      anchorNs: 0n,
+      idle: IDLE_DEFAULT,
+      heartbeats: createHeartbeats(1),
+      frames: frames as SharedArrayBuffer,
+      batches: batches as SharedArrayBuffer,
+      requests: requests as SharedArrayBuffer,
+      counters: this.#counters.memory,
+      settings: { shard: run.settings, reportOnDrain: true },
+    }
+    this.#run = run
+    this.#writer = new RingWriter(seat.frames)
+    this.#reader = new RingReader(seat.batches)
+    this.#worker = new Worker(workerUrl('book-worker'), { workerData: seat })
+    this.#worker.on('message', (report: BookWorkerReport) => {
+      this.#report = report
+    })
+    this.#worker.on('error', (error) => {
+      this.#failure = error
+    })
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve))
+  }
+
+  async play(): Promise<ReplayOutcome> {
+    const { recording, onProgress, stop } = this.#run
+    let last: RecordedMessage | undefined
+    for await (const chunk of recording.chunks()) {
+      for (const message of chunk) {
+        if (last === undefined) await this.#open(message)
+        while (!this.#tryFrame(message)) await this.#makeRoom()
+        last = message
+      }
+      this.#writer.publish()
+      await this.#takeBlocks()
+      onProgress?.(recording.lineCount)
+      if (stop?.aborted === true) throw new Fault('STOPPED', `stopped after ${recording.lineCount} messages`)
+    }
+    await this.#write(DRAIN, last?.receivedHi ?? 0, last?.receivedLo ?? 0, NOTHING)
+    this.#writer.publish()
+    while (!this.#isDrained || this.#report === undefined) if (!(await this.#takeBlocks())) await this.#pause()
+    return { summary: this.#report.summary, counts: this.#counters.snapshot() }
+  }
+
+  async end(): Promise<void> {
+    this.#reader.stop() // a worker that waits for room gives up
+    this.#writer.stop()
+    await this.#exited
+  }
+
+  /** One connection; its instruments become known as the recording speaks of them. */
+  async #open({ receivedHi, receivedLo }: RecordedMessage): Promise<void> {
+    const notice = new TextEncoder().encode(JSON.stringify({ connection: SOURCE, instruments: [] }))
+    await this.#write(OPEN, receivedHi, receivedLo, notice)
+  }
+
+  /** The message, after the TICK that is due by its time. @returns false when the ring is full: try again. */
+  #tryFrame({ receivedHi, receivedLo, bytes }: RecordedMessage): boolean {
+    const nowMs = receivedHi * HI_MS + receivedLo / 1e6
+    if (nowMs >= this.#nextTickMs) {
+      if (!this.#tryWrite(TICK, receivedHi, receivedLo, NOTHING)) return false
+      this.#nextTickMs = Math.floor(nowMs / TICK_MS + 1) * TICK_MS
+    }
+    return this.#tryWrite(DATA, receivedHi, receivedLo, bytes)
+  }
+
+  #tryWrite(kind: number, hi: number, lo: number, payload: Uint8Array): boolean {
+    return this.#writer.tryWrite(kind, SOURCE, GENERATION, 0, hi, lo, payload)
+  }
+
+  async #write(kind: number, hi: number, lo: number, payload: Uint8Array): Promise<void> {
+    while (!this.#tryWrite(kind, hi, lo, payload)) await this.#makeRoom()
+  }
+
+  async #makeRoom(): Promise<void> {
+    this.#writer.publish()
+    if (!(await this.#takeBlocks())) await this.#pause()
+  }
+
+  /** @returns whether there was any. */
+  async #takeBlocks(): Promise<boolean> {
+    const blocks: Uint8Array[] = []
+    const onRecord = (kind: number, bytes: Uint8Array, offset: number, length: number): void => {
+      if (kind === BLOCK) blocks.push(bytes.slice(offset, offset + length))
+      else if (kind === DRAINED) this.#isDrained = true
+    }
+    let isAny = false
+    while (this.#reader.drain(onRecord, BLOCKS_AT_ONCE_MAX) > 0) {
+      isAny = true
+      for (const block of blocks) await this.#run.onBlock(block)
+      blocks.length = 0
+    }
+    return isAny
+  }
+
+  async #pause(): Promise<void> {
+    if (this.#failure !== undefined)
+      throw new Fault('WORKER', `the book worker failed: ${this.#failure.message}`, undefined, { cause: this.#failure })
+    await sleep(WAIT_MS)
+  }
+}
