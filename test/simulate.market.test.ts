@@ -154,6 +154,17 @@ test('simulate market: prices should lie on the tick and numbers have the venueâ
   await simulator.stop()
 })
 
+test('simulate market: a side should stay below 1000 levels, so that a snapshot of 1000 is the whole book', async () => {
+  const simulator = await startSimulator({ markets: ['usdm'], instruments: 1, rate: 200_000, seconds: 2 })
+  const client = await openClient(streamUrl(simulator.urls.usdm?.ws as string, '/public', ['BTCUSDT'], ['trade']))
+  client.ws.removeAllListeners('message')
+  await simulator.over
+  await simulator.stop()
+  const book = simulator.book('usdm', 'BTCUSDT')
+  for (const side of [book?.bids, book?.asks])
+    assert.ok((side?.length ?? 0) > 500 && (side?.length ?? 0) < 1000, `${side?.length} levels`)
+})
+
 test('simulate market: a slow client should make the market late, and lose nothing', async () => {
   const simulator = await startSimulator({ markets: ['spot'], rate: 60_000, seconds: 1, unflushedBytesMax: 65_536 })
   const kinds = ['depth@100ms', 'bookTicker', 'trade']

@@ -27,7 +27,7 @@ export interface Listing extends NumberFormat {
 }
 
 export interface MarketShape {
-  /** levels a side when the market opens */
+  /** levels a side when the market opens; it stays below twice as many, so up to 500 a snapshot of 1000 is the book */
   readonly bookLevels: number
   /** levels changed by a depth update, on average */
   readonly levelsPerUpdate: number
@@ -46,6 +46,7 @@ const FAR_TICKS = 4000 // levels live up to this far from the top
 const NEAR_TICKS = 20
 const WANDER_TICKS = 3000 // so far from where it opened the price only comes back
 const STEP_TICKS_MAX = 40
+const FULL_MARGIN = 100 // below twice bookLevels; moves of the top may still add levels
 const WINDOW_TICKS = 16_384 // both sides of the middle: WANDER_TICKS + FAR_TICKS + some steps
 const PENDING_MAX = 2048 // changes waiting for the next depth event; beyond that an event is due
 
@@ -55,6 +56,8 @@ export class Instrument {
   readonly #bids = new Int32Array(WINDOW_TICKS)
   readonly #asks = new Int32Array(WINDOW_TICKS)
   readonly #lowestTick: number
+  #bidCount = 0
+  #askCount = 0
   bestBid: number
   bestAsk: number
   updateId: number
@@ -177,7 +180,8 @@ export class Instrument {
       const distance = this.#random() < 0.5 ? this.#below(NEAR_TICKS) : Math.floor(FAR_TICKS ** this.#random())
       const tick = isBid ? this.bestBid - distance : this.bestAsk + distance
       if (tick < 1) continue
-      const isDelete = distance > 0 && this.#random() < 0.35
+      const isFull = this.#levelCount(isBid) >= this.#shape.bookLevels * 2 - FULL_MARGIN
+      const isDelete = distance > 0 && (this.#random() < 0.35 || (isFull && this.#quantityAt(isBid, tick) === 0))
       this.#change(isBid, tick, isDelete ? 0 : this.#quantity())
     }
     if (!this.changesPending) this.#change(true, this.bestBid, this.#quantity())
@@ -213,6 +217,8 @@ export class Instrument {
     const near = Math.min(NEAR_TICKS, this.#shape.bookLevels)
     for (let distance = 0; distance < near; distance++) this.#openLevel(distance)
     for (let level = near; level < this.#shape.bookLevels; level++) this.#openLevel(this.#below(FAR_TICKS))
+    this.#bidCount = this.levels(true).length
+    this.#askCount = this.levels(false).length
   }
 
   #openLevel(distance: number): void {
@@ -228,6 +234,9 @@ export class Instrument {
     const index = tick - this.#lowestTick
     assert(index >= 0 && index < WINDOW_TICKS, 'a price beyond the window of the book')
     const side = isBid ? this.#bids : this.#asks
+    const grows = (quantity > 0 ? 1 : 0) - ((side[index] as number) > 0 ? 1 : 0)
+    if (isBid) this.#bidCount += grows
+    else this.#askCount += grows
     side[index] = quantity
   }
 
@@ -269,6 +278,10 @@ export class Instrument {
   #lowerAsk(): void {
     this.bestAsk = this.bestBid + 1 + this.#below(Math.min(2, this.bestAsk - this.bestBid))
     this.#change(false, this.bestAsk, this.#quantity())
+  }
+
+  #levelCount(isBid: boolean): number {
+    return isBid ? this.#bidCount : this.#askCount
   }
 
   #quantityAt(isBid: boolean, tick: number): number {
