@@ -68,7 +68,7 @@ export class Ladder {
 
   /** Best price, or NO_PRICE. */
   get best(): number {
-    return this.#best === NO_KEY ? NO_PRICE : this.#best * this.#sign
+    return this.#best === NO_KEY ? NO_PRICE : this.#best * this.#sign + 0 // + 0: never −0
   }
 
   /**
@@ -284,7 +284,7 @@ export class Ladder {
           const bit = 31 - Math.clz32(bits)
           bits &= ~(1 << bit)
           const within = (word << 5) + bit
-          prices[copied] = (pageKey + within) * this.#sign
+          prices[copied] = (pageKey + within) * this.#sign + 0 // + 0: never −0
           quantities[copied++] = this.#quantities[(slot << PAGE_BITS) + within] as number
         }
       }
