@@ -3,6 +3,7 @@ import { joinNs } from '../engine/base/clock.ts'
 import { Counters } from '../engine/ring/counters.ts'
 import { DRAIN } from '../engine/ring/frame.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
+import { awaitRoom } from '../engine/ring/idle.ts'
 import { RingReader, RingWriter } from '../engine/ring/ring.ts'
 import { runLoop } from './loop.ts'
 import type { BookSeat } from './loop.ts'
@@ -26,23 +27,16 @@ export interface BookWorkerReport {
 
 /** Bounds the time between two heart beats: 1,024 frames of 1 µs to 5 µs. */
 const FRAMES_PER_CYCLE_MAX = 1024
-const ROOM_WAIT_MS = 1
 
 const seat = workerData as BookSeat<BookWorkerSettings>
 const inbox = new RingReader(seat.frames)
 const batches = new RingWriter(seat.batches)
 const requests = new RingWriter(seat.requests)
 const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
-const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
-/** The sink is slow: waiting here is what fills the frame ring and so pauses the sockets. */
-function awaitRoom(): boolean {
-  heartbeat.beat()
-  Atomics.wait(sleeper, 0, 0, ROOM_WAIT_MS)
-  return !batches.isStopped()
-}
-
-const shard = createShard(seat.settings.shard, batches, requests, new Counters(SHARD_COUNTERS, seat.counters), awaitRoom)
+const shard = createShard(seat.settings.shard, batches, requests, new Counters(SHARD_COUNTERS, seat.counters), () =>
+  awaitRoom(batches, () => heartbeat.beat()),
+)
 if (seat.restart !== undefined) {
   const { reason, sinceHi, sinceLo, framesLost } = seat.restart
   shard.restarted(sinceHi, sinceLo, `the worker ${reason} after ${joinNs(sinceHi, sinceLo)}; ${framesLost} frames lost`)

@@ -5,6 +5,10 @@
  *   park    sleeps on the ring; the writer wakes it, which costs the writer 9-12 us a wake.
  *   sleep   looks every `sleepMs`: costs the writer nothing, latency up to `sleepMs`.
  *
+ * Measured on 2 shared cores, one record a millisecond: park wakes in p50 11 us, p99 0.2-0.3 ms, and publishing costs
+ * 3.5 us; 1,000 looks before the park change nothing, 20,000 looks make it p50 20 us, p99 1.3 ms and cost a quarter of a
+ * core; spin wakes in p50 7 us, but p99 15 ms, for the writer has no core left; sleep: p50 0.6 ms. So: park, no looks.
+ *
  * Every wait ends after `beatMs` at the latest, so that the duty loop can beat its heart. Threads without an event loop
  * (book workers) use `BlockingIdle`, threads with one (main, sink worker) `EventIdle`.
  */
@@ -121,19 +125,18 @@ export class EventIdle {
   }
 }
 
-const ROOM_SLEEP_MS_MAX = 4
+const ROOM_SLEEP_MS = 1
 
 /**
- * What a writer does when `tryWrite` refused: publishes what it has (unpublished records can never be released), then
- * sleeps in short steps until a payload of `payloadBytes` has room. The heart goes on beating: waiting is not hanging.
- * @returns false when the ring was stopped instead; the caller drops what it holds.
+ * One step of waiting for a full ring, to be called between two tries to write: publishes what is written (unpublished
+ * records can never be released), beats the heart (waiting is not hanging) and sleeps a little. Waiting is what carries
+ * back-pressure on: the worker stops reading, so the ring before it fills.
+ * @returns false when the ring was stopped: nobody will make room; the caller drops what it holds.
  */
-export function awaitRoom(writer: RingWriter, payloadBytes: number, beat: () => void): boolean {
+export function awaitRoom(writer: RingWriter, beat: () => void): boolean {
   writer.publish()
-  for (let sleepMs = 0.25; !writer.hasRoom(payloadBytes); sleepMs = Math.min(sleepMs * 2, ROOM_SLEEP_MS_MAX)) {
-    if (writer.isStopped()) return false
-    beat()
-    sleepBlocking(sleepMs)
-  }
+  beat()
+  if (writer.isStopped()) return false
+  sleepBlocking(ROOM_SLEEP_MS)
   return true
 }

@@ -204,13 +204,6 @@ export class RingWriter extends RingSide {
     return true
   }
 
-  /** True when a payload of this length finds room now. */
-  hasRoom(length: number): boolean {
-    const need = recordBytes(length)
-    const rest = this.capacityBytes - (this.#tail & this.mask)
-    return (need <= rest ? need : rest + need) <= this.capacityBytes - this.heldBytes()
-  }
-
   /** Written and not yet released by the reader, unpublished records included. */
   heldBytes(): number {
     this.#head = Atomics.load(this.control, HEAD) >>> 0

@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib'
 import { seededRandom } from '../../engine/base/random.ts'
 import { awaitRoom } from '../../engine/ring/idle.ts'
 import { TAIL_OFFSET } from '../../engine/ring/layout.ts'
-import { RingReader, RingWriter, recordBytes } from '../../engine/ring/ring.ts'
+import { NO_ROOM, RingReader, RingWriter, recordBytes } from '../../engine/ring/ring.ts'
 
 export interface PeerTask {
   readonly task: 'write' | 'write too early' | 'echo'
@@ -23,8 +23,9 @@ function write(isTooEarly: boolean): void {
   for (let index = 0; index < count; index++) {
     const length = Math.floor(random() * 300)
     const payload = Buffer.alloc(length, index & 255)
-    if (!writer.hasRoom(length)) awaitRoom(writer, length, () => {})
-    const at = writer.tryReserve(1 + (index % 9), index & 0xffff, crc32(payload), index, 0, length, length)
+    const reserve = () => writer.tryReserve(1 + (index % 9), index & 0xffff, crc32(payload), index, 0, length, length)
+    let at = reserve()
+    for (; at === NO_ROOM; at = reserve()) awaitRoom(writer, () => {})
     if (isTooEarly) Atomics.add(tail, TAIL_OFFSET >> 2, recordBytes(length)) // the broken order: visible, then complete
     for (let byte = 0; byte < length; byte++) writer.bytes[at + byte] = payload[byte] as number
     if (random() < 0.3) writer.publish()
