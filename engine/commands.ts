@@ -3,7 +3,6 @@
  * one broken part does not take the others with it.
  */
 import { Argument, Command, InvalidArgumentError, Option } from 'commander'
-import { assert } from './base/assert.ts'
 import type { ConfigSources, Effective, KeyPath } from './base/config.ts'
 import { loadConfig } from './base/config.ts'
 import { EXIT_FAULT, Fault } from './base/fault.ts'
@@ -11,18 +10,13 @@ import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
 
-type RunRole = (run: Run) => Promise<void>
-
-/** `all` is not a role: it is this list. Roles without a loader are not built yet. */
-const ROLES: Readonly<Record<string, { readonly about: string; readonly load?: () => Promise<RunRole> }>> = {
-  collect: {
-    about: 'exchange sockets → books → spool → NATS, or ClickHouse directly',
-    load: async () => (await import('./roles/collect.ts')).runCollect,
-  },
-  store: { about: 'NATS JetStream → ClickHouse', load: async () => (await import('./roles/store.ts')).runStore },
-  serve: { about: 'REST, WebSocket and a web page over what is stored' },
-  archive: { about: 'closed days → cold files, verified' },
-  schedule: { about: 'periodic jobs' },
+/** `all` is not a role: it is the list of those that are built. */
+const ROLES: Readonly<Record<string, { readonly about: string; readonly isBuilt: boolean }>> = {
+  collect: { about: 'exchange sockets → books → spool → NATS, or ClickHouse directly', isBuilt: true },
+  store: { about: 'NATS JetStream → ClickHouse', isBuilt: true },
+  serve: { about: 'REST, WebSocket and a web page over what is stored', isBuilt: false },
+  archive: { about: 'closed days → cold files, verified', isBuilt: false },
+  schedule: { about: 'periodic jobs', isBuilt: false },
 }
 
 /** Flags of their own for the keys that people change most; every other key is reached by --set. */
@@ -90,35 +84,19 @@ function runOf(name: string, values: Values, shell: Shell, roles: readonly strin
   }
 }
 
-function loadRole(name: string): Promise<RunRole> {
-  const load = ROLES[name]?.load
-  assert(load !== undefined, `role ${name} is not built`)
-  return load()
-}
-
-/** Roles side by side in one process; when one fails the others stop in order and its error is the answer. */
+/** Roles side by side in one process, over one set of servers. */
 async function runRoles(names: readonly string[], command: Command, shell: Shell): Promise<void> {
   const unknown = names.find((name) => ROLES[name] === undefined && name !== 'all')
   if (unknown !== undefined)
     command.error(`error: unknown role '${unknown}'; allowed are ${Object.keys(ROLES).join(', ')}, all`)
-  const built = Object.keys(ROLES).filter((name) => ROLES[name]?.load)
+  const built = Object.keys(ROLES).filter((name) => ROLES[name]?.isBuilt)
   const roles = [...new Set(names.flatMap((name) => (name === 'all' ? built : [name])))]
-  const missing = roles.filter((name) => !ROLES[name]?.load)
+  const missing = roles.filter((name) => !ROLES[name]?.isBuilt)
   if (missing.length > 0)
     throw new Fault('NOT_BUILT', `${missing.join(', ')}: not built yet; built are ${built.join(', ')}`, EXIT_FAULT)
   const run = runOf(roles.join('+'), command.opts(), shell, roles)
-  const outcomes = await Promise.allSettled(
-    roles.map(async (name) => {
-      try {
-        const role = await loadRole(name)
-        await role(run)
-      } catch (error) {
-        shell.stop.abort(`${name} failed`)
-        throw error
-      }
-    }),
-  )
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+  const { runProcess } = await import('./roles/process.ts')
+  await runProcess(run)
 }
 
 function addRoles(program: Command, shell: Shell): void {
@@ -127,7 +105,7 @@ function addRoles(program: Command, shell: Shell): void {
     const command = program
       .command(name)
       .helpGroup('Roles (several may be named: marketprism collect store):')
-      .description('load' in role || name === 'all' ? role.about : `${role.about} (not built yet)`)
+      .description(!('isBuilt' in role) || role.isBuilt ? role.about : `${role.about} (not built yet)`)
       .argument('[roles...]', 'more roles to run in this process')
       .action((more: string[], _values: Values, self: Command) => runRoles([name, ...more], self, shell))
     withConfigFlags(command)

@@ -46,8 +46,10 @@ export interface BookShardSettings {
   batch: { rowsMax: number; bytesMax: number; ageMsMax: number }
   snapshots: SnapshotSettings
   publisher: PublisherSettings
-  /** Whether the live path is fed. */
+  /** Whether new rows go out on the live path. */
   live: boolean
+  /** Whether whole books go out on the live path, as `publisher` says. */
+  publishes: boolean
   keeper: KeeperLimits
 }
 
@@ -60,6 +62,7 @@ export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> =
   snapshots: { intervalMs: 1000, depth: 400 },
   publisher: { intervalMs: 1000, depth: 400, minDepthLevels: 10, maxAgeSeconds: 30, skipUnchanged: true, retries: 3, form: 'json' },
   live: true,
+  publishes: true,
   keeper: KEEPER_LIMITS,
 }
 
@@ -255,6 +258,7 @@ export class Shard implements Emit {
     // A book that nobody opened yet waits from now on: in a recording the snapshot may come first.
     if (slot.keeper.book.state === BOOK_STATES.INIT && this.#settings.learnUnknown) slot.keeper.begin()
     if (!slot.keeper.isWaiting || this.#isOutdated(slot)) return this.#counts.add('snapshots_unwanted', 1)
+    this.#askedGeneration.delete(slot.index)
     const outcome = this.#parser.parseSnapshot(bytes, offset, length, slot.index, this.#snapshot)
     if (outcome !== '') {
       this.#counts.add(`rejected_${outcome}` as ShardCounter, 1)
@@ -265,7 +269,7 @@ export class Shard implements Emit {
     slot.keeper.anchor(this.#snapshot)
   }
 
-  /** An answer to a question of an earlier generation says nothing about the stream of now. */
+  /** An answer that nobody waits for, or to a question of an earlier generation, says nothing about the stream of now. */
   #isOutdated(slot: InstrumentSlot): boolean {
     return !this.#settings.learnUnknown && this.#askedGeneration.get(slot.index) !== this.#generation
   }
@@ -339,7 +343,7 @@ export class Shard implements Emit {
   #tick(): void {
     const nowMs = this.#nowMs()
     for (const [instrument, dueMs] of this.#wantAgainMs) if (nowMs >= dueMs) this.#want(instrument)
-    this.#publisher.tick(nowMs, this.list.slots, this.#settings.live)
+    this.#publisher.tick(nowMs, this.list.slots, this.#settings.publishes)
     this.recorder.sealOlderThan(this.recorder.hi, this.recorder.lo, this.#settings.batch.ageMsMax)
   }
 

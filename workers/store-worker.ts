@@ -4,7 +4,7 @@
  */
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Clock } from '../engine/base/clock.ts'
-import { createLog, type LogLevel } from '../engine/base/log.ts'
+import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { Counters } from '../engine/ring/counters.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
@@ -37,16 +37,13 @@ export const STORE_COUNTERS = [
   'up',
 ] as const
 
-const BEAT_MS = 100
+export type StoreCounter = (typeof STORE_COUNTERS)[number]
 
-async function main(seat: StoreSeat<StoreWorkerSettings>): Promise<void> {
-  const { settings } = seat
-  const port = parentPort as NonNullable<typeof parentPort>
-  const log = createLog(settings.logLevel, 'store')
-  const clock = new Clock(seat.anchorNs)
+const COUNT_MS = 100
+
+/** The store itself, in whatever thread; `stop` finishes what is in hand, at most `stopMsMax`. */
+export function openStore(settings: StoreWorkerSettings, counters: Counters<StoreCounter>, clock: Clock, log: Log) {
   const random = seededRandom(freshSeed())
-  const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
-  const counters = new Counters(STORE_COUNTERS, seat.counters)
   const link = new NatsLink(settings.nats, 'marketprism store', random, log)
   const sink = new ClickHouseSink(settings.clickhouse, () => clock.nowNs(), log)
   const intake = new Intake(link, sink, settings.intake, random, log, (block, payload, name) =>
@@ -59,18 +56,29 @@ async function main(seat: StoreSeat<StoreWorkerSettings>): Promise<void> {
     counters.set('marks', sink.stats.marks)
     counters.set('up', intake.trouble() === undefined ? 1 : 0)
   }
-  const beating = setInterval(() => {
-    heartbeat.beat()
-    writeCounters()
-  }, BEAT_MS)
+  const counting = setInterval(writeCounters, COUNT_MS)
   link.start()
   intake.start()
+  const stop = async (): Promise<void> => {
+    await intake.stop(settings.stopMsMax)
+    await sink.close()
+    await link.close()
+    clearInterval(counting)
+    writeCounters()
+  }
+  return { stop }
+}
+
+async function main(seat: StoreSeat<StoreWorkerSettings>): Promise<void> {
+  const { settings } = seat
+  const port = parentPort as NonNullable<typeof parentPort>
+  const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
+  const beating = setInterval(() => heartbeat.beat(), COUNT_MS)
+  const counters = new Counters(STORE_COUNTERS, seat.counters)
+  const store = openStore(settings, counters, new Clock(seat.anchorNs), createLog(settings.logLevel, 'store'))
   await new Promise((resolve) => port.once('message', resolve))
-  await intake.stop(settings.stopMsMax)
-  await sink.close()
-  await link.close()
+  await store.stop()
   clearInterval(beating)
-  writeCounters()
 }
 
 if (!isMainThread && (workerData as StoreSeat | null)?.role === 'store')

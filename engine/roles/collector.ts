@@ -1,0 +1,341 @@
+/**
+ * The collector, put together: sockets (network.ts) → router → rings → worker pool, and back: what books ask for.
+ *
+ *   Network ──onFrame──► Router ──rings──► book workers ──rings──► sink worker
+ *      ▲                                        │
+ *      └──────────── WANT_SNAPSHOT ─────────────┘
+ */
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import { Fault } from '../base/fault.ts'
+import type { Log } from '../base/log.ts'
+import { freshSeed, seededRandom } from '../base/random.ts'
+import type { Instrument } from '../exchanges/exchange.ts'
+import type { SnapshotWant } from '../feed/snapshots.ts'
+import { realTime } from '../feed/timer.ts'
+import { Counters } from '../ring/counters.ts'
+import { extra, generation, source, WANT_RECONNECT, WANT_SNAPSHOT } from '../ring/frame.ts'
+import { Histogram } from '../ring/histogram.ts'
+import { type Plan, type PlannedConnection, plan as planConnections } from '../route/plan.ts'
+import { Router } from '../route/router.ts'
+import type { BookWorkerSettings } from '../../workers/book-worker.ts'
+import { type WorkerState, WorkerPool, type WorkerRole, workerUrl } from '../../workers/pool.ts'
+import { SHARD_COUNTERS, type ShardCounter } from '../../workers/shard-counters.ts'
+import { SINK_COUNTERS, type SinkCounter, type SinkWorkerMessage, type SinkWorkerSettings } from '../../workers/sink-worker.ts'
+import { SLOT_DEFAULT } from '../../workers/slot.ts'
+import { STORE_COUNTERS, type StoreCounter, type StoreWorkerSettings } from '../../workers/store-worker.ts'
+import { Network } from './network.ts'
+import type { Servers } from './servers.ts'
+import {
+  clickHouseOptions,
+  dataDirectory,
+  deliveryOptions,
+  exchangeRules,
+  idleOptions,
+  intakeOptions,
+  planSettings,
+  shardSettings,
+  spoolOptions,
+} from './settings.ts'
+
+/** Time passes for the workers in steps of this. */
+const TICK_MS = 50
+/** Of the 10 s in which a stop must be over: the books, the rings, then delivery of what the spool holds. */
+const STOP_GRACE_MS = 8_000
+const DELIVERY_STOP_MS = 5_000
+const COUNTER_BYTES = 8
+
+export interface CollectorEvents {
+  /** the collector cannot go on: stop the process in order and leave with this */
+  onFault(fault: Fault): void
+}
+
+export class Collector {
+  readonly plan: Plan
+  readonly network: Network
+  readonly router: Router
+  readonly pool: WorkerPool
+  readonly shardCounters: readonly Counters<ShardCounter>[]
+  readonly sinkCounters: Counters<SinkCounter>
+  readonly storeCounters: Counters<StoreCounter> | undefined
+  readonly liveLatency = new Histogram()
+  readonly fsyncLatency = new Histogram()
+  readonly #config: Config
+  readonly #log: Log
+  readonly #events: CollectorEvents
+  /** generation of the open socket, by connection */
+  readonly #open = new Map<number, number>()
+  #ready: PromiseWithResolvers<void> = promiseWithResolvers()
+  #stopped: SinkWorkerMessage & { type: 'stopped' } = { type: 'stopped', undelivered: 0, givenUp: 0 }
+  #ticking: NodeJS.Timeout | undefined
+
+  /** Asks the venues what they list and plans; nothing is connected yet. */
+  static async create(
+    config: Config,
+    servers: Servers,
+    isStoring: boolean,
+    clock: Clock,
+    log: Log,
+    events: CollectorEvents,
+  ): Promise<Collector> {
+    const time = realTime(clock)
+    const rules = exchangeRules(config)
+    const random = seededRandom(freshSeed())
+    let collector: Collector | undefined
+    const self = (): Collector => {
+      assert(collector !== undefined, 'the network spoke before it was connected')
+      return collector
+    }
+    const network = new Network(
+      config,
+      { rules, time, random, log },
+      {
+        onOpen: (connection, generation) => self().#onOpen(connection, generation),
+        onFrame: (connection, generation, bytes) => self().router.onFrame(connection.index, generation, bytes),
+        onClose: (connection, generation, reason) => self().#onClose(connection, generation, reason),
+        onSnapshot: (want, body) => self().#onSnapshot(want, body),
+        onSnapshotFailed: (want, reason) => self().#onSnapshotFailed(want, reason),
+      },
+    )
+    try {
+      const plan = planConnections(rules, await network.readInstruments(), planSettings(config))
+      collector = new Collector(config, servers, isStoring, clock, log, events, network, plan)
+      return collector
+    } catch (error) {
+      await network.close()
+      throw error
+    }
+  }
+
+  private constructor(
+    config: Config,
+    servers: Servers,
+    isStoring: boolean,
+    clock: Clock,
+    log: Log,
+    events: CollectorEvents,
+    network: Network,
+    plan: Plan,
+  ) {
+    this.#config = config
+    this.#log = log
+    this.#events = events
+    this.network = network
+    this.plan = plan
+    const idle = idleOptions(config)
+    const hasStore = isStoring && servers.delivery === 'jetstream'
+    this.pool = new WorkerPool(
+      {
+        clock,
+        log,
+        bounds: { ...SLOT_DEFAULT, hungMs: config.workers.hangMs },
+        bookIdle: idle.book,
+        eventIdle: idle.event,
+        book: {
+          url: workerUrl('book-worker'),
+          counterBytes: SHARD_COUNTERS.length * COUNTER_BYTES,
+          count: config.workers.count,
+          frameRingBytes: config.rings.framesBytes,
+          batchRingBytes: config.rings.batchesBytes,
+          requestRingBytes: config.rings.requestsBytes,
+          settings: (workerIndex) => this.#bookSettings(workerIndex, servers.nats !== undefined),
+        },
+        sink: {
+          url: workerUrl('sink-worker'),
+          counterBytes: SINK_COUNTERS.length * COUNTER_BYTES,
+          settings: this.#sinkSettings(servers),
+        },
+        ...(hasStore
+          ? {
+              store: {
+                url: workerUrl('store-worker'),
+                counterBytes: STORE_COUNTERS.length * COUNTER_BYTES,
+                settings: storeSettings(config, servers),
+              },
+            }
+          : {}),
+      },
+      {
+        onRequest: (workerIndex, kind, bytes, offset) => this.#onRequest(workerIndex, kind, bytes, offset),
+        clearFrames: (workerIndex) => this.router.clearShard(workerIndex),
+        onWorkerRestarted: (role, workerIndex) => this.#onWorkerRestarted(role, workerIndex),
+        onFault: (fault) => events.onFault(fault),
+        onMessage: (role, _, message) => {
+          if (role === 'sink') this.#onSinkMessage(message as SinkWorkerMessage)
+        },
+      },
+    )
+    this.router = new Router(this.pool.frameRings, clock, log)
+    const { counters } = this.pool
+    const { count } = config.workers
+    this.shardCounters = counters.slice(0, count).map((memory) => new Counters(SHARD_COUNTERS, memory))
+    this.sinkCounters = new Counters(SINK_COUNTERS, counters[count] as SharedArrayBuffer)
+    this.storeCounters = hasStore ? new Counters(STORE_COUNTERS, counters[count + 1] as SharedArrayBuffer) : undefined
+  }
+
+  /** Starts the workers, waits until the spool is open, then connects. */
+  async start(): Promise<void> {
+    this.pool.start()
+    await this.#ready.promise
+    for (const { index, shard } of this.plan.connections) {
+      const connection = (): ReturnType<Network['connection']> => this.network.connection(index)
+      this.router.connect(index, shard, { pause: () => connection().pause(), resume: () => connection().resume() })
+    }
+    this.network.connect(this.plan)
+    this.#ticking = setInterval(() => this.router.tick(), TICK_MS)
+  }
+
+  /** Orderly: sockets end, what was received is sealed, synced and delivered as far as time allows. */
+  async stop(): Promise<{ undelivered: number; givenUp: number; forced: string[] }> {
+    this.network.disconnect()
+    clearInterval(this.#ticking)
+    this.router.tick()
+    this.router.drain()
+    this.router.endOfBurst()
+    const forced = await this.pool.stop(STOP_GRACE_MS)
+    await this.network.close()
+    const { undelivered, givenUp } = this.#stopped
+    return { undelivered, givenUp, forced }
+  }
+
+  /** Sum of a counter over the shards. */
+  total(name: ShardCounter): number {
+    return this.shardCounters.reduce((sum, counters) => sum + counters.read(name), 0)
+  }
+
+  get workers(): readonly WorkerState[] {
+    return this.pool.states()
+  }
+
+  get instrumentCount(): number {
+    return this.plan.shards.reduce((sum, shard) => sum + shard.length, 0)
+  }
+
+  #bookSettings(workerIndex: number, hasLive: boolean): BookWorkerSettings {
+    const instruments = this.plan.shards[workerIndex] ?? []
+    const exchange = this.plan.markets[0]?.exchange ?? ''
+    const market = this.plan.markets[0]?.market ?? ''
+    const shard = shardSettings(this.#config, workerIndex, exchange, market, instruments, hasLive)
+    return { shard, reportOnDrain: false }
+  }
+
+  #sinkSettings(servers: Servers): SinkWorkerSettings {
+    const { delivery, nats, clickhouse } = servers
+    const isDirect = delivery === 'direct'
+    assert(!isDirect || clickhouse !== undefined, 'direct delivery needs ClickHouse')
+    return {
+      spoolDirectory: dataDirectory(this.#config, 'spool', this.#config.spool.directory),
+      spool: spoolOptions(this.#config),
+      delivery: deliveryOptions(this.#config, delivery),
+      blocks: isDirect
+        ? { to: 'clickhouse', clickhouse: clickhouse ?? clickHouseOptions(this.#config, '') }
+        : { to: 'jetstream' },
+      ...(nats === undefined ? {} : { nats }),
+      liveLatency: this.liveLatency.memory,
+      fsyncLatency: this.fsyncLatency.memory,
+      stopMsMax: DELIVERY_STOP_MS,
+      logLevel: this.#config.log.level,
+    }
+  }
+
+  #onOpen(connection: PlannedConnection, generation: number): void {
+    this.#open.set(connection.index, generation)
+    const list = this.plan.shards[connection.shard] as readonly Instrument[]
+    this.router.open(connection.index, generation, {
+      connection: connection.index,
+      instruments: connection.instruments.map(({ instrument, channels }) => ({
+        instrument: list.indexOf(instrument),
+        channels,
+      })),
+    })
+  }
+
+  #onClose(connection: PlannedConnection, generation: number, reason: string): void {
+    this.#open.delete(connection.index)
+    this.router.close(connection.index, generation, reason)
+  }
+
+  #onRequest(workerIndex: number, kind: number, bytes: Uint8Array, offset: number): void {
+    const connection = source(bytes, offset)
+    if (kind === WANT_RECONNECT) {
+      this.network.connection(connection).reconnect(generation(bytes, offset), 'UNREADABLE')
+      return
+    }
+    if (kind !== WANT_SNAPSHOT) return
+    const instrument = this.plan.shards[workerIndex]?.[extra(bytes, offset)]
+    assert(instrument !== undefined, `worker ${workerIndex} asks for instrument ${extra(bytes, offset)}`)
+    this.network.snapshots.want({ instrument, connection, generation: generation(bytes, offset) })
+  }
+
+  #onSnapshot({ instrument, connection, generation }: SnapshotWant, body: Buffer): void {
+    this.router.snapshot(connection, generation, this.#indexInShard(connection, instrument), body)
+  }
+
+  #onSnapshotFailed({ instrument, connection, generation }: SnapshotWant, reason: string): void {
+    this.#log.warn({ instrument: instrument.id, reason }, 'no snapshot')
+    this.router.snapshotFailed(connection, generation, this.#indexInShard(connection, instrument), reason)
+  }
+
+  #indexInShard(connection: number, instrument: Instrument): number {
+    const { shard } = this.plan.connections[connection] as PlannedConnection
+    return (this.plan.shards[shard] as readonly Instrument[]).indexOf(instrument)
+  }
+
+  /** The new worker knows nothing: tell it which sockets are open, before any data. */
+  #onWorkerRestarted(role: WorkerRole, workerIndex: number): void {
+    if (role !== 'book') return
+    for (const connection of this.plan.connections) {
+      const generation = this.#open.get(connection.index)
+      if (connection.shard === workerIndex && generation !== undefined) this.#onOpen(connection, generation)
+    }
+    this.router.endOfBurst()
+  }
+
+  #onSinkMessage(message: SinkWorkerMessage): void {
+    switch (message.type) {
+      case 'ready':
+        if (message.undelivered > 0)
+          this.#log.warn(message, 'blocks of an earlier run are in the spool and go out first')
+        this.#ready.resolve()
+        return
+      case 'fault': {
+        const fault = new Fault(message.code, message.message)
+        this.#ready.reject(fault)
+        this.#events.onFault(fault)
+        return
+      }
+      case 'stopped':
+        this.#stopped = message
+    }
+  }
+}
+
+export function storeSettings(config: Config, servers: Servers): StoreWorkerSettings {
+  assert(servers.nats !== undefined && servers.clickhouse !== undefined, 'the store needs NATS and ClickHouse')
+  return {
+    nats: servers.nats,
+    clickhouse: servers.clickhouse,
+    intake: intakeOptions(config),
+    poisonDirectory: dataDirectory(config, 'poison'),
+    stopMsMax: DELIVERY_STOP_MS,
+    logLevel: config.log.level,
+  }
+}
+
+interface PromiseWithResolvers<T> {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(reason: unknown): void
+}
+
+/** Node 20 has no Promise.withResolvers. */
+function promiseWithResolvers<T>(): PromiseWithResolvers<T> {
+  let resolve: (value: T) => void = () => {}
+  let reject: (reason: unknown) => void = () => {}
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  return { promise, resolve, reject }
+}

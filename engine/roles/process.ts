@@ -1,0 +1,109 @@
+/**
+ * A process of the engine: one or more roles over one set of servers, started in order and stopped in order.
+ *
+ *   start   servers → workers → sockets → pages
+ *   stop    pages say "not ready" → sockets → workers (seal, sync, deliver) → servers → pages
+ */
+import { Clock } from '../base/clock.ts'
+import { Fault } from '../base/fault.ts'
+import type { Run } from '../base/run.ts'
+import { type ObserveServer, startObserveServer } from '../observe/server.ts'
+import { Counters } from '../ring/counters.ts'
+import { openStore, STORE_COUNTERS } from '../../workers/store-worker.ts'
+import { Collector, storeSettings } from './collector.ts'
+import { type Servers, startServers } from './servers.ts'
+import { Telemetry } from './telemetry.ts'
+
+export interface EngineProcess {
+  readonly servers: Servers
+  readonly collector: Collector | undefined
+  /** the pages, where they are on */
+  readonly observe: ObserveServer | undefined
+  /** rejects when the process cannot go on */
+  readonly failed: Promise<never>
+  /** @returns one line a thing that did not end well */
+  stop(): Promise<string[]>
+}
+
+export async function startProcess(run: Run): Promise<EngineProcess> {
+  const { config, roles, log } = run
+  const clock = new Clock()
+  let fail: (fault: Fault) => void = () => {}
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject
+  })
+  failed.catch(() => {}) // whoever waits hears it; until then it is no unhandled rejection
+  const undo: (() => Promise<unknown>)[] = []
+  const unwind = async (): Promise<void> => {
+    for (const step of undo.reverse()) await step()
+  }
+  try {
+    const telemetry = new Telemetry(run, clock)
+    undo.push(async () => telemetry.close())
+    const { observe: pages } = config
+    const observe = pages.enabled ? await startObserveServer(pages, telemetry.metrics, telemetry.health) : undefined
+    if (observe !== undefined) undo.push(() => observe.close())
+    const servers = await startServers(config, roles, log)
+    undo.push(() => servers.stop())
+    telemetry.watchServers(servers)
+    const problems: string[] = []
+    let collector: Collector | undefined
+    if (roles.includes('collect')) {
+      collector = await Collector.create(config, servers, roles.includes('store'), clock, log, { onFault: fail })
+      const started = collector
+      undo.push(async () => problems.push(...stopLines(await started.stop())))
+      telemetry.watchCollector(started)
+      await started.start()
+    } else if (roles.includes('store')) {
+      const counters = new Counters(STORE_COUNTERS)
+      const store = openStore(storeSettings(config, servers), counters, clock, log)
+      undo.push(() => store.stop())
+      telemetry.watchStore(counters)
+    }
+    const stop = async (): Promise<string[]> => {
+      telemetry.stopping()
+      await unwind()
+      return problems
+    }
+    return { servers, collector, observe, failed, stop }
+  } catch (error) {
+    await unwind()
+    throw error
+  }
+}
+
+function stopLines({ undelivered, givenUp, forced }: Awaited<ReturnType<Collector['stop']>>): string[] {
+  const lines: string[] = []
+  if (undelivered > 0) lines.push(`${undelivered} blocks stay in the spool and go out at the next start`)
+  if (givenUp > 0) lines.push(`${givenUp} blocks could not be made durable and are lost`)
+  if (forced.length > 0) lines.push(`ended by force: ${forced.join(', ')}; what they held is lost`)
+  return lines
+}
+
+/** Runs the roles until the signal, or until the process cannot go on. */
+export async function runProcess(run: Run): Promise<void> {
+  const engine = await startProcess(run)
+  for (const line of startLines(engine)) process.stderr.write(`marketprism: ${line}\n`)
+  const stopped = new Promise<void>((resolve) => {
+    if (run.stop.aborted) resolve()
+    run.stop.addEventListener('abort', () => resolve(), { once: true })
+  })
+  try {
+    await Promise.race([stopped, engine.failed])
+  } finally {
+    for (const line of await engine.stop()) process.stderr.write(`marketprism: ${line}\n`)
+  }
+}
+
+function startLines({ servers, collector, observe }: EngineProcess): string[] {
+  const plan = collector?.plan
+  return [
+    ...servers.lines,
+    ...(observe === undefined ? [] : [`pages: ${observe.url}/metrics and ${observe.url}/health`]),
+    ...(collector === undefined || plan === undefined
+      ? []
+      : [
+          `collecting ${collector.instrumentCount} instruments over ${plan.connections.length} sockets in ${plan.shards.length} shards`,
+        ]),
+  ]
+}

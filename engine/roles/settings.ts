@@ -1,0 +1,196 @@
+/** Configuration keys → plain options of the parts. The parts below know no keys, the keys know no parts. */
+import { isAbsolute, join } from 'node:path'
+import type { Config } from '../base/config.ts'
+import { KEEPER_LIMITS } from '../book/keeper.ts'
+import type { Channel, FeedRules, Instrument } from '../exchanges/exchange.ts'
+import { feedRules } from '../exchanges/index.ts'
+import type { StreamOptions } from '../record/streams.ts'
+import type { StorageOptions } from '../record/tables.ts'
+import { IDLE_DEFAULT, type IdleOptions } from '../ring/idle.ts'
+import type { PlanSettings } from '../route/plan.ts'
+import { CLICKHOUSE_DEFAULT, type ClickHouseOptions } from '../sinks/clickhouse.ts'
+import { DELIVERY_DEFAULT, type DeliveryOptions } from '../sinks/delivery.ts'
+import { INTAKE_DEFAULT, type IntakeOptions } from '../sinks/intake.ts'
+import { NATS_DEFAULT, type NatsOptions } from '../sinks/nats.ts'
+import { SPOOL_DEFAULT, type FsyncPolicy, type SpoolOptions } from '../spool/spool.ts'
+import type { BookShardSettings } from '../../workers/shard.ts'
+import { SHARD_DEFAULTS } from '../../workers/shard.ts'
+
+/** Our part of a venue's connection attempts; the rest is for a person's browser and a second process on the same address. */
+const CONNECT_SHARE = 0.9
+/** 200 sockets come up in 4 s, and a cut of all of them does not come back as one blow. */
+const CONNECT_SPACING_MS = 20
+/** A stream carries blocks, and a block is at most batch.bytesMax: the rest is room for a row that ends it. */
+const MESSAGE_BYTES_MAX = 8 * 1024 ** 2
+/** What the store holds unacknowledged must be worked off well within this. */
+export const STORE_ACK_WAIT_SECONDS = 60
+
+/** One enabled market as the configuration has it. */
+export interface MarketChoice {
+  /** `binance.usdm` */
+  readonly key: string
+  readonly exchange: string
+  readonly market: string
+  /** symbols and globs */
+  readonly instruments: readonly string[]
+  readonly channels: readonly Channel[]
+  readonly wsUrl: string
+  readonly restUrl: string
+  readonly streamsPerConnection: number
+  readonly connections: number
+  readonly restWeightShare: number
+  readonly snapshotLimit: number
+  readonly proxy: string
+  readonly maxPayloadBytes: number
+  readonly silenceMs: number
+}
+
+export function marketKeyOf(instrument: Instrument): string {
+  return `${instrument.exchange}.${instrument.market}`
+}
+
+/** The markets that are enabled and have something to collect. */
+export function chosenMarkets(config: Config): MarketChoice[] {
+  return Object.entries(config.exchanges).flatMap(([exchange, markets]) =>
+    Object.entries(markets)
+      .filter(([, market]) => market.enabled && market.instruments.length > 0)
+      .map(([name, market]) => ({ ...market, key: `${exchange}.${name}`, exchange, market: name })),
+  )
+}
+
+export function exchangeRules(config: Config): ReadonlyMap<string, FeedRules> {
+  return feedRules({ binance: config.exchanges.binance })
+}
+
+export function planSettings(config: Config): PlanSettings {
+  return {
+    shardCount: config.workers.count,
+    markets: Object.fromEntries(chosenMarkets(config).map((choice) => [choice.key, choice])),
+    connectShare: CONNECT_SHARE,
+    connectSpacingMs: CONNECT_SPACING_MS,
+    ringBytes: config.rings.framesBytes + config.rings.batchesBytes,
+  }
+}
+
+/** @param hasLive whether there is a NATS server to take live messages. */
+export function shardSettings(
+  config: Config,
+  shardIndex: number,
+  exchange: string,
+  market: string,
+  instruments: readonly Instrument[],
+  hasLive: boolean,
+): BookShardSettings {
+  const { batch, snapshots, publisher, live } = config
+  const snapshotLevels = Math.max(...chosenMarkets(config).map((choice) => choice.snapshotLimit), 1)
+  return {
+    ...SHARD_DEFAULTS,
+    shardIndex,
+    exchange,
+    market,
+    instruments,
+    producer: config.producer,
+    batch: { rowsMax: batch.rowsMax, bytesMax: batch.bytesMax, ageMsMax: batch.ageMs },
+    snapshots: { intervalMs: snapshots.intervalMs, depth: snapshots.depth },
+    publisher: {
+      intervalMs: publisher.interval * 1000,
+      depth: publisher.depth,
+      minDepthLevels: publisher.minDepthLevels,
+      maxAgeSeconds: publisher.maxAgeSeconds,
+      skipUnchanged: publisher.skipUnchanged,
+      retries: publisher.retries,
+      form: publisher.form,
+    },
+    publishes: hasLive && publisher.enabled,
+    live: hasLive && live.enabled,
+    keeper: { ...KEEPER_LIMITS, snapshotLevels },
+  }
+}
+
+export function idleOptions(config: Config): { book: IdleOptions; event: IdleOptions } {
+  const { idlePolicy: policy } = config.workers
+  // An event loop that spins starves its own sockets.
+  return { book: { ...IDLE_DEFAULT, policy }, event: { ...IDLE_DEFAULT, policy: policy === 'spin' ? 'park' : policy } }
+}
+
+/** A directory below data.directory, or the one that is configured. */
+export function dataDirectory(config: Config, name: string, configured = ''): string {
+  const path = configured === '' ? join(config.data.directory, name) : configured
+  return isAbsolute(path) ? path : join(process.cwd(), path)
+}
+
+export function spoolOptions(config: Config): SpoolOptions {
+  const { spool } = config
+  return {
+    ...SPOOL_DEFAULT,
+    fsync: fsyncPolicy(config),
+    segmentBytesMax: spool.segmentBytes,
+    bytesMax: spool.maxBytes,
+    freeBytesMin: spool.freeBytesMin,
+    onFull: spool.onFull,
+    retainAckedMs: spool.retainSeconds * 1000,
+  }
+}
+
+function fsyncPolicy({ spool }: Config): FsyncPolicy {
+  switch (spool.fsync) {
+    case 'group':
+      return { kind: 'group', delayMsMax: spool.groupDelayMs }
+    case 'interval':
+      return { kind: 'interval', intervalMs: spool.intervalMs }
+    default:
+      return { kind: spool.fsync }
+  }
+}
+
+/** Blocks on their way to JetStream, or to ClickHouse: few inserts at once, many publishes. */
+export function deliveryOptions(config: Config, to: 'jetstream' | 'direct'): DeliveryOptions {
+  const inFlightCountMax = to === 'jetstream' ? config.nats.ackWindow : 4 * config.clickhouse.insertsInFlight
+  return { ...DELIVERY_DEFAULT, inFlightCountMax }
+}
+
+export function natsOptions(config: Config, url: string): NatsOptions {
+  const { user, password, token, credsFile, ackTimeoutMs } = config.nats
+  return {
+    ...NATS_DEFAULT,
+    url,
+    ackTimeoutMs,
+    ...(user === '' ? {} : { user, password }),
+    ...(token === '' ? {} : { token }),
+    ...(credsFile === '' ? {} : { credsFile }),
+  }
+}
+
+export function clickHouseOptions(config: Config, url: string): ClickHouseOptions {
+  const { user, password, database, requestTimeoutMs, insertsInFlight } = config.clickhouse
+  return {
+    ...CLICKHOUSE_DEFAULT,
+    url,
+    database,
+    username: user,
+    password,
+    requestTimeoutMs,
+    insertsMax: insertsInFlight,
+  }
+}
+
+export function storageOptions(config: Config): StorageOptions {
+  const { database, ttlDays, dedupeWindowInserts, syncInserts } = config.clickhouse
+  return { database, ttlDays, dedupeWindowInserts, syncInserts }
+}
+
+export function streamOptions(config: Config): StreamOptions {
+  const { maxAgeHours, maxBytes, duplicateWindowSeconds, replicas } = config.nats
+  return {
+    maxAgeHours,
+    bytesMax: maxBytes,
+    duplicateWindowSeconds,
+    messageBytesMax: MESSAGE_BYTES_MAX,
+    replicas,
+    live: null,
+  }
+}
+
+export function intakeOptions(config: Config): IntakeOptions {
+  return { ...INTAKE_DEFAULT, inFlightCountMax: 8 * config.clickhouse.insertsInFlight }
+}
