@@ -20,6 +20,7 @@ import type { RecordedMessage, Recording } from './recording.ts'
  *   recording ─► OPEN, DATA …, TICK by recorded time …, DRAIN ─► ring ─► book worker ─► ring ─► onBlock
  *
  * REST depth bodies go as DATA like every line: the worker of a replay takes them for the anchor of the book that waits.
+ * One that comes before all frames of sockets is held until the first of them.
  */
 export interface ReplayRun {
   readonly recording: Recording
@@ -47,6 +48,9 @@ const SOURCE = 0
 const GENERATION = 1
 const BLOCKS_AT_ONCE_MAX = 16
 const WAIT_MS = 1
+const HELD_MAX = 64
+/** The `l` of {"lastUpdateId":… */
+const DEPTH_BODY_BYTE = 0x6c
 const NOTHING = new Uint8Array(0)
 
 export async function replayRecording(run: ReplayRun): Promise<ReplayOutcome> {
@@ -69,6 +73,9 @@ class Player {
   #failure: Error | undefined
   #isDrained = false
   #nextTickMs = 0
+  /** A frame of a socket was seen. */
+  #isSpeaking = false
+  readonly #held: RecordedMessage[] = []
 
   constructor(run: ReplayRun) {
     const [frames, batches, requests] = [FRAME_RING_BYTES, BATCH_RING_BYTES, REQUEST_RING_BYTES].map(createRing)
@@ -103,14 +110,17 @@ class Player {
     for await (const chunk of recording.chunks()) {
       for (const message of chunk) {
         if (last === undefined) await this.#open(message)
-        while (!this.#tryFrame(message)) await this.#makeRoom()
         last = message
+        if (!this.#isSpeaking && this.#isHeld(message)) continue
+        while (!this.#tryFrame(message)) await this.#makeRoom()
+        if (!this.#isSpeaking) await this.#release()
       }
       this.#writer.publish()
       await this.#takeBlocks()
       onProgress?.(recording.lineCount)
       if (stop?.aborted === true) throw new Fault('STOPPED', `stopped after ${recording.lineCount} messages`)
     }
+    if (!this.#isSpeaking) await this.#release()
     await this.#write(DRAIN, last?.receivedHi ?? 0, last?.receivedLo ?? 0, NOTHING)
     this.#writer.publish()
     while (!this.#isDrained || this.#report === undefined) if (!(await this.#takeBlocks())) await this.#pause()
@@ -127,6 +137,19 @@ class Player {
   async #open({ receivedHi, receivedLo }: RecordedMessage): Promise<void> {
     const notice = new TextEncoder().encode(JSON.stringify({ connection: SOURCE, instruments: [] }))
     await this.#write(OPEN, receivedHi, receivedLo, notice)
+  }
+
+  /** A REST body before the first frame of a socket: whose it is will be known when the socket has spoken. */
+  #isHeld(message: RecordedMessage): boolean {
+    if (message.bytes[2] !== DEPTH_BODY_BYTE || this.#held.length === HELD_MAX) return false
+    this.#held.push(message)
+    return true
+  }
+
+  async #release(): Promise<void> {
+    this.#isSpeaking = true
+    for (const { receivedHi, receivedLo, bytes } of this.#held) await this.#write(DATA, receivedHi, receivedLo, bytes)
+    this.#held.length = 0
   }
 
   /** The message, after the TICK that is due by its time. @returns false when the ring is full: try again. */
