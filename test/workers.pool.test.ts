@@ -166,6 +166,23 @@ test('pool should keep published batches of a dead worker and forget the unpubli
   await pool.stop(10_000)
 })
 
+test('pool should replace all book workers when the sink worker dies, because its unsynced blocks are gone', async () => {
+  const { pool, send, seen, lines, notices, faults } = rig({ count: 2, bounds: { restartsMax: 1 } })
+  send('sink-crash', 1)
+  await seen('0 w0 reopened')
+  await seen('1 w1 reopened')
+  for (const line of ['restarted sink 2', '0 restarted replaced 0', '1 restarted replaced 0'])
+    assert.ok(lines.includes(line))
+  const [sink, ...books] = notices
+  for (const { sinceHi, sinceLo } of books) assert.deepEqual([sinceHi, sinceLo], [sink?.sinceHi, sink?.sinceLo])
+  send('crash', 0) // being replaced did not use up its restart
+  for (const deadline = performance.now() + 20_000; pool.states()[0]?.restarts !== 2; await sleep(5)) {
+    assert.ok(performance.now() < deadline, JSON.stringify(lines))
+  }
+  assert.equal(faults.length, 0)
+  await pool.stop(10_000)
+})
+
 test('pool should give up on a worker that needs a fourth restart within the window', async () => {
   const { pool, faults, lines } = rig({ settings: () => ({ crashAtStart: true }) })
   for (const deadline = performance.now() + 20_000; faults.length === 0 && performance.now() < deadline; )

@@ -8,7 +8,7 @@ import type { RingReader } from '../engine/ring/ring.ts'
 
 /** Why a worker was started again: its frames begin at this time, all before is lost and belongs to a gap. */
 export interface RestartNotice {
-  readonly reason: 'crashed' | 'hung'
+  readonly reason: 'crashed' | 'hung' | 'replaced'
   /** time of the restart, ns since the epoch as two words (the anchor of engine/base/clock.ts) */
   readonly atHi: number
   readonly atLo: number

@@ -11,6 +11,9 @@
  * never were. What it had drained but not sealed is lost; the next worker is told by `restart` in its `workerData` and
  * writes that as gaps, when the role opens its connections again (`onWorkerRestarted`).
  *
+ * Blocks that a dead sink worker had taken and not yet synced are lost, too, and nobody knows which: then all book workers
+ * are replaced, so that every book and channel gets its gap.
+ *
  * Orderly stop: the role sends DRAIN through the router, then `stop()`: book workers end when their frames are read, the
  * sink worker when the batches are, the store worker on a message.
  */
@@ -104,6 +107,7 @@ export class WorkerPool {
   #pumpIdle: EventIdle | undefined
   #watch: NodeJS.Timeout | undefined
   #watchedMs = 0
+  #sinkLostNs = 0n
   #isStopping = false
 
   constructor(options: PoolOptions, events: PoolEvents) {
@@ -190,7 +194,10 @@ export class WorkerPool {
           this.#options.log.error({ worker: name, reason, detail, framesLost }, 'worker lost, starting another')
           return this.#seat(role, workerIndex, notice)
         },
-        onRestarted: () => this.#events.onWorkerRestarted(role, workerIndex, notice),
+        onRestarted: () => {
+          this.#events.onWorkerRestarted(role, workerIndex, notice)
+          if (role === 'sink') this.#replaceBooks()
+        },
         onGiveUp: (restarts, reason, detail) => this.#giveUp(name, restarts, reason, detail),
         onMessage: (message) => this.#events.onMessage(role, workerIndex, message),
       },
@@ -202,7 +209,8 @@ export class WorkerPool {
     const { clock } = this.#options
     const { hi, lo } = clock.stamp()
     const stillNs = BigInt(Math.round((this.#places[workerIndex]?.slot.stillMs ?? 0) * 1e6))
-    const lastBeatNs = joinNs(hi, lo) - stillNs
+    const lastBeatNs = reason === 'replaced' ? this.#sinkLostNs : joinNs(hi, lo) - stillNs
+    if (role === 'sink') this.#sinkLostNs = lastBeatNs
     const notice = {
       reason,
       atHi: hi,
@@ -214,13 +222,18 @@ export class WorkerPool {
     if (role !== 'book') return notice
     this.#requests[workerIndex]?.drain(() => {}, Number.POSITIVE_INFINITY) // wishes of the dead
     const discarded = this.#events.clearFrames(workerIndex)
-    const hasFirst = discarded.firstHi !== 0
+    // Frames are younger than what a dead sink worker had in its hands.
+    const hasFirst = discarded.firstHi !== 0 && reason !== 'replaced'
     return {
       ...notice,
       framesLost: discarded.dataCount,
       sinceHi: hasFirst ? discarded.firstHi : notice.sinceHi,
       sinceLo: hasFirst ? discarded.firstLo : notice.sinceLo,
     }
+  }
+
+  #replaceBooks(): void {
+    for (const { role, slot } of this.#places) if (role === 'book') slot.replace('the sink worker was lost')
   }
 
   #giveUp(name: string, restarts: number, reason: LostReason, detail: string): void {

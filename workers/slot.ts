@@ -22,7 +22,8 @@ export interface SlotBounds {
 
 export const SLOT_DEFAULT: SlotBounds = { hungMs: 2_000, startMs: 30_000, restartsMax: 3, restartWindowMs: 60_000 }
 
-export type LostReason = 'crashed' | 'hung'
+/** `replaced`: nothing was wrong with this one, but with a worker that it depends on. */
+export type LostReason = 'crashed' | 'hung' | 'replaced'
 
 export interface SlotEvents {
   /** The thread is gone for sure; the next is started with what this returns as `workerData`. */
@@ -54,6 +55,7 @@ export class WorkerSlot {
   #isEnding = false
   #hungDetail: string | undefined
   #crashDetail: string | undefined
+  #replacedDetail: string | undefined
   #lastBeats = 0
   #stillMs = 0
   #restarts = 0
@@ -84,6 +86,7 @@ export class WorkerSlot {
     this.#stillMs = 0
     this.#hungDetail = undefined
     this.#crashDetail = undefined
+    this.#replacedDetail = undefined
     const worker = new Worker(url, { workerData, name, ...(resourceLimits === undefined ? {} : { resourceLimits }) })
     this.#worker = worker
     worker.on('message', events.onMessage)
@@ -100,6 +103,13 @@ export class WorkerSlot {
 
   post(message: unknown): void {
     this.#worker?.postMessage(message)
+  }
+
+  /** Starts another thread in the place of a sound one; that does not count as a failure. */
+  replace(detail: string): void {
+    if (this.#worker === undefined) return
+    this.#replacedDetail = detail
+    void this.#worker.terminate()
   }
 
   /** From now on the end of the thread is wanted. */
@@ -143,9 +153,13 @@ export class WorkerSlot {
   #onExit(exitCode: number): void {
     this.#worker = undefined
     if (this.#isEnding) return
+    const { bounds, events, nowMs } = this.#options
+    if (this.#replacedDetail !== undefined) {
+      this.#next('replaced', this.#replacedDetail)
+      return
+    }
     const reason: LostReason = this.#hungDetail === undefined ? 'crashed' : 'hung'
     const detail = this.#hungDetail ?? this.#crashDetail ?? `left with exit code ${exitCode}`
-    const { bounds, events, nowMs } = this.#options
     const now = nowMs()
     while ((this.#restartTimes[0] ?? now) < now - bounds.restartWindowMs) this.#restartTimes.shift()
     if (this.#restartTimes.length >= bounds.restartsMax) {
@@ -153,6 +167,11 @@ export class WorkerSlot {
       return
     }
     this.#restartTimes.push(now)
+    this.#next(reason, detail)
+  }
+
+  #next(reason: LostReason, detail: string): void {
+    const { events } = this.#options
     this.#restarts++
     this.start(events.onLost(reason, detail))
     events.onRestarted()

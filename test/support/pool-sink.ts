@@ -15,6 +15,7 @@ await runEventLoop(inboxes, new Heartbeat(seat.heartbeats, seat.workerIndex), id
   for (const [workerIndex, inbox] of inboxes.entries()) {
     count += inbox.drain((kind, bytes, offset, length) => {
       const text = kind === DRAINED ? 'drained' : Buffer.from(bytes.subarray(offset, offset + length)).toString()
+      if (text.endsWith('sink-crash')) throw new Error('as told')
       parentPort?.postMessage(`${workerIndex} ${text}`)
     }, 100)
   }
