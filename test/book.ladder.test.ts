@@ -12,7 +12,11 @@ function sorted(model: ReadonlyMap<number, number>, side: LadderSide): [number, 
 function assertSame(ladder: Ladder, model: ReadonlyMap<number, number>, side: LadderSide, seed: number): void {
   const expected = sorted(model, side)
   const { prices, quantities } = ladder.levels()
-  assert.deepEqual(Array.from(prices, (price, index) => [price, quantities[index]]), expected, `seed ${seed}`)
+  assert.deepEqual(
+    Array.from(prices, (price, index) => [price, quantities[index]]),
+    expected,
+    `seed ${seed}`,
+  )
   assert.equal(ladder.levelCount, model.size, `seed ${seed}`)
   assert.equal(ladder.best, expected[0]?.[0] ?? NO_PRICE, `seed ${seed}`)
 }
@@ -25,7 +29,9 @@ function runModel(seed: number, side: LadderSide, limits: LadderLimits, span: nu
   for (let step = 0; step < steps; step++) {
     middle += Math.floor((random() - 0.5) * 20)
     const far = random() < 0.05
-    const price = far ? Math.floor(random() * 2 ** (10 + random() * 42)) : Math.max(0, middle + Math.floor((random() - 0.5) * span))
+    const price = far
+      ? Math.floor(random() * 2 ** (10 + random() * 42))
+      : Math.max(0, middle + Math.floor((random() - 0.5) * span))
     const isKnown = random() < 0.4 && model.size > 0
     const chosen = isKnown ? ([...model.keys()][Math.floor(random() * model.size)] as number) : price
     const quantity = random() < 0.45 ? 0 : Math.floor(random() * 1e9) + 1

@@ -47,9 +47,20 @@ class Collector implements Emit {
 
   onDepth(): void {
     const { depth } = this
-    const side = (prices: Float64Array, quantities: Float64Array, count: number) => Array.from({ length: count }, (_, index) => [prices[index], quantities[index]])
+    const side = (prices: Float64Array, quantities: Float64Array, count: number) =>
+      Array.from({ length: count }, (_, index) => [prices[index], quantities[index]])
     const { instrument, eventMs, transactionMs, firstSeq, lastSeq, prevSeq } = depth
-    this.events.push({ kind: 'depth', instrument, eventMs, transactionMs, firstSeq, lastSeq, prevSeq, bids: side(depth.bidPrices, depth.bidQuantities, depth.bidCount), asks: side(depth.askPrices, depth.askQuantities, depth.askCount) })
+    this.events.push({
+      kind: 'depth',
+      instrument,
+      eventMs,
+      transactionMs,
+      firstSeq,
+      lastSeq,
+      prevSeq,
+      bids: side(depth.bidPrices, depth.bidQuantities, depth.bidCount),
+      asks: side(depth.askPrices, depth.askQuantities, depth.askCount),
+    })
   }
 
   onTrade(): void {
@@ -61,7 +72,10 @@ class Collector implements Emit {
   }
 }
 
-function parse(text: string | Uint8Array, padBefore = 0): { outcome: Outcome; events: object[]; collector: Collector; parser: BinanceParser } {
+function parse(
+  text: string | Uint8Array,
+  padBefore = 0,
+): { outcome: Outcome; events: object[]; collector: Collector; parser: BinanceParser } {
   const collector = new Collector()
   const parser = new BinanceParser(collector)
   const frame = typeof text === 'string' ? new TextEncoder().encode(text) : text
@@ -93,33 +107,67 @@ function oracle(text: string): object | null {
   } catch {
     return null
   }
-  const data = ((frame !== null && typeof frame === 'object' && 'data' in frame ? frame['data'] : frame) ?? {}) as Record<string, unknown>
+  const data = ((frame !== null && typeof frame === 'object' && 'data' in frame ? frame['data'] : frame) ??
+    {}) as Record<string, unknown>
   if (typeof data !== 'object') return null
   const instrument = SYMBOLS.indexOf(data['s'] as string)
   if (instrument < 0) return null
   const price = (key: string) => scaled(data[key], PRICE_SCALE)
   const quantity = (key: string) => scaled(data[key], QUANTITY_SCALE)
   const kind = data['e'] ?? 'bookTicker'
-  const whole = (object: Record<string, unknown>) => (Object.values(object).some((value) => value === null || value === undefined) ? null : object)
-  const id = (key: string, fallback?: number) => (key in data ? (isId(data[key]) ? (data[key] as number) : null) : (fallback ?? null))
+  const whole = (object: Record<string, unknown>) =>
+    Object.values(object).some((value) => value === null || value === undefined) ? null : object
+  const id = (key: string, fallback?: number) =>
+    key in data ? (isId(data[key]) ? (data[key] as number) : null) : (fallback ?? null)
   if (kind === 'depthUpdate') {
     const levels = (key: string) => {
       const list = data[key]
       if (!Array.isArray(list)) return null
-      const pairs = list.map((level) => (Array.isArray(level) ? [scaled(level[0], PRICE_SCALE), scaled(level[1], QUANTITY_SCALE)] : [null, null]))
+      const pairs = list.map((level) =>
+        Array.isArray(level) ? [scaled(level[0], PRICE_SCALE), scaled(level[1], QUANTITY_SCALE)] : [null, null],
+      )
       return pairs.flat().includes(null) ? null : pairs
     }
-    return whole({ kind: 'depth', instrument, eventMs: id('E'), transactionMs: id('T', data['E'] as number), firstSeq: id('U'), lastSeq: id('u'), prevSeq: id('pu', 0), bids: levels('b'), asks: levels('a') })
+    return whole({
+      kind: 'depth',
+      instrument,
+      eventMs: id('E'),
+      transactionMs: id('T', data['E'] as number),
+      firstSeq: id('U'),
+      lastSeq: id('u'),
+      prevSeq: id('pu', 0),
+      bids: levels('b'),
+      asks: levels('a'),
+    })
   }
   if (kind === 'bookTicker')
-    return whole({ kind: 'ticker', instrument, eventMs: id('E', 0), transactionMs: id('T', 0), updateId: id('u'), bidPrice: price('b'), bidQuantity: quantity('B'), askPrice: price('a'), askQuantity: quantity('A') })
+    return whole({
+      kind: 'ticker',
+      instrument,
+      eventMs: id('E', 0),
+      transactionMs: id('T', 0),
+      updateId: id('u'),
+      bidPrice: price('b'),
+      bidQuantity: quantity('B'),
+      askPrice: price('a'),
+      askQuantity: quantity('A'),
+    })
   if (kind !== 'trade' && kind !== 'aggTrade') return null
   const isAggregate = kind === 'aggTrade'
   const tradeId = id(isAggregate ? 'a' : 't')
   return whole({
-    kind: 'trade', instrument, stream: isAggregate ? TRADE_STREAMS.agg_trade : TRADE_STREAMS.trade, eventMs: id('E'), tradeMs: id('T'), tradeId,
-    firstTradeId: isAggregate ? id('f') : tradeId, lastTradeId: isAggregate ? id('l') : tradeId, price: price('p'), quantity: quantity('q'),
-    side: typeof data['m'] === 'boolean' ? (data['m'] ? SIDES.sell : SIDES.buy) : null, isFiltered: 'X' in data ? (typeof data['X'] === 'string' ? data['X'] !== 'MARKET' : null) : false,
+    kind: 'trade',
+    instrument,
+    stream: isAggregate ? TRADE_STREAMS.agg_trade : TRADE_STREAMS.trade,
+    eventMs: id('E'),
+    tradeMs: id('T'),
+    tradeId,
+    firstTradeId: isAggregate ? id('f') : tradeId,
+    lastTradeId: isAggregate ? id('l') : tradeId,
+    price: price('p'),
+    quantity: quantity('q'),
+    side: typeof data['m'] === 'boolean' ? (data['m'] ? SIDES.sell : SIDES.buy) : null,
+    isFiltered: 'X' in data ? (typeof data['X'] === 'string' ? data['X'] !== 'MARKET' : null) : false,
   })
 }
 
@@ -135,10 +183,91 @@ function frameOf(random: Random): { text: string; object: Record<string, unknown
   const market = Math.floor(random() * 3)
   const pair = market === 2 ? { ps: 'BTCUSD' } : {}
   const shapes: (() => Record<string, unknown>)[] = [
-    () => (market === 0 ? { e: 'depthUpdate', E: ms, s: symbol, U: id, u: id + 5, b: levels(), a: levels() } : { e: 'depthUpdate', E: ms + 1, T: ms, s: symbol, ...pair, U: id, u: id + 9, pu: id - 1, b: levels(), a: levels() }),
-    () => (market === 0 ? { u: id, s: symbol, b: price(), B: quantity(), a: price(), A: quantity() } : market === 1 ? { e: 'bookTicker', u: id, s: symbol, b: price(), B: quantity(), a: price(), A: quantity(), T: ms, E: ms + 1 } : { u: id, e: 'bookTicker', s: symbol, ...pair, b: price(), B: quantity(), a: price(), A: quantity(), T: ms, E: ms }),
-    () => (market === 0 ? { e: 'trade', E: ms, s: symbol, t: id, p: price(), q: quantity(), ...(random() < 0.5 ? { b: 1, a: 2 } : {}), T: ms, m: random() < 0.5, M: true } : { e: 'trade', E: ms, T: ms, s: symbol, t: id, p: price(), q: quantity(), X: 'MARKET', m: random() < 0.5 }),
-    () => (market === 0 ? { e: 'aggTrade', E: ms, s: symbol, a: id, p: price(), q: quantity(), f: id, l: id + 1, T: ms, m: true, M: true } : { e: 'aggTrade', E: ms, a: id, s: symbol, p: price(), q: quantity(), ...(random() < 0.5 ? { nq: '1' } : {}), f: id, l: id, T: ms, m: false }),
+    () =>
+      market === 0
+        ? { e: 'depthUpdate', E: ms, s: symbol, U: id, u: id + 5, b: levels(), a: levels() }
+        : {
+            e: 'depthUpdate',
+            E: ms + 1,
+            T: ms,
+            s: symbol,
+            ...pair,
+            U: id,
+            u: id + 9,
+            pu: id - 1,
+            b: levels(),
+            a: levels(),
+          },
+    () =>
+      market === 0
+        ? { u: id, s: symbol, b: price(), B: quantity(), a: price(), A: quantity() }
+        : market === 1
+          ? {
+              e: 'bookTicker',
+              u: id,
+              s: symbol,
+              b: price(),
+              B: quantity(),
+              a: price(),
+              A: quantity(),
+              T: ms,
+              E: ms + 1,
+            }
+          : {
+              u: id,
+              e: 'bookTicker',
+              s: symbol,
+              ...pair,
+              b: price(),
+              B: quantity(),
+              a: price(),
+              A: quantity(),
+              T: ms,
+              E: ms,
+            },
+    () =>
+      market === 0
+        ? {
+            e: 'trade',
+            E: ms,
+            s: symbol,
+            t: id,
+            p: price(),
+            q: quantity(),
+            ...(random() < 0.5 ? { b: 1, a: 2 } : {}),
+            T: ms,
+            m: random() < 0.5,
+            M: true,
+          }
+        : { e: 'trade', E: ms, T: ms, s: symbol, t: id, p: price(), q: quantity(), X: 'MARKET', m: random() < 0.5 },
+    () =>
+      market === 0
+        ? {
+            e: 'aggTrade',
+            E: ms,
+            s: symbol,
+            a: id,
+            p: price(),
+            q: quantity(),
+            f: id,
+            l: id + 1,
+            T: ms,
+            m: true,
+            M: true,
+          }
+        : {
+            e: 'aggTrade',
+            E: ms,
+            a: id,
+            s: symbol,
+            p: price(),
+            q: quantity(),
+            ...(random() < 0.5 ? { nq: '1' } : {}),
+            f: id,
+            l: id,
+            T: ms,
+            m: false,
+          },
   ]
   const data = (shapes[Math.floor(random() * shapes.length)] as () => Record<string, unknown>)()
   const object = random() < 0.7 ? { stream: `${symbol.toLowerCase()}@x`, data } : data
@@ -150,12 +279,15 @@ function disguise(value: unknown, random: Random): string {
   const space = () => (random() < 0.2 ? [' ', '\n', '\t', '  '][Math.floor(random() * 4)] : '')
   if (Array.isArray(value)) return `[${value.map((member) => space() + disguise(member, random) + space()).join(',')}]`
   if (value === null || typeof value !== 'object') return JSON.stringify(value)
-  const entries = Object.entries(value).map(([key, member]) => `${space()}${JSON.stringify(key)}${space()}:${space()}${disguise(member, random)}${space()}`)
+  const entries = Object.entries(value).map(
+    ([key, member]) => `${space()}${JSON.stringify(key)}${space()}:${space()}${disguise(member, random)}${space()}`,
+  )
   for (let index = entries.length - 1; index > 0; index--) {
     const other = Math.floor(random() * (index + 1))
     ;[entries[index], entries[other]] = [entries[other] as string, entries[index] as string]
   }
-  if (random() < 0.5) entries.splice(Math.floor(random() * entries.length), 0, '"unknown":{"x":[1,2.5e-3,"\\u00e9\\n",null,{"y":[]}]}')
+  if (random() < 0.5)
+    entries.splice(Math.floor(random() * entries.length), 0, '"unknown":{"x":[1,2.5e-3,"\\u00e9\\n",null,{"y":[]}]}')
   return `{${entries.join(',')}}`
 }
 
@@ -220,7 +352,10 @@ function damaged(bytes: Uint8Array, random: Random): Uint8Array {
       return copy
     }
     case 3:
-      return Uint8Array.from([...bytes.slice(0, at), ...bytes.slice(Math.min(bytes.length, at + 1 + Math.floor(random() * 6)))]) // a hole
+      return Uint8Array.from([
+        ...bytes.slice(0, at),
+        ...bytes.slice(Math.min(bytes.length, at + 1 + Math.floor(random() * 6))),
+      ]) // a hole
     default: {
       const from = Math.floor(random() * bytes.length)
       return Uint8Array.from([...bytes.slice(0, at), ...bytes.slice(from, from + 8), ...bytes.slice(at)]) // an insertion
@@ -232,15 +367,43 @@ test('parser should name why a frame is refused', () => {
   const trade = '{"e":"trade","E":1,"T":1,"s":"BTCUSDT","t":5,"p":"1.00","q":"1","X":"MARKET","m":true}'
   const swap = (from: string, to: string) => trade.replace(from, to)
   const cases: [string, Outcome][] = [
-    ['', 'empty'], ['   ', 'empty'], ['{', 'truncated'], [trade.slice(0, -9), 'truncated'], ['[1,2]', 'syntax'], ['hello', 'syntax'], [`${trade}x`, 'syntax'], [`${trade}{}`, 'syntax'],
-    [`{"a":${'['.repeat(DEPTH_MAX + 2)}${']'.repeat(DEPTH_MAX + 2)}}`, 'depth'], [`{"a":${'{"b":'.repeat(100_000)}`, 'depth'],
-    [swap('"s"', '"\\u0073"'), 'escape'], [swap('"t":5', '"t":"5"'), 'type'], [swap('"t":5', '"t":5.5'), 'type'], [swap('"t":5', '"t":-5'), 'type'], [swap('"p":"1.00"', '"p":1.00'), 'type'], [swap('"m":true', '"m":1'), 'type'],
-    [swap('"p":"1.00",', ''), 'missing_key'], [swap('"T":1,', ''), 'missing_key'], [swap('"s":"BTCUSDT",', ''), 'missing_key'], [swap('"T":1', '"E":1'), 'duplicate_key'],
-    [swap('"trade"', '"nonsense"'), 'unknown_event'], ['{}', 'unknown_event'], ['{"stream":"x","data":5}', 'type'], [swap('BTCUSDT', 'DOGEUSDT'), 'unknown_symbol'],
-    [swap('"1.00"', '"1.0e3"'), 'number'], [swap('"1.00"', '"-1.00"'), 'number'], [swap('"1.00"', '""'), 'number'], [swap('"1.00"', '"99999999999999999.9"'), 'overflow'], [swap('"t":5', '"t":9007199254740993'), 'overflow'],
+    ['', 'empty'],
+    ['   ', 'empty'],
+    ['{', 'truncated'],
+    [trade.slice(0, -9), 'truncated'],
+    ['[1,2]', 'syntax'],
+    ['hello', 'syntax'],
+    [`${trade}x`, 'syntax'],
+    [`${trade}{}`, 'syntax'],
+    [`{"a":${'['.repeat(DEPTH_MAX + 2)}${']'.repeat(DEPTH_MAX + 2)}}`, 'depth'],
+    [`{"a":${'{"b":'.repeat(100_000)}`, 'depth'],
+    [swap('"s"', '"\\u0073"'), 'escape'],
+    [swap('"t":5', '"t":"5"'), 'type'],
+    [swap('"t":5', '"t":5.5'), 'type'],
+    [swap('"t":5', '"t":-5'), 'type'],
+    [swap('"p":"1.00"', '"p":1.00'), 'type'],
+    [swap('"m":true', '"m":1'), 'type'],
+    [swap('"p":"1.00",', ''), 'missing_key'],
+    [swap('"T":1,', ''), 'missing_key'],
+    [swap('"s":"BTCUSDT",', ''), 'missing_key'],
+    [swap('"T":1', '"E":1'), 'duplicate_key'],
+    [swap('"trade"', '"nonsense"'), 'unknown_event'],
+    ['{}', 'unknown_event'],
+    ['{"stream":"x","data":5}', 'type'],
+    [swap('BTCUSDT', 'DOGEUSDT'), 'unknown_symbol'],
+    [swap('"1.00"', '"1.0e3"'), 'number'],
+    [swap('"1.00"', '"-1.00"'), 'number'],
+    [swap('"1.00"', '""'), 'number'],
+    [swap('"1.00"', '"99999999999999999.9"'), 'overflow'],
+    [swap('"t":5', '"t":9007199254740993'), 'overflow'],
     [swap('"1.00"', '"0.00000000000000000001"'), 'precision'],
-    ['{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[["1"]],"a":[]}', 'type'], ['{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[{}],"a":[]}', 'type'], ['{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":{},"a":[]}', 'type'],
-    [`{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[${'["1","1"],'.repeat(9000)}["1","1"]],"a":[]}`, 'levels'],
+    ['{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[["1"]],"a":[]}', 'type'],
+    ['{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[{}],"a":[]}', 'type'],
+    ['{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":{},"a":[]}', 'type'],
+    [
+      `{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[${'["1","1"],'.repeat(9000)}["1","1"]],"a":[]}`,
+      'levels',
+    ],
   ]
   for (const [text, reason] of cases) {
     const { outcome, events } = parse(text)
@@ -251,16 +414,25 @@ test('parser should name why a frame is refused', () => {
 
 test('parser should ignore what it knows and nobody asked for, each under its word', () => {
   const cases: [string, Outcome][] = [
-    ['{"stream":"btcusdt@markPrice@1s","data":{"e":"markPriceUpdate","E":1680652701000,"s":"BTCUSDT","p":"28147.27373413","P":"28142.15563565","i":"28159.75642857","r":"0.00002754","T":1680652800000}}', 'mark_price'],
-    ['{"e":"kline","E":1,"s":"BTCUSDT","k":{"t":1}}', 'kline'], ['{"e":"24hrTicker","E":1,"s":"BTCUSDT"}', 'rolling_ticker'], ['{"e":"forceOrder","E":1,"o":{"s":"BTCUSDT"}}', 'force_order'],
-    ['{"result":null,"id":1}', 'control'], ['{"error":{"code":2,"msg":"Invalid request"},"id":1}', 'control'], ['{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}', 'control'],
+    [
+      '{"stream":"btcusdt@markPrice@1s","data":{"e":"markPriceUpdate","E":1680652701000,"s":"BTCUSDT","p":"28147.27373413","P":"28142.15563565","i":"28159.75642857","r":"0.00002754","T":1680652800000}}',
+      'mark_price',
+    ],
+    ['{"e":"kline","E":1,"s":"BTCUSDT","k":{"t":1}}', 'kline'],
+    ['{"e":"24hrTicker","E":1,"s":"BTCUSDT"}', 'rolling_ticker'],
+    ['{"e":"forceOrder","E":1,"o":{"s":"BTCUSDT"}}', 'force_order'],
+    ['{"result":null,"id":1}', 'control'],
+    ['{"error":{"code":2,"msg":"Invalid request"},"id":1}', 'control'],
+    ['{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}', 'control'],
   ]
   for (const [text, word] of cases) assert.equal(parse(text).outcome, word, text)
 })
 
 test('parser should hand over the id of a fill that is no public match, marked as filtered', () => {
   for (const origin of ['INSURANCE_FUND', 'ADL', 'NA']) {
-    const { outcome, events } = parse(`{"e":"trade","E":1,"T":1,"s":"BTCUSDT","t":5,"p":"1.00","q":"1","X":"${origin}","m":true}`)
+    const { outcome, events } = parse(
+      `{"e":"trade","E":1,"T":1,"s":"BTCUSDT","t":5,"p":"1.00","q":"1","X":"${origin}","m":true}`,
+    )
     assert.equal(outcome, 'filtered')
     assert.equal((events as TradeEvent[])[0]?.isFiltered, true)
     assert.equal((events as TradeEvent[])[0]?.tradeId, 5)
@@ -268,9 +440,14 @@ test('parser should hand over the id of a fill that is no public match, marked a
 })
 
 test('parser should widen an instrument when a number needs more digits, and read the frame again', () => {
-  const { outcome, events, collector } = parse('{"e":"trade","E":1,"T":1,"s":"BTCUSDT","t":5,"p":"1.2345","q":"0.00001","X":"MARKET","m":true}')
+  const { outcome, events, collector } = parse(
+    '{"e":"trade","E":1,"T":1,"s":"BTCUSDT","t":5,"p":"1.2345","q":"0.00001","X":"MARKET","m":true}',
+  )
   assert.equal(outcome, '')
-  assert.deepEqual(collector.widened, [['price', 4], ['quantity', 5]])
+  assert.deepEqual(collector.widened, [
+    ['price', 4],
+    ['quantity', 5],
+  ])
   assert.deepEqual([(events as TradeEvent[])[0]?.price, (events as TradeEvent[])[0]?.quantity], [12345, 1])
 })
 
@@ -281,20 +458,52 @@ test('parser should read REST depth bodies of all markets, also with spaces, als
     const into = new DepthEvent()
     const bytes = new TextEncoder().encode(text)
     const outcome = parser.parseSnapshot(bytes, 0, bytes.length, 0, into)
-    return { outcome, seq: into.lastSeq, ms: into.eventMs, bids: [...into.bidPrices.slice(0, into.bidCount)], asks: [...into.askQuantities.slice(0, into.askCount)] }
+    return {
+      outcome,
+      seq: into.lastSeq,
+      ms: into.eventMs,
+      bids: [...into.bidPrices.slice(0, into.bidCount)],
+      asks: [...into.askQuantities.slice(0, into.askCount)],
+    }
   }
-  assert.deepEqual(read('{"lastUpdateId": 2710246765483, "E": 1680652700590, "T": 1, "bids": [["28145.10", "3.818"], ["28145.00", "0.413"]], "asks": [["28145.20", "6.9"]]}'), { outcome: '', seq: 2710246765483, ms: 1680652700590, bids: [2814510, 2814500], asks: [6900] })
-  assert.deepEqual(read('{"lastUpdateId":7,"bids":[],"asks":[["1","2"]]}'), { outcome: '', seq: 7, ms: 0, bids: [], asks: [2000] })
+  assert.deepEqual(
+    read(
+      '{"lastUpdateId": 2710246765483, "E": 1680652700590, "T": 1, "bids": [["28145.10", "3.818"], ["28145.00", "0.413"]], "asks": [["28145.20", "6.9"]]}',
+    ),
+    { outcome: '', seq: 2710246765483, ms: 1680652700590, bids: [2814510, 2814500], asks: [6900] },
+  )
+  assert.deepEqual(read('{"lastUpdateId":7,"bids":[],"asks":[["1","2"]]}'), {
+    outcome: '',
+    seq: 7,
+    ms: 0,
+    bids: [],
+    asks: [2000],
+  })
   assert.deepEqual(read('{"lastUpdateId":-1,"bids":[],"asks":[]}'), { outcome: '', seq: -1, ms: 0, bids: [], asks: [] })
   assert.equal(read('{"code":-1003,"msg":"Too many requests"}').outcome, 'missing_key')
   assert.equal(read('{"lastUpdateId":7,"bids":[["1","2"]').outcome, 'truncated')
-  assert.equal(parser.snapshotSymbol(new TextEncoder().encode('{"lastUpdateId":7,"symbol":"BTCUSD_PERP","pair":"BTCUSD","bids":[],"asks":[]}'), 0, 77), 'BTCUSD_PERP')
+  assert.equal(
+    parser.snapshotSymbol(
+      new TextEncoder().encode('{"lastUpdateId":7,"symbol":"BTCUSD_PERP","pair":"BTCUSD","bids":[],"asks":[]}'),
+      0,
+      77,
+    ),
+    'BTCUSD_PERP',
+  )
 })
 
 test('parser should blame the book that a broken depth frame was meant for', () => {
-  const { parser } = parse('{"stream":"ethusdt@depth@0ms","data":{"e":"depthUpdate","E":1,"T":1,"s":"ETHUSDT","U":1,"u":2,"b":[["1.0')
+  const { parser } = parse(
+    '{"stream":"ethusdt@depth@0ms","data":{"e":"depthUpdate","E":1,"T":1,"s":"ETHUSDT","U":1,"u":2,"b":[["1.0',
+  )
   assert.deepEqual(parser.blamed, { instrument: 1, isDepth: true })
-  assert.deepEqual(parse('{"stream":"btcusdt@depth@0ms","data":{"e":"dept').parser.blamed, { instrument: 0, isDepth: true })
-  assert.deepEqual(parse('{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT"').parser.blamed, { instrument: 0, isDepth: false })
+  assert.deepEqual(parse('{"stream":"btcusdt@depth@0ms","data":{"e":"dept').parser.blamed, {
+    instrument: 0,
+    isDepth: true,
+  })
+  assert.deepEqual(parse('{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT"').parser.blamed, {
+    instrument: 0,
+    isDepth: false,
+  })
   assert.deepEqual(parse('xxxx').parser.blamed, { instrument: -1, isDepth: false })
 })

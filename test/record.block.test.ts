@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { unpack } from 'msgpackr'
 import { seededRandom } from '../engine/base/random.ts'
-import { BLOCK_SEQ_OFFSET, EPOCH_OFFSET, OpenBlock, dayOf, writeIdentity } from '../engine/record/block.ts'
+import { BLOCK_SEQ_OFFSET, EPOCH_OFFSET, type OpenBlock, dayOf, writeIdentity } from '../engine/record/block.ts'
 import { ColumnBuffer } from '../engine/record/columns.ts'
 import { blockHead, blockIdentity, decodeBlock, rowsOf } from '../engine/record/decode.ts'
 import { DepthEvent, TickerEvent, TradeEvent } from '../engine/record/emit.ts'
@@ -19,10 +19,16 @@ function rig(limits: { rowsMax: number; bytesMax: number } = { rowsMax: 100, byt
   const sealed: Uint8Array[] = []
   const prices = new Uint8Array(8).fill(2)
   const quantities = new Uint8Array(8).fill(3)
-  const recorder = new Recorder({ producer: 'collector-1', exchange: 'binance', ...limits }, (index) => IDS[index] as string, prices, quantities, (block: OpenBlock) => {
-    const bytes = new Uint8Array(block.sealedBytesMax())
-    sealed.push(bytes.slice(0, block.encodeInto(bytes, 0)))
-  })
+  const recorder = new Recorder(
+    { producer: 'collector-1', exchange: 'binance', ...limits },
+    (index) => IDS[index] as string,
+    prices,
+    quantities,
+    (block: OpenBlock) => {
+      const bytes = new Uint8Array(block.sealedBytesMax())
+      sealed.push(bytes.slice(0, block.encodeInto(bytes, 0)))
+    },
+  )
   return { recorder, sealed }
 }
 
@@ -38,17 +44,43 @@ function trade(fields: Partial<TradeEvent>): TradeEvent {
 test('block should be one msgpack map that plain msgpackr reads, keys in the agreed order', () => {
   const { recorder, sealed } = rig()
   at(recorder, NOON_NS)
-  recorder.trade(trade({ instrument: 2, eventMs: 1_723_118_400_123, tradeMs: 1_723_118_400_122, tradeId: 2 ** 52 + 1, price: 6_180_020, quantity: 1 }))
+  recorder.trade(
+    trade({
+      instrument: 2,
+      eventMs: 1_723_118_400_123,
+      tradeMs: 1_723_118_400_122,
+      tradeId: 2 ** 52 + 1,
+      price: 6_180_020,
+      quantity: 1,
+    }),
+  )
   recorder.sealAll()
   const [bytes] = sealed as [Uint8Array]
   const block = unpack(bytes)
-  assert.deepEqual(Object.keys(block), ['epoch', 'block_seq', 'format', 'producer', 'table', 'version', 'exchange', 'rows', 'day', 'first_received_ns', 'last_received_ns', 'instruments', 'columns'])
+  assert.deepEqual(Object.keys(block), [
+    'epoch',
+    'block_seq',
+    'format',
+    'producer',
+    'table',
+    'version',
+    'exchange',
+    'rows',
+    'day',
+    'first_received_ns',
+    'last_received_ns',
+    'instruments',
+    'columns',
+  ])
   assert.equal(bytes[EPOCH_OFFSET - 1], 0xcf)
   assert.equal(bytes[BLOCK_SEQ_OFFSET - 1], 0xcf)
   assert.equal(block.day, 20240808)
   assert.equal(block.first_received_ns, NOON_NS)
   assert.deepEqual(block.instruments, [IDS[2]])
-  assert.deepEqual(Object.keys(block.columns), blockColumns(tableNamed('trades')).map((column) => column.name))
+  assert.deepEqual(
+    Object.keys(block.columns),
+    blockColumns(tableNamed('trades')).map((column) => column.name),
+  )
   const [type, bin] = block.columns.event_ns
   assert.equal(type, 'Int64')
   assert.equal(viewOf(bin).getBigInt64(0, true), 1_723_118_400_123_000_000n)
@@ -72,7 +104,11 @@ test('block should hold arrays as cumulative ends and flat values', () => {
   const { recorder, sealed } = rig()
   at(recorder, NOON_NS)
   const event = new DepthEvent()
-  const levels = [[3, 1], [0, 0], [1, 2]] as const
+  const levels = [
+    [3, 1],
+    [0, 0],
+    [1, 2],
+  ] as const
   for (const [bids, asks] of levels) {
     event.bidCount = bids
     event.askCount = asks
@@ -85,21 +121,67 @@ test('block should hold arrays as cumulative ends and flat values', () => {
   recorder.sealAll()
   const [type, ends, values] = unpack(sealed[0] as Uint8Array).columns.bid_price_mantissas
   assert.equal(type, 'Array(Int64)')
-  assert.deepEqual([0, 8, 16].map((offset) => viewOf(ends).getBigUint64(offset, true)), [3n, 3n, 4n])
-  assert.deepEqual([0, 8, 16, 24].map((offset) => viewOf(values).getBigInt64(offset, true)), [2n ** 40n, 101n, 102n, 2n ** 40n])
+  assert.deepEqual(
+    [0, 8, 16].map((offset) => viewOf(ends).getBigUint64(offset, true)),
+    [3n, 3n, 4n],
+  )
+  assert.deepEqual(
+    [0, 8, 16, 24].map((offset) => viewOf(values).getBigInt64(offset, true)),
+    [2n ** 40n, 101n, 102n, 2n ** 40n],
+  )
 })
 
 test('rows should come back as they went in, exact, with decimals beside mantissas', () => {
   const { recorder, sealed } = rig()
   at(recorder, NOON_NS + 5n)
-  recorder.trade(trade({ instrument: 1, eventMs: 1, tradeMs: 0, tradeId: 9, firstTradeId: 8, lastTradeId: 9, price: 6_180_020, quantity: 1_500, side: SIDES.sell, stream: TRADE_STREAMS.agg_trade }))
-  recorder.gap({ instrument: 0, channel: 1, cause: 2, status: 1, fromHi: 0, fromLo: 7, toHi: 0, toLo: 0, fromSeq: 3, toSeq: 0, lostCount: 0, detail: 'ü: 3 then 9' })
+  recorder.trade(
+    trade({
+      instrument: 1,
+      eventMs: 1,
+      tradeMs: 0,
+      tradeId: 9,
+      firstTradeId: 8,
+      lastTradeId: 9,
+      price: 6_180_020,
+      quantity: 1_500,
+      side: SIDES.sell,
+      stream: TRADE_STREAMS.agg_trade,
+    }),
+  )
+  recorder.gap({
+    instrument: 0,
+    channel: 1,
+    cause: 2,
+    status: 1,
+    fromHi: 0,
+    fromLo: 7,
+    toHi: 0,
+    toLo: 0,
+    fromSeq: 3,
+    toSeq: 0,
+    lostCount: 0,
+    detail: 'ü: 3 then 9',
+  })
   recorder.sealAll()
   const [trades, gaps] = sealed.map((bytes) => [...rowsOf(decodeBlock(bytes))])
   assert.deepEqual(trades, [
     {
-      table: 'trades', instrument: IDS[1], received_ns: String(NOON_NS + 5n), event_ns: '1000000', trade_ns: '0', stream: 'agg_trade', trade_id: '9', first_trade_id: '8', last_trade_id: '9',
-      price_mantissa: '6180020', quantity_mantissa: '1500', price_scale: 2, quantity_scale: 3, side: 'sell', price: '61800.2', quantity: '1.5',
+      table: 'trades',
+      instrument: IDS[1],
+      received_ns: String(NOON_NS + 5n),
+      event_ns: '1000000',
+      trade_ns: '0',
+      stream: 'agg_trade',
+      trade_id: '9',
+      first_trade_id: '8',
+      last_trade_id: '9',
+      price_mantissa: '6180020',
+      quantity_mantissa: '1500',
+      price_scale: 2,
+      quantity_scale: 3,
+      side: 'sell',
+      price: '61800.2',
+      quantity: '1.5',
     },
   ])
   assert.equal(gaps?.[0]?.['detail'], 'ü: 3 then 9')
@@ -110,13 +192,24 @@ test('rows should come back as they went in, exact, with decimals beside mantiss
 test('block should never span days, and list each instrument once', () => {
   const { recorder, sealed } = rig()
   const midnight = NOON_NS + 43_200n * SECOND_NS
-  for (const [ns, instrument] of [[midnight - 1n, 0], [midnight - 1n, 1], [midnight, 0], [midnight + 1n, 0]] as const) {
+  for (const [ns, instrument] of [
+    [midnight - 1n, 0],
+    [midnight - 1n, 1],
+    [midnight, 0],
+    [midnight + 1n, 0],
+  ] as const) {
     at(recorder, ns)
     recorder.trade(trade({ instrument }))
   }
   recorder.sealAll()
   const heads = sealed.map((bytes) => blockHead(bytes))
-  assert.deepEqual(heads.map(({ day, rows, instruments }) => [day, rows, instruments.length]), [[20240808, 2, 2], [20240809, 2, 1]])
+  assert.deepEqual(
+    heads.map(({ day, rows, instruments }) => [day, rows, instruments.length]),
+    [
+      [20240808, 2, 2],
+      [20240809, 2, 1],
+    ],
+  )
   assert.equal(dayOf(midnight), 20240809)
 })
 
@@ -131,16 +224,23 @@ test('block should be sealed before the row that would make it too long, and a l
   }
   recorder.sealAll()
   const heads = sealed.map((bytes) => blockHead(bytes))
-  assert.equal(heads.reduce((sum, head) => sum + head.rows, 0), 40)
+  assert.equal(
+    heads.reduce((sum, head) => sum + head.rows, 0),
+    40,
+  )
   assert.ok(sealed.length > 3)
-  for (const [index, bytes] of sealed.entries()) assert.ok(bytes.length <= bytesMax + 1500 || heads[index]?.rows === 1, `${bytes.length} bytes`)
+  for (const [index, bytes] of sealed.entries())
+    assert.ok(bytes.length <= bytesMax + 1500 || heads[index]?.rows === 1, `${bytes.length} bytes`)
 })
 
 test('block should be sealed by rows and by age of frame time', () => {
   const { recorder, sealed } = rig({ rowsMax: 3, bytesMax: 1 << 19 })
   at(recorder, NOON_NS)
   for (let index = 0; index < 7; index++) recorder.ticker(new TickerEvent())
-  assert.deepEqual(sealed.map((bytes) => blockHead(bytes).rows), [3, 3])
+  assert.deepEqual(
+    sealed.map((bytes) => blockHead(bytes).rows),
+    [3, 3],
+  )
   const later = NOON_NS + 250_000_000n
   recorder.sealOlderThan(Number((later - 1_000_000n) >> 32n) | 0, Number((later - 1_000_000n) & 0xffffffffn) | 0, 250)
   assert.equal(sealed.length, 2)
@@ -164,10 +264,70 @@ test('columns should store milliseconds as exact nanoseconds and doubles as exac
 })
 
 test('recorder should fill the columns that the schema has at those places', () => {
-  const names = (table: 'trades' | 'book_deltas' | 'book_snapshots' | 'book_tickers' | 'gaps') => blockColumns(tableNamed(table)).map((column) => column.name)
-  assert.deepEqual(names('trades').slice(2), ['event_ns', 'trade_ns', 'stream', 'trade_id', 'first_trade_id', 'last_trade_id', 'price_mantissa', 'quantity_mantissa', 'price_scale', 'quantity_scale', 'side'])
-  assert.deepEqual(names('book_deltas').slice(2), ['event_ns', 'transaction_ns', 'first_seq', 'last_seq', 'prev_seq', 'book_epoch', 'state', 'bid_price_mantissas', 'bid_quantity_mantissas', 'ask_price_mantissas', 'ask_quantity_mantissas', 'price_scale', 'quantity_scale'])
-  assert.deepEqual(names('book_snapshots').slice(2), ['event_ns', 'kind', 'last_seq', 'book_epoch', 'bid_levels', 'ask_levels', 'bid_price_mantissas', 'bid_quantity_mantissas', 'ask_price_mantissas', 'ask_quantity_mantissas', 'price_scale', 'quantity_scale'])
-  assert.deepEqual(names('book_tickers').slice(2), ['event_ns', 'transaction_ns', 'update_id', 'bid_price_mantissa', 'bid_quantity_mantissa', 'ask_price_mantissa', 'ask_quantity_mantissa', 'price_scale', 'quantity_scale'])
-  assert.deepEqual(names('gaps').slice(2), ['channel', 'cause', 'status', 'from_ns', 'to_ns', 'from_seq', 'to_seq', 'lost_count', 'detail'])
+  const names = (table: 'trades' | 'book_deltas' | 'book_snapshots' | 'book_tickers' | 'gaps') =>
+    blockColumns(tableNamed(table)).map((column) => column.name)
+  assert.deepEqual(names('trades').slice(2), [
+    'event_ns',
+    'trade_ns',
+    'stream',
+    'trade_id',
+    'first_trade_id',
+    'last_trade_id',
+    'price_mantissa',
+    'quantity_mantissa',
+    'price_scale',
+    'quantity_scale',
+    'side',
+  ])
+  assert.deepEqual(names('book_deltas').slice(2), [
+    'event_ns',
+    'transaction_ns',
+    'first_seq',
+    'last_seq',
+    'prev_seq',
+    'book_epoch',
+    'state',
+    'bid_price_mantissas',
+    'bid_quantity_mantissas',
+    'ask_price_mantissas',
+    'ask_quantity_mantissas',
+    'price_scale',
+    'quantity_scale',
+  ])
+  assert.deepEqual(names('book_snapshots').slice(2), [
+    'event_ns',
+    'kind',
+    'last_seq',
+    'book_epoch',
+    'bid_levels',
+    'ask_levels',
+    'bid_price_mantissas',
+    'bid_quantity_mantissas',
+    'ask_price_mantissas',
+    'ask_quantity_mantissas',
+    'price_scale',
+    'quantity_scale',
+  ])
+  assert.deepEqual(names('book_tickers').slice(2), [
+    'event_ns',
+    'transaction_ns',
+    'update_id',
+    'bid_price_mantissa',
+    'bid_quantity_mantissa',
+    'ask_price_mantissa',
+    'ask_quantity_mantissa',
+    'price_scale',
+    'quantity_scale',
+  ])
+  assert.deepEqual(names('gaps').slice(2), [
+    'channel',
+    'cause',
+    'status',
+    'from_ns',
+    'to_ns',
+    'from_seq',
+    'to_seq',
+    'lost_count',
+    'detail',
+  ])
 })

@@ -20,9 +20,11 @@ test('decimal should equal BigInt arithmetic on random numbers of every length',
   const seed = freshSeed()
   t.diagnostic(`seed ${seed}`)
   const random = seededRandom(seed)
-  const digits = (count: number) => Array.from({ length: count }, () => (random() < 0.3 ? '0' : String(Math.floor(random() * 10)))).join('')
+  const digits = (count: number) =>
+    Array.from({ length: count }, () => (random() < 0.3 ? '0' : String(Math.floor(random() * 10)))).join('')
   for (let round = 0; round < 50_000; round++) {
-    const text = digits(1 + Math.floor(random() * 18)) + (random() < 0.8 ? `.${digits(1 + Math.floor(random() * 12))}` : '')
+    const text =
+      digits(1 + Math.floor(random() * 18)) + (random() < 0.8 ? `.${digits(1 + Math.floor(random() * 12))}` : '')
     const scale = Math.floor(random() * 12)
     const value = scan.decimal(bytesOf(text), 0, scale)
     const expected = exact(text, scale)
@@ -40,7 +42,16 @@ test('decimal should say which scale a number needs', () => {
 })
 
 test('decimal should refuse what is no number, with the reason', () => {
-  for (const [text, refusal] of [['', 'number'], ['.5', 'number'], ['5.', 'number'], ['-1', 'number'], ['x', 'number'], ['99999999999999999', 'overflow'], ['9007199254740992', 'overflow'], ['900719925474099.2', 'overflow']] as const) {
+  for (const [text, refusal] of [
+    ['', 'number'],
+    ['.5', 'number'],
+    ['5.', 'number'],
+    ['-1', 'number'],
+    ['x', 'number'],
+    ['99999999999999999', 'overflow'],
+    ['9007199254740992', 'overflow'],
+    ['900719925474099.2', 'overflow'],
+  ] as const) {
     assert.ok(Number.isNaN(scan.decimal(bytesOf(text), 0, 1)), text)
     assert.equal(scan.refusal, refusal, text)
   }
@@ -53,10 +64,22 @@ test('decimal should leave an exponent to the caller: the byte behind the number
 })
 
 test('integer should read up to 2^53 and refuse beyond', () => {
-  for (const value of [0, 7, 123456789, 1234567890, 1_723_161_256_299, 5_123_107_832_006, Number.MAX_SAFE_INTEGER]) assert.equal(scan.integer(bytesOf(String(value)), 0), value)
-  for (const text of ['9007199254740992', '18446744073709551615', '007', '', '-1', 'null']) assert.ok(Number.isNaN(scan.integer(bytesOf(text), 0)), text)
+  for (const value of [0, 7, 123456789, 1234567890, 1_723_161_256_299, 5_123_107_832_006, Number.MAX_SAFE_INTEGER])
+    assert.equal(scan.integer(bytesOf(String(value)), 0), value)
+  for (const text of ['9007199254740992', '18446744073709551615', '007', '', '-1', 'null'])
+    assert.ok(Number.isNaN(scan.integer(bytesOf(text), 0)), text)
 })
 
 test('decimal text should be canonical', () => {
-  assert.deepEqual([decimalText(6180020, 2), decimalText(5, 3), decimalText(0, 4), decimalText(-150n, 2), decimalText(1000, 0), decimalText(10n ** 20n, 3)], ['61800.2', '0.005', '0', '-1.5', '1000', '100000000000000000'])
+  assert.deepEqual(
+    [
+      decimalText(6180020, 2),
+      decimalText(5, 3),
+      decimalText(0, 4),
+      decimalText(-150n, 2),
+      decimalText(1000, 0),
+      decimalText(10n ** 20n, 3),
+    ],
+    ['61800.2', '0.005', '0', '-1.5', '1000', '100000000000000000'],
+  )
 })

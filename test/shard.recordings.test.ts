@@ -54,7 +54,13 @@ for (const [name, market] of FILES) {
     assert.deepEqual(got.asks, expected.final.asks)
     assert.equal(got.bookTickers.count, expected.bookTicker.count)
     const trades = expected.trades.trade
-    assert.deepEqual(got.trades, { count: trades.count, quantity: trades.sum_qty, notional: trades.sum_price_x_qty, firstId: String(trades.first_id), lastId: String(trades.last_id) })
+    assert.deepEqual(got.trades, {
+      count: trades.count,
+      quantity: trades.sum_qty,
+      notional: trades.sum_price_x_qty,
+      firstId: String(trades.first_id),
+      lastId: String(trades.last_id),
+    })
     assert.equal(rig.count('ignored_mark_price'), truth.message_counts['markPrice@1s'] ?? 0)
   })
 }

@@ -15,7 +15,15 @@ export interface RejectedFrame {
 export class RejectedFrames {
   readonly #frames: RejectedFrame[] = []
 
-  keep(reason: string, source: number, generation: number, receivedNs: bigint, bytes: Uint8Array, offset: number, length: number): void {
+  keep(
+    reason: string,
+    source: number,
+    generation: number,
+    receivedNs: bigint,
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+  ): void {
     if (this.#frames.length === FRAMES_MAX) this.#frames.shift()
     const text = Buffer.from(bytes.subarray(offset, offset + Math.min(length, FRAME_BYTES_MAX))).toString('latin1')
     this.#frames.push({ reason, source, generation, receivedNs: receivedNs.toString(), bytes: length, text })

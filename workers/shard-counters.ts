@@ -8,12 +8,37 @@ import type { Counters } from '../engine/ring/counters.ts'
 
 /** What a book worker counts; bounded, known words, ready to be metric labels. */
 const PLAIN = [
-  'messages', 'rejected', 'ignored', 'applied', 'stale', 'unchained', 'duplicates', 'gaps', 'resyncs', 'anchors', 'trades', 'tickers',
-  'snapshots_wanted', 'snapshots_unwanted', 'snapshots_old', 'buffer_overflows', 'frames_lost', 'scale_widenings',
-  'blocks', 'block_bytes', 'rows', 'live_sent', 'live_dropped',
+  'messages',
+  'rejected',
+  'ignored',
+  'applied',
+  'stale',
+  'unchained',
+  'duplicates',
+  'gaps',
+  'resyncs',
+  'anchors',
+  'trades',
+  'tickers',
+  'snapshots_wanted',
+  'snapshots_unwanted',
+  'snapshots_old',
+  'buffer_overflows',
+  'frames_lost',
+  'scale_widenings',
+  'blocks',
+  'block_bytes',
+  'rows',
+  'live_sent',
+  'live_dropped',
 ] as const
 
-export type ShardCounter = (typeof PLAIN)[number] | `ignored_${IgnoreReason}` | `rejected_${RejectReason}` | `publish_${PublishOutcome}` | `books_${BookState}`
+export type ShardCounter =
+  | (typeof PLAIN)[number]
+  | `ignored_${IgnoreReason}`
+  | `rejected_${RejectReason}`
+  | `publish_${PublishOutcome}`
+  | `books_${BookState}`
 
 export const SHARD_COUNTERS: readonly ShardCounter[] = [
   ...PLAIN,
@@ -38,7 +63,12 @@ export class ShardCounts {
 
   constructor(counters: Counters<ShardCounter>) {
     this.#counters = counters
-    this.#hot = { messages: counters.slot('messages'), applied: counters.slot('applied'), trades: counters.slot('trades'), tickers: counters.slot('tickers') }
+    this.#hot = {
+      messages: counters.slot('messages'),
+      applied: counters.slot('applied'),
+      trades: counters.slot('trades'),
+      tickers: counters.slot('tickers'),
+    }
   }
 
   add(name: ShardCounter, by: number): void {

@@ -69,7 +69,10 @@ export class InstrumentList {
 
   /** Adds the next instrument, or brings a known one up to date (its scales only widen). */
   add(instrument: Instrument, index = this.slots.length): InstrumentSlot {
-    assert(index <= this.slots.length && index < INSTRUMENTS_MAX, `instrument ${instrument.id} at index ${index} of ${this.slots.length}`)
+    assert(
+      index <= this.slots.length && index < INSTRUMENTS_MAX,
+      `instrument ${instrument.id} at index ${index} of ${this.slots.length}`,
+    )
     const known = this.slots[index]
     if (known !== undefined) {
       assert(known.name.id === instrument.id, `index ${index} is ${known.name.id}, not ${instrument.id}`)
@@ -92,7 +95,15 @@ export class InstrumentList {
     if (this.slots.length >= INSTRUMENTS_MAX || end - offset > SYMBOL_BYTES_MAX || end === offset) return NO_SYMBOL
     const symbol = new TextDecoder().decode(bytes.slice(offset, end))
     if (!/^[A-Za-z0-9_-]+$/.test(symbol)) return NO_SYMBOL
-    return this.add({ id: instrumentId(exchange, market, symbol), exchange, market, symbol, priceScale: 0, quantityScale: 0, status: 'RECORDED' }).index
+    return this.add({
+      id: instrumentId(exchange, market, symbol),
+      exchange,
+      market,
+      symbol,
+      priceScale: 0,
+      quantityScale: 0,
+      status: 'RECORDED',
+    }).index
   }
 
   /** Gives an instrument more digits after the point: what it holds is scaled with it. */

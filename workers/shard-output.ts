@@ -20,7 +20,12 @@ export class ShardOutput implements LiveOutput {
   /** Blocks and messages are put together here, in unshared memory, and copied into the ring once, by words. */
   #scratch = new Uint8Array(1 << 16)
 
-  constructor(batches: RingWriter, counts: ShardCounts, awaitRoom: () => boolean, nameOf: (instrument: number) => InstrumentName) {
+  constructor(
+    batches: RingWriter,
+    counts: ShardCounts,
+    awaitRoom: () => boolean,
+    nameOf: (instrument: number) => InstrumentName,
+  ) {
     this.#batches = batches
     this.#counts = counts
     this.#awaitRoom = awaitRoom
@@ -28,7 +33,9 @@ export class ShardOutput implements LiveOutput {
   }
 
   followLive(blocks: readonly OpenBlock[]): void {
-    this.#live = blocks.filter((block) => block.table.liveType !== null).map((block) => ({ block, rows: new LiveRows(block, this.#nameOf, this) }))
+    this.#live = blocks
+      .filter((block) => block.table.liveType !== null)
+      .map((block) => ({ block, rows: new LiveRows(block, this.#nameOf, this) }))
   }
 
   /** A full block; its rows go out live first. */
@@ -50,7 +57,8 @@ export class ShardOutput implements LiveOutput {
     bytes[1] = subject.length >> 8
     for (let index = 0; index < subject.length; index++) bytes[2 + index] = subject.charCodeAt(index)
     const length = headBytes + encode(bytes, headBytes)
-    const isSent = length <= this.#batches.payloadBytesMax && this.#batches.tryWrite(LIVE, 0, 0, 0, 0, 0, bytes, 0, length)
+    const isSent =
+      length <= this.#batches.payloadBytesMax && this.#batches.tryWrite(LIVE, 0, 0, 0, 0, 0, bytes, 0, length)
     this.#counts.add(isSent ? 'live_sent' : 'live_dropped', 1)
     return isSent
   }

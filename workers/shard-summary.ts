@@ -37,7 +37,10 @@ function instrumentSummary(shard: Shard, slot: InstrumentSlot): InstrumentSummar
   const quantityScale = shard.quantityScales[index] as number
   const levels = (ladder: Ladder): [string, string][] => {
     const { prices, quantities } = ladder.levels()
-    return Array.from(prices, (price, level) => [decimalText(price, priceScale), decimalText(quantities[level] as number, quantityScale)])
+    return Array.from(prices, (price, level) => [
+      decimalText(price, priceScale),
+      decimalText(quantities[level] as number, quantityScale),
+    ])
   }
   return {
     state: STATE_NAMES[keeper.book.state] as string,

@@ -1,10 +1,8 @@
 import { assert } from '../engine/base/assert.ts'
 import { joinNs } from '../engine/base/clock.ts'
 import { GapLog } from '../engine/book/gap-log.ts'
-import { KEEPER_LIMITS } from '../engine/book/keeper.ts'
-import type { KeeperEvents, KeeperLimits } from '../engine/book/keeper.ts'
+import type { KeeperEvents } from '../engine/book/keeper.ts'
 import { BookPublisher } from '../engine/book/publisher.ts'
-import type { PublisherSettings, SnapshotSettings } from '../engine/book/publisher.ts'
 import { JUMPED, REPEATED } from '../engine/book/trade-line.ts'
 import { BinanceParser } from '../engine/exchanges/binance/parse.ts'
 import type { Instrument } from '../engine/exchanges/exchange.ts'
@@ -14,8 +12,21 @@ import { Recorder, elapsedMs } from '../engine/record/recorder.ts'
 import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, GAP_STATUSES, TRADE_STREAMS } from '../engine/record/schema.ts'
 import type { Counters } from '../engine/ring/counters.ts'
 import {
-  CLOSE, DATA, DRAIN, INSTRUMENT, LOSS, OPEN, SNAPSHOT, SNAPSHOT_FAILED, TICK, WANT_SNAPSHOT,
-  extra, generation, receivedHi, receivedLo, source,
+  CLOSE,
+  DATA,
+  DRAIN,
+  INSTRUMENT,
+  LOSS,
+  OPEN,
+  SNAPSHOT,
+  SNAPSHOT_FAILED,
+  TICK,
+  WANT_SNAPSHOT,
+  extra,
+  generation,
+  receivedHi,
+  receivedLo,
+  source,
 } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
 import { Connections, gapChannels } from './shard-connections.ts'
@@ -24,8 +35,17 @@ import { ShardCounts } from './shard-counters.ts'
 import type { ShardCounter } from './shard-counters.ts'
 import { InstrumentList } from './shard-instruments.ts'
 import type { InstrumentSlot } from './shard-instruments.ts'
+import type { BookShardSettings } from './shard-settings.ts'
 import { ShardOutput } from './shard-output.ts'
 import { RejectedFrames } from './rejected-frames.ts'
+
+export { SHARD_DEFAULTS } from './shard-settings.ts'
+export type { BookShardSettings }
+
+/** EXTRA of a SNAPSHOT in a replay, where the body does not say whose it is: the book that waits. */
+export const ANY_INSTRUMENT = 0xffffffff
+const WANT_AGAIN_MS_MIN = 100
+const WANT_AGAIN_MS_MAX = 10_000
 
 /**
  * The work of one shard as a pure function of its ring: frames in, blocks, live messages and requests out. No socket, no
@@ -34,43 +54,6 @@ import { RejectedFrames } from './rejected-frames.ts'
  * Arithmetic, one core, the recorded USD-M mix (294 bytes, 4 level updates a message): ring 50 ns, scan 300, book 100,
  * columns 80: some 550 ns a message.
  */
-export interface BookShardSettings {
-  shardIndex: number
-  exchange: string
-  /** Market of frames from connections that were never announced (replay); announced ones have their instruments' market. */
-  market: string
-  instruments: readonly Instrument[]
-  /** Replay: register symbols as they come, take bare REST depth bodies as they come. */
-  learnUnknown: boolean
-  producer: string
-  batch: { rowsMax: number; bytesMax: number; ageMsMax: number }
-  snapshots: SnapshotSettings
-  publisher: PublisherSettings
-  /** Whether new rows go out on the live path. */
-  live: boolean
-  /** Whether whole books go out on the live path, as `publisher` says. */
-  publishes: boolean
-  keeper: KeeperLimits
-}
-
-export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> = {
-  shardIndex: 0,
-  exchange: 'binance',
-  learnUnknown: false,
-  producer: 'marketprism',
-  batch: { rowsMax: 16_384, bytesMax: 512 * 1024, ageMsMax: 250 },
-  snapshots: { intervalMs: 1000, depth: 400 },
-  publisher: { intervalMs: 1000, depth: 400, minDepthLevels: 10, maxAgeSeconds: 30, skipUnchanged: true, retries: 3, form: 'json' },
-  live: true,
-  publishes: true,
-  keeper: KEEPER_LIMITS,
-}
-
-/** EXTRA of a SNAPSHOT in a replay, where the body does not say whose it is: the book that waits. */
-export const ANY_INSTRUMENT = 0xffffffff
-const WANT_AGAIN_MS_MIN = 100
-const WANT_AGAIN_MS_MAX = 10_000
-
 export class Shard implements Emit {
   readonly depth = new DepthEvent()
   readonly trade = new TradeEvent()
@@ -96,24 +79,56 @@ export class Shard implements Emit {
   #source = 0
   #generation = 0
 
-  constructor(settings: BookShardSettings, batches: RingWriter, requests: RingWriter, counters: Counters<ShardCounter>, awaitRoom: () => boolean) {
+  constructor(
+    settings: BookShardSettings,
+    batches: RingWriter,
+    requests: RingWriter,
+    counters: Counters<ShardCounter>,
+    awaitRoom: () => boolean,
+  ) {
     this.#settings = settings
     this.#requests = requests
     this.#counts = new ShardCounts(counters)
     this.list = new InstrumentList(settings.keeper, this.#keeperEvents())
     this.priceScales = this.list.scales.prices
     this.quantityScales = this.list.scales.quantities
-    this.#output = new ShardOutput(batches, this.#counts, awaitRoom, (instrument) => (this.list.slots[instrument] as InstrumentSlot).name)
-    const options = { producer: settings.producer, exchange: settings.exchange, rowsMax: settings.batch.rowsMax, bytesMax: settings.batch.bytesMax }
-    this.recorder = new Recorder(options, (instrument) => (this.list.slots[instrument] as InstrumentSlot).name.id, this.priceScales, this.quantityScales, (block) => this.#output.block(block))
+    this.#output = new ShardOutput(
+      batches,
+      this.#counts,
+      awaitRoom,
+      (instrument) => (this.list.slots[instrument] as InstrumentSlot).name,
+    )
+    const options = {
+      producer: settings.producer,
+      exchange: settings.exchange,
+      rowsMax: settings.batch.rowsMax,
+      bytesMax: settings.batch.bytesMax,
+    }
+    this.recorder = new Recorder(
+      options,
+      (instrument) => (this.list.slots[instrument] as InstrumentSlot).name.id,
+      this.priceScales,
+      this.quantityScales,
+      (block) => this.#output.block(block),
+    )
     if (settings.live) this.#output.followLive(this.recorder.blocks)
     this.gaps = new GapLog(this.recorder)
     this.list.attach(this.recorder, this.gaps)
     this.#parser = new BinanceParser(this)
-    this.#publisher = new BookPublisher(settings.snapshots, settings.publisher, this.recorder, this.list.scales, this.#output, (outcome, by) => this.#counts.add(`publish_${outcome}`, by))
+    this.#publisher = new BookPublisher(
+      settings.snapshots,
+      settings.publisher,
+      this.recorder,
+      this.list.scales,
+      this.#output,
+      (outcome, by) => this.#counts.add(`publish_${outcome}`, by),
+    )
     this.#table = this.list.table(settings.market)
     for (const instrument of settings.instruments) {
-      assert(instrument.exchange === settings.exchange, `instrument ${instrument.id} in a shard of ${settings.exchange}`)
+      assert(
+        instrument.exchange === settings.exchange,
+        `instrument ${instrument.id} in a shard of ${settings.exchange}`,
+      )
       this.list.add(instrument)
     }
   }
@@ -159,7 +174,8 @@ export class Shard implements Emit {
   /** A worker before this one died: everything since its last sign of life may be missing. */
   restarted(sinceHi: number, sinceLo: number, detail: string): void {
     for (const slot of this.list.slots) {
-      for (const channel of Object.values(GAP_CHANNELS)) this.gaps.open(slot.index, channel, GAP_CAUSES.worker_restart, sinceHi | 0, sinceLo | 0, 0, 0, detail)
+      for (const channel of Object.values(GAP_CHANNELS))
+        this.gaps.open(slot.index, channel, GAP_CAUSES.worker_restart, sinceHi | 0, sinceLo | 0, 0, 0, detail)
     }
   }
 
@@ -170,7 +186,9 @@ export class Shard implements Emit {
   }
 
   learn(bytes: Uint8Array, offset: number, end: number): number {
-    return this.#settings.learnUnknown ? this.list.learn(this.#settings.exchange, this.#settings.market, bytes, offset, end) : -1
+    return this.#settings.learnUnknown
+      ? this.list.learn(this.#settings.exchange, this.#settings.market, bytes, offset, end)
+      : -1
   }
 
   widen(instrument: number, kind: 'price' | 'quantity', scale: number): boolean {
@@ -189,7 +207,8 @@ export class Shard implements Emit {
     const line = event.stream === TRADE_STREAMS.trade ? slot.trades : slot.aggTrades
     const verdict = line.see(event.tradeId)
     if (verdict === REPEATED) return this.#counts.add('duplicates', 1)
-    if (this.gaps.isOpen(event.instrument, GAP_CHANNELS.trades)) this.gaps.close(event.instrument, GAP_CHANNELS.trades, event.tradeId)
+    if (this.gaps.isOpen(event.instrument, GAP_CHANNELS.trades))
+      this.gaps.close(event.instrument, GAP_CHANNELS.trades, event.tradeId)
     else if (verdict === JUMPED) this.#missingTrades(slot, line.idBeforeJump, line.lastHi, line.lastLo)
     line.lastHi = this.recorder.hi
     line.lastLo = this.recorder.lo
@@ -203,7 +222,8 @@ export class Shard implements Emit {
     const event = this.ticker
     const slot = this.list.slots[event.instrument] as InstrumentSlot
     if (!slot.tickers.see(event.updateId)) return this.#counts.add('duplicates', 1)
-    if (this.gaps.isOpen(event.instrument, GAP_CHANNELS.book_tickers)) this.gaps.close(event.instrument, GAP_CHANNELS.book_tickers, event.updateId)
+    if (this.gaps.isOpen(event.instrument, GAP_CHANNELS.book_tickers))
+      this.gaps.close(event.instrument, GAP_CHANNELS.book_tickers, event.updateId)
     slot.tickerCount++
     this.#counts.tickers++
     this.recorder.ticker(event)
@@ -215,8 +235,17 @@ export class Shard implements Emit {
     this.gaps.openedCount++
     slot.tradeGapCount++
     recorder.gap({
-      instrument: slot.index, channel: GAP_CHANNELS.trades, cause: GAP_CAUSES.sequence, status: GAP_STATUSES.closed, fromHi: hi, fromLo: lo,
-      toHi: recorder.hi, toLo: recorder.lo, fromSeq: idBefore, toSeq: trade.tradeId, lostCount: trade.tradeId - idBefore - 1,
+      instrument: slot.index,
+      channel: GAP_CHANNELS.trades,
+      cause: GAP_CAUSES.sequence,
+      status: GAP_STATUSES.closed,
+      fromHi: hi,
+      fromLo: lo,
+      toHi: recorder.hi,
+      toLo: recorder.lo,
+      fromSeq: idBefore,
+      toSeq: trade.tradeId,
+      lostCount: trade.tradeId - idBefore - 1,
       detail: trade.stream === TRADE_STREAMS.trade ? 'trade' : 'agg_trade',
     })
   }
@@ -231,7 +260,8 @@ export class Shard implements Emit {
       connection.lastHi = this.recorder.hi
       connection.lastLo = this.recorder.lo
     }
-    if (this.#settings.learnUnknown && isDepthBody(bytes, offset)) return this.#anchor(bytes, offset, length, ANY_INSTRUMENT)
+    if (this.#settings.learnUnknown && isDepthBody(bytes, offset))
+      return this.#anchor(bytes, offset, length, ANY_INSTRUMENT)
     const outcome = this.#parser.parse(bytes, offset, length)
     if (outcome !== '') this.#refused(outcome, bytes, offset, length)
   }
@@ -249,7 +279,15 @@ export class Shard implements Emit {
   }
 
   #reject(reason: string, bytes: Uint8Array, offset: number, length: number): void {
-    this.rejected.keep(reason, this.#source, this.#generation, joinNs(this.recorder.hi, this.recorder.lo), bytes, offset, length)
+    this.rejected.keep(
+      reason,
+      this.#source,
+      this.#generation,
+      joinNs(this.recorder.hi, this.recorder.lo),
+      bytes,
+      offset,
+      length,
+    )
   }
 
   #anchor(bytes: Uint8Array, offset: number, length: number, wanted: number): void {
@@ -279,7 +317,9 @@ export class Shard implements Emit {
     const { slots } = this.list
     const symbol = this.#parser.snapshotSymbol(bytes, offset, length)
     if (symbol !== '') return slots.find((slot) => slot.name.symbol === symbol)
-    return slots.find((slot) => slot.keeper.isWaiting) ?? slots.find((slot) => slot.keeper.book.state === BOOK_STATES.INIT)
+    return (
+      slots.find((slot) => slot.keeper.isWaiting) ?? slots.find((slot) => slot.keeper.book.state === BOOK_STATES.INIT)
+    )
   }
 
   #snapshotFailed(instrument: number): void {
@@ -291,9 +331,15 @@ export class Shard implements Emit {
     const first = notice.instruments[0]
     const slot = first === undefined ? undefined : this.list.slots[first.instrument]
     const connection: Connection = {
-      source: this.#source, generation: this.#generation, table: this.list.table(slot?.name.market ?? this.#settings.market),
-      instruments: notice.instruments.map(({ instrument, channels }) => ({ instrument, channels: gapChannels(channels) })),
-      lastHi: this.recorder.hi, lastLo: this.recorder.lo,
+      source: this.#source,
+      generation: this.#generation,
+      table: this.list.table(slot?.name.market ?? this.#settings.market),
+      instruments: notice.instruments.map(({ instrument, channels }) => ({
+        instrument,
+        channels: gapChannels(channels),
+      })),
+      lastHi: this.recorder.hi,
+      lastLo: this.recorder.lo,
     }
     this.#connections.add(connection)
     this.#enter(undefined) // the next frame looks its connection up
@@ -316,7 +362,17 @@ export class Shard implements Emit {
         slot.coverage[channel] = (slot.coverage[channel] as number) - 1
         if ((slot.coverage[channel] as number) > 0) continue // another connection carries it
         if (channel === GAP_CHANNELS.book) slot.keeper.suspend(connection.lastHi, connection.lastLo, reason)
-        else this.gaps.open(instrument, channel, GAP_CAUSES.disconnect, connection.lastHi, connection.lastLo, lastIdOf(slot, channel), 0, reason)
+        else
+          this.gaps.open(
+            instrument,
+            channel,
+            GAP_CAUSES.disconnect,
+            connection.lastHi,
+            connection.lastLo,
+            lastIdOf(slot, channel),
+            0,
+            reason,
+          )
       }
     }
   }
@@ -331,7 +387,17 @@ export class Shard implements Emit {
       if (slot === undefined) continue
       for (const channel of channels) {
         if (channel === GAP_CHANNELS.book) slot.keeper.resync('loss', lostCount, detail)
-        else this.gaps.open(instrument, channel, GAP_CAUSES.loss, connection.lastHi, connection.lastLo, lastIdOf(slot, channel), lostCount, detail)
+        else
+          this.gaps.open(
+            instrument,
+            channel,
+            GAP_CAUSES.loss,
+            connection.lastHi,
+            connection.lastLo,
+            lastIdOf(slot, channel),
+            lostCount,
+            detail,
+          )
       }
     }
   }
@@ -365,7 +431,10 @@ export class Shard implements Emit {
         else this.#wantAgainMs.set(instrument, this.#nowMs() + wantAgainMs(attempt))
       },
       stateChanged: (_instrument, from, to) => this.#counts.stateChanged(from, to),
-      count: (what, by) => (what === 'applied' ? void (this.#counts.applied += by) : this.#counts.add(what, by)),
+      count: (what, by) => {
+        if (what === 'applied') this.#counts.applied += by
+        else this.#counts.add(what, by)
+      },
     }
   }
 
@@ -373,9 +442,21 @@ export class Shard implements Emit {
   #want(instrument: number): void {
     this.#wantAgainMs.delete(instrument)
     const connection = this.#carrierOf(instrument)
-    const [source, generation] = connection === undefined ? [this.#source, this.#generation] : [connection.source, connection.generation]
+    const [source, generation] =
+      connection === undefined ? [this.#source, this.#generation] : [connection.source, connection.generation]
     this.#askedGeneration.set(instrument, generation)
-    if (this.#requests.tryWrite(WANT_SNAPSHOT, source, generation, instrument, this.recorder.hi, this.recorder.lo, NOTHING)) this.#counts.add('snapshots_wanted', 1)
+    if (
+      this.#requests.tryWrite(
+        WANT_SNAPSHOT,
+        source,
+        generation,
+        instrument,
+        this.recorder.hi,
+        this.recorder.lo,
+        NOTHING,
+      )
+    )
+      this.#counts.add('snapshots_wanted', 1)
     else this.#wantAgainMs.set(instrument, 0)
   }
 
@@ -383,14 +464,25 @@ export class Shard implements Emit {
   #carrierOf(instrument: number): Connection | undefined {
     let carrier: Connection | undefined
     for (const connection of this.#connections.all()) {
-      if (connection.instruments.some((carried) => carried.instrument === instrument && carried.channels.includes(GAP_CHANNELS.book))) carrier = connection
+      if (
+        connection.instruments.some(
+          (carried) => carried.instrument === instrument && carried.channels.includes(GAP_CHANNELS.book),
+        )
+      )
+        carrier = connection
     }
     return carrier
   }
 }
 
 /** @param awaitRoom waits a little for the batch ring to empty; false when the worker is to end. */
-export function createShard(settings: BookShardSettings, batches: RingWriter, requests: RingWriter, counters: Counters<ShardCounter>, awaitRoom: () => boolean): Shard {
+export function createShard(
+  settings: BookShardSettings,
+  batches: RingWriter,
+  requests: RingWriter,
+  counters: Counters<ShardCounter>,
+  awaitRoom: () => boolean,
+): Shard {
   return new Shard(settings, batches, requests, counters, awaitRoom)
 }
 

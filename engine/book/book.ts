@@ -53,13 +53,21 @@ export class Book {
     const bound = side === 'bid' ? this.trustedBid : this.trustedAsk
     if (bound === NO_PRICE) return count
     let trusted = 0
-    while (trusted < count && (side === 'bid' ? (prices[trusted] as number) >= bound : (prices[trusted] as number) <= bound)) trusted++
+    while (
+      trusted < count &&
+      (side === 'bid' ? (prices[trusted] as number) >= bound : (prices[trusted] as number) <= bound)
+    )
+      trusted++
     return trusted
   }
 
   /** The instrument's scales were widened by these powers of ten. @returns false when a number leaves the exact range. */
   rescale(priceFactor: number, quantityFactor: number): boolean {
-    if (quantityFactor !== 1 && !(this.bids.rescaleQuantities(quantityFactor) && this.asks.rescaleQuantities(quantityFactor))) return false
+    if (
+      quantityFactor !== 1 &&
+      !(this.bids.rescaleQuantities(quantityFactor) && this.asks.rescaleQuantities(quantityFactor))
+    )
+      return false
     if (priceFactor === 1) return true
     if (this.trustedBid !== NO_PRICE) this.trustedBid *= priceFactor
     if (this.trustedAsk !== NO_PRICE) this.trustedAsk *= priceFactor

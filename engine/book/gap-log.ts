@@ -34,7 +34,16 @@ export class GapLog {
   }
 
   /** @param fromHi,fromLo last proof that nothing was missing. @returns false when a gap is open already. */
-  open(instrument: number, channel: number, cause: number, fromHi: number, fromLo: number, fromSeq: number, lostCount: number, detail: string): boolean {
+  open(
+    instrument: number,
+    channel: number,
+    cause: number,
+    fromHi: number,
+    fromLo: number,
+    fromSeq: number,
+    lostCount: number,
+    detail: string,
+  ): boolean {
     const key = instrument * CHANNELS_MAX + channel
     const known = this.#open.get(key)
     if (known !== undefined) {

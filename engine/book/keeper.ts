@@ -36,14 +36,30 @@ export interface KeeperLimits {
   ladder: LadderLimits
 }
 
-export const KEEPER_LIMITS: KeeperLimits = { bufferedFramesMax: 2048, crossedEventsMax: 8, snapshotLevels: 1000, ladder: LADDER_LIMITS }
+export const KEEPER_LIMITS: KeeperLimits = {
+  bufferedFramesMax: 2048,
+  crossedEventsMax: 8,
+  snapshotLevels: 1000,
+  ladder: LADDER_LIMITS,
+}
 
 /** What the keeper tells; the shard counts and sends. */
 export interface KeeperEvents {
   /** A snapshot is wanted. @param attempt 0 for the first one since the book was lost. */
   wantSnapshot(instrument: number, attempt: number): void
   stateChanged(instrument: number, from: number, to: number): void
-  count(what: 'applied' | 'stale' | 'unchained' | 'duplicates' | 'resyncs' | 'anchors' | 'snapshots_old' | 'buffer_overflows', by: number): void
+  count(
+    what:
+      | 'applied'
+      | 'stale'
+      | 'unchained'
+      | 'duplicates'
+      | 'resyncs'
+      | 'anchors'
+      | 'snapshots_old'
+      | 'buffer_overflows',
+    by: number,
+  ): void
 }
 
 /** An event that waits, at the scales of its arrival. */
@@ -81,7 +97,15 @@ export class BookKeeper {
   #receivedSeq = -1
   readonly #missing = new MissingRanges()
 
-  constructor(instrument: number, rules: SyncRules, limits: KeeperLimits, recorder: Recorder, gaps: GapLog, scales: { prices: Uint8Array; quantities: Uint8Array }, events: KeeperEvents) {
+  constructor(
+    instrument: number,
+    rules: SyncRules,
+    limits: KeeperLimits,
+    recorder: Recorder,
+    gaps: GapLog,
+    scales: { prices: Uint8Array; quantities: Uint8Array },
+    events: KeeperEvents,
+  ) {
     this.instrument = instrument
     this.book = new Book(limits.ladder)
     this.#rules = rules
@@ -123,7 +147,16 @@ export class BookKeeper {
     this.#move(BOOK_STATES.RESYNC)
     this.gapCount++
     const from = this.lastHi === 0 ? this.#recorder : { hi: this.lastHi, lo: this.lastLo }
-    this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES[cause], from.hi, from.lo, this.book.chain.seq, lostCount, detail)
+    this.#gaps.open(
+      this.instrument,
+      GAP_CHANNELS.book,
+      GAP_CAUSES[cause],
+      from.hi,
+      from.lo,
+      this.book.chain.seq,
+      lostCount,
+      detail,
+    )
     this.#events.count('resyncs', 1)
     this.#flushBuffer(state)
     this.#receivedSeq = -1
@@ -132,13 +165,18 @@ export class BookKeeper {
 
   /** Widens the book with its instrument. */
   rescale(priceFactor: number, quantityFactor: number): void {
-    if (!this.book.rescale(priceFactor, quantityFactor)) this.resync('overflow', 0, 'the book does not fit the wider scale')
+    if (!this.book.rescale(priceFactor, quantityFactor))
+      this.resync('overflow', 0, 'the book does not fit the wider scale')
   }
 
   /** One depth event, as the parser filled it in. */
   receive(event: DepthEvent): void {
     const { book } = this
-    if (book.isLive && this.#rules.continues(this.#receivedSeq, event.firstSeq, event.prevSeq) && event.lastSeq > this.#receivedSeq) {
+    if (
+      book.isLive &&
+      this.#rules.continues(this.#receivedSeq, event.firstSeq, event.prevSeq) &&
+      event.lastSeq > this.#receivedSeq
+    ) {
       // The usual way: it follows what arrived before. The anchor may still be newer than it.
       this.#receivedSeq = event.lastSeq
       this.#judge(event, this.#recorder.hi, this.#recorder.lo)
@@ -167,7 +205,13 @@ export class BookKeeper {
   #receiveOld(event: DepthEvent): void {
     if (this.#missing.take(event.firstSeq, event.lastSeq)) {
       this.#events.count('unchained', 1)
-      this.#recorder.delta(event, this.isWaiting ? this.book.state : BOOK_STATES.RESYNC, this.book.epoch, this.#recorder.hi, this.#recorder.lo)
+      this.#recorder.delta(
+        event,
+        this.isWaiting ? this.book.state : BOOK_STATES.RESYNC,
+        this.book.epoch,
+        this.#recorder.hi,
+        this.#recorder.lo,
+      )
     } else this.#events.count('duplicates', 1)
   }
 
@@ -198,8 +242,10 @@ export class BookKeeper {
     const { bids, asks } = book
     const { bidPrices, bidQuantities, askPrices, askQuantities } = event
     let isComplete = true
-    for (let index = 0; index < event.bidCount; index++) isComplete = bids.set(bidPrices[index] as number, bidQuantities[index] as number) && isComplete
-    for (let index = 0; index < event.askCount; index++) isComplete = asks.set(askPrices[index] as number, askQuantities[index] as number) && isComplete
+    for (let index = 0; index < event.bidCount; index++)
+      isComplete = bids.set(bidPrices[index] as number, bidQuantities[index] as number) && isComplete
+    for (let index = 0; index < event.askCount; index++)
+      isComplete = asks.set(askPrices[index] as number, askQuantities[index] as number) && isComplete
     book.chain.seq = event.lastSeq
     book.chain.events++
     book.eventMs = event.eventMs
@@ -213,7 +259,8 @@ export class BookKeeper {
     this.#recorder.delta(event, BOOK_STATES.LIVE, book.epoch, hi, lo)
     if (!isComplete) this.resync('overflow', 0, 'more price levels than a book may hold')
     else if (book.isCrossed) {
-      if (++book.crossedEvents > this.#limits.crossedEventsMax) this.resync('crossed', 0, `best bid >= best ask for ${book.crossedEvents} events`)
+      if (++book.crossedEvents > this.#limits.crossedEventsMax)
+        this.resync('crossed', 0, `best bid >= best ask for ${book.crossedEvents} events`)
     } else book.crossedEvents = 0
   }
 
@@ -233,7 +280,8 @@ export class BookKeeper {
     const waiting = this.#buffer
     this.#buffer = []
     this.#events.count('unchained', waiting.length)
-    for (const held of waiting) if (this.#rescaleHeld(held)) this.#recorder.delta(held.event, state, this.book.epoch, held.hi, held.lo)
+    for (const held of waiting)
+      if (this.#rescaleHeld(held)) this.#recorder.delta(held.event, state, this.book.epoch, held.hi, held.lo)
   }
 
   /** The process ends: what waits becomes rows. */
@@ -244,11 +292,15 @@ export class BookKeeper {
   /** Brings a waiting event to the scales of now. @returns false when its numbers do not fit (they fitted when it came, so never in practice). */
   #rescaleHeld(held: BufferedDepth): boolean {
     const priceFactor = POWERS_OF_TEN[(this.#priceScales[this.instrument] as number) - held.priceScale] as number
-    const quantityFactor = POWERS_OF_TEN[(this.#quantityScales[this.instrument] as number) - held.quantityScale] as number
+    const quantityFactor = POWERS_OF_TEN[
+      (this.#quantityScales[this.instrument] as number) - held.quantityScale
+    ] as number
     const { event } = held
     const fits =
-      multiply(event.bidPrices, event.bidCount, priceFactor) && multiply(event.askPrices, event.askCount, priceFactor) &&
-      multiply(event.bidQuantities, event.bidCount, quantityFactor) && multiply(event.askQuantities, event.askCount, quantityFactor)
+      multiply(event.bidPrices, event.bidCount, priceFactor) &&
+      multiply(event.askPrices, event.askCount, priceFactor) &&
+      multiply(event.bidQuantities, event.bidCount, quantityFactor) &&
+      multiply(event.askQuantities, event.askCount, quantityFactor)
     return fits
   }
 
@@ -263,8 +315,10 @@ export class BookKeeper {
     }
     book.reset(snapshot.lastSeq)
     book.eventMs = snapshot.eventMs
-    for (let index = 0; index < snapshot.bidCount; index++) book.bids.set(snapshot.bidPrices[index] as number, snapshot.bidQuantities[index] as number)
-    for (let index = 0; index < snapshot.askCount; index++) book.asks.set(snapshot.askPrices[index] as number, snapshot.askQuantities[index] as number)
+    for (let index = 0; index < snapshot.bidCount; index++)
+      book.bids.set(snapshot.bidPrices[index] as number, snapshot.bidQuantities[index] as number)
+    for (let index = 0; index < snapshot.askCount; index++)
+      book.asks.set(snapshot.askPrices[index] as number, snapshot.askQuantities[index] as number)
     this.#trust(snapshot)
     this.lastHi = this.#recorder.hi
     this.lastLo = this.#recorder.lo
@@ -290,7 +344,9 @@ export class BookKeeper {
   }
 
   #isTooOld(snapshot: DepthEvent, first: DepthEvent): boolean {
-    return this.#rules.verdict({ seq: snapshot.lastSeq, events: 0 }, first.firstSeq, first.lastSeq, first.prevSeq) === AGAIN
+    return (
+      this.#rules.verdict({ seq: snapshot.lastSeq, events: 0 }, first.firstSeq, first.lastSeq, first.prevSeq) === AGAIN
+    )
   }
 
   #trust(snapshot: DepthEvent): void {
@@ -301,10 +357,19 @@ export class BookKeeper {
 
   #writeAnchor(snapshot: DepthEvent): void {
     this.#recorder.book({
-      instrument: this.instrument, kind: SNAPSHOT_KINDS.anchor, eventMs: snapshot.eventMs, lastSeq: snapshot.lastSeq, epoch: this.book.epoch,
-      bidLevels: this.book.bids.levelCount, askLevels: this.book.asks.levelCount,
-      bidCount: Math.min(snapshot.bidCount, LEVELS_MAX), askCount: Math.min(snapshot.askCount, LEVELS_MAX),
-      bidPrices: snapshot.bidPrices, bidQuantities: snapshot.bidQuantities, askPrices: snapshot.askPrices, askQuantities: snapshot.askQuantities,
+      instrument: this.instrument,
+      kind: SNAPSHOT_KINDS.anchor,
+      eventMs: snapshot.eventMs,
+      lastSeq: snapshot.lastSeq,
+      epoch: this.book.epoch,
+      bidLevels: this.book.bids.levelCount,
+      askLevels: this.book.asks.levelCount,
+      bidCount: Math.min(snapshot.bidCount, LEVELS_MAX),
+      askCount: Math.min(snapshot.askCount, LEVELS_MAX),
+      bidPrices: snapshot.bidPrices,
+      bidQuantities: snapshot.bidQuantities,
+      askPrices: snapshot.askPrices,
+      askQuantities: snapshot.askQuantities,
     })
   }
 

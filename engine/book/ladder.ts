@@ -133,7 +133,8 @@ export class Ladder {
   rescaleQuantities(factor: number): boolean {
     const { prices, quantities } = this.levels()
     for (const quantity of quantities) if (quantity * factor > Number.MAX_SAFE_INTEGER) return false
-    for (let index = 0; index < prices.length; index++) this.set(prices[index] as number, (quantities[index] as number) * factor)
+    for (let index = 0; index < prices.length; index++)
+      this.set(prices[index] as number, (quantities[index] as number) * factor)
     return true
   }
 
@@ -303,7 +304,8 @@ export class Ladder {
     let farIndex = 0
     for (let copied = 0; copied < limit; copied++) {
       const farLevel = far[farIndex]
-      const takesFar = farLevel !== undefined && (page >= inPages || farLevel[0] > (pagePrices[page] as number) * this.#sign)
+      const takesFar =
+        farLevel !== undefined && (page >= inPages || farLevel[0] > (pagePrices[page] as number) * this.#sign)
       prices[copied] = takesFar ? farLevel[0] * this.#sign : (pagePrices[page] as number)
       quantities[copied] = takesFar ? farLevel[1] : (pageQuantities[page] as number)
       if (takesFar) farIndex++

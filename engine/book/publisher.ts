@@ -29,7 +29,19 @@ export interface SnapshotSettings {
 }
 
 /** What became of each book at each interval. */
-export const PUBLISH_OUTCOMES = ['published', 'on_time', 'late', 'missed_intervals', 'unchanged', 'not_live', 'crossed', 'too_old', 'shallow', 'retried', 'failed'] as const
+export const PUBLISH_OUTCOMES = [
+  'published',
+  'on_time',
+  'late',
+  'missed_intervals',
+  'unchanged',
+  'not_live',
+  'crossed',
+  'too_old',
+  'shallow',
+  'retried',
+  'failed',
+] as const
 export type PublishOutcome = (typeof PUBLISH_OUTCOMES)[number]
 
 /** Later than this share of the interval counts as late; never less than two ticks. */
@@ -55,7 +67,14 @@ export class BookPublisher {
   /** Books that found no room, with the tries left. */
   readonly #retries = new Map<BookSource, number>()
 
-  constructor(snapshots: SnapshotSettings, settings: PublisherSettings, recorder: Recorder, scales: { prices: Uint8Array; quantities: Uint8Array }, output: LiveOutput, count: (outcome: PublishOutcome, by: number) => void) {
+  constructor(
+    snapshots: SnapshotSettings,
+    settings: PublisherSettings,
+    recorder: Recorder,
+    scales: { prices: Uint8Array; quantities: Uint8Array },
+    output: LiveOutput,
+    count: (outcome: PublishOutcome, by: number) => void,
+  ) {
     this.#snapshots = snapshots
     this.#settings = settings
     this.#recorder = recorder
@@ -64,8 +83,19 @@ export class BookPublisher {
     this.#count = count
     const depth = Math.max(snapshots.depth, settings.depth)
     this.#row = {
-      instrument: 0, kind: SNAPSHOT_KINDS.periodic, eventMs: 0, lastSeq: 0, epoch: 0, bidLevels: 0, askLevels: 0, bidCount: 0, askCount: 0,
-      bidPrices: new Float64Array(depth), bidQuantities: new Float64Array(depth), askPrices: new Float64Array(depth), askQuantities: new Float64Array(depth),
+      instrument: 0,
+      kind: SNAPSHOT_KINDS.periodic,
+      eventMs: 0,
+      lastSeq: 0,
+      epoch: 0,
+      bidLevels: 0,
+      askLevels: 0,
+      bidCount: 0,
+      askCount: 0,
+      bidPrices: new Float64Array(depth),
+      bidQuantities: new Float64Array(depth),
+      askPrices: new Float64Array(depth),
+      askQuantities: new Float64Array(depth),
     }
   }
 
@@ -121,7 +151,11 @@ export class BookPublisher {
     if (!book.isLive) return 'not_live'
     if (this.#settings.skipUnchanged && !keeper.isUnpublished) return 'unchanged'
     if (book.isCrossed) return 'crossed'
-    if (elapsedMs(keeper.lastHi, keeper.lastLo, this.#recorder.hi, this.#recorder.lo) > this.#settings.maxAgeSeconds * 1000) return 'too_old'
+    if (
+      elapsedMs(keeper.lastHi, keeper.lastLo, this.#recorder.hi, this.#recorder.lo) >
+      this.#settings.maxAgeSeconds * 1000
+    )
+      return 'too_old'
     return ''
   }
 
@@ -143,7 +177,11 @@ export class BookPublisher {
     }
     const message = this.#encode(source)
     const subject = `orderbook.${name.exchange}.${name.market}.${name.symbol}`
-    if (this.#output.send(subject, (bytes, offset) => (bytes.set(message, offset), message.length), message.length)) {
+    const copy = (bytes: Uint8Array, offset: number) => {
+      bytes.set(message, offset)
+      return message.length
+    }
+    if (this.#output.send(subject, copy, message.length)) {
       keeper.isUnpublished = false
       this.#retries.delete(source)
       this.#count('published', 1)
@@ -165,9 +203,16 @@ export class BookPublisher {
     writer.fixMap(7).text('exchange_name').text(book.exchange_name).text('symbol_name').text(book.symbol_name)
     for (const side of ['bids', 'asks'] as const) {
       writer.text(side).array(book[side].length)
-      for (const level of book[side]) writer.fixMap(2).text('price').text(level.price).text('quantity').text(level.quantity)
+      for (const level of book[side])
+        writer.fixMap(2).text('price').text(level.price).text('quantity').text(level.quantity)
     }
-    writer.text('timestamp').i64(BigInt(book.timestamp)).text('last_update_id').i64(BigInt(book.last_update_id)).text('collected_at').i64(BigInt(book.collected_at))
+    writer
+      .text('timestamp')
+      .i64(BigInt(book.timestamp))
+      .text('last_update_id')
+      .i64(BigInt(book.last_update_id))
+      .text('collected_at')
+      .i64(BigInt(book.collected_at))
     return bytes.subarray(0, writer.at)
   }
 

@@ -29,7 +29,10 @@ const DAY_NS = 86_400_000_000_000n
 /** Fills in which boot of the producer, and which block of it. */
 export function writeIdentity(bytes: Uint8Array, epoch: bigint, blockSeq: bigint): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  assert(bytes[0] === 0x8d && bytes[EPOCH_OFFSET - 1] === 0xcf && bytes[BLOCK_SEQ_OFFSET - 1] === 0xcf, 'these bytes are no block')
+  assert(
+    bytes[0] === 0x8d && bytes[EPOCH_OFFSET - 1] === 0xcf && bytes[BLOCK_SEQ_OFFSET - 1] === 0xcf,
+    'these bytes are no block',
+  )
   view.setBigUint64(EPOCH_OFFSET, epoch)
   view.setBigUint64(BLOCK_SEQ_OFFSET, blockSeq)
 }
@@ -70,7 +73,13 @@ export class OpenBlock {
   #dayFirstHi = 0
   #dayEndHi = 0
 
-  constructor(table: Table, producer: string, exchange: string, limits: BlockLimits, idOf: (instrument: number) => string) {
+  constructor(
+    table: Table,
+    producer: string,
+    exchange: string,
+    limits: BlockLimits,
+    idOf: (instrument: number) => string,
+  ) {
     const columns = blockColumns(table)
     this.table = table
     this.#rowBytes = rowBytes(columns)
@@ -130,7 +139,8 @@ export class OpenBlock {
   /** Bytes of all columns so far. */
   payloadBytes(): number {
     let bytes = this.rows * this.#rowBytes
-    for (let index = 0; index < this.#memberColumns.length; index++) bytes += (this.#memberColumns[index] as ColumnBuffer).membersBytes
+    for (let index = 0; index < this.#memberColumns.length; index++)
+      bytes += (this.#memberColumns[index] as ColumnBuffer).membersBytes
     return bytes
   }
 
@@ -162,7 +172,11 @@ export class OpenBlock {
     for (const instrument of this.#listed) writer.text(this.#idOf(instrument))
     writer.text('columns').map(this.columns.length)
     for (const column of this.columns) {
-      writer.text(column.name).array(column.hasMembers ? 3 : 2).text(column.type).bin(column.rowsView(this.rows))
+      writer
+        .text(column.name)
+        .array(column.hasMembers ? 3 : 2)
+        .text(column.type)
+        .bin(column.rowsView(this.rows))
       if (column.hasMembers) writer.bin(column.membersView())
     }
     return writer.at - offset

@@ -13,7 +13,15 @@ import type { Column, ColumnType } from './schema.ts'
  */
 const TWO32 = 4294967296
 
-const WIDTHS: Readonly<Record<ColumnType, number>> = { UInt8: 1, UInt16: 2, UInt32: 4, UInt64: 8, Int64: 8, 'Array(Int64)': 8, String: 8 }
+const WIDTHS: Readonly<Record<ColumnType, number>> = {
+  UInt8: 1,
+  UInt16: 2,
+  UInt32: 4,
+  UInt64: 8,
+  Int64: 8,
+  'Array(Int64)': 8,
+  String: 8,
+}
 
 /** Bytes that a row of these columns takes, not counting the members of arrays and strings. */
 export function rowBytes(columns: readonly Column[]): number {
@@ -88,7 +96,8 @@ export class ColumnBuffer {
 
   putText(row: number, text: string): void {
     const encoded = new TextEncoder().encode(text)
-    if (this.membersBytes + encoded.length > this.memberBytes.length) this.#growMembers(this.membersBytes + encoded.length)
+    if (this.membersBytes + encoded.length > this.memberBytes.length)
+      this.#growMembers(this.membersBytes + encoded.length)
     this.memberBytes.set(encoded, this.membersBytes)
     this.membersBytes += encoded.length
     this.putNumber(row, this.membersBytes)

@@ -58,7 +58,10 @@ export function decodeBlock(bytes: Uint8Array): Block {
   const packed = UNPACKR.unpack(bytes) as PackedBlock
   const columns = new Map<string, BlockColumn>()
   for (const [name, [type, first, members]] of Object.entries(packed.columns)) {
-    columns.set(name, members === undefined ? { type, values: first, ends: null } : { type, values: members, ends: first })
+    columns.set(
+      name,
+      members === undefined ? { type, values: first, ends: null } : { type, values: members, ends: first },
+    )
   }
   return { head: headOf(packed), columns }
 }
@@ -71,8 +74,18 @@ export function blockHead(bytes: Uint8Array): BlockHead {
 function headOf(packed: PackedBlock): BlockHead {
   const { epoch, format, producer, table, version, exchange, rows, day, instruments } = packed
   return {
-    epoch, format, producer, table, version, exchange, rows, day, instruments,
-    blockSeq: packed.block_seq, firstReceivedNs: packed.first_received_ns, lastReceivedNs: packed.last_received_ns,
+    epoch,
+    format,
+    producer,
+    table,
+    version,
+    exchange,
+    rows,
+    day,
+    instruments,
+    blockSeq: packed.block_seq,
+    firstReceivedNs: packed.first_received_ns,
+    lastReceivedNs: packed.last_received_ns,
   }
 }
 
@@ -124,12 +137,14 @@ class ColumnReader {
 
   constructor(column: Column, block: Block) {
     const stored = block.columns.get(column.name)
-    if (stored === undefined || stored.type !== column.type) throw new Error(`block of ${block.head.table} without column ${column.name} ${column.type}`)
+    if (stored === undefined || stored.type !== column.type)
+      throw new Error(`block of ${block.head.table} without column ${column.name} ${column.type}`)
     this.column = column
     this.#bytes = stored.values
     this.#view = viewOf(stored.values)
     this.#ends = stored.ends === null ? null : viewOf(stored.ends)
-    this.#words = column.words === undefined ? null : new Map(Object.entries(column.words).map(([word, value]) => [value, word]))
+    this.#words =
+      column.words === undefined ? null : new Map(Object.entries(column.words).map(([word, value]) => [value, word]))
   }
 
   get name(): string {

@@ -86,13 +86,33 @@ export interface Emit {
 }
 
 /** Why a frame gave no event although it was understood. */
-export const IGNORE_REASONS = ['control', 'mark_price', 'kline', 'rolling_ticker', 'force_order', 'other_event', 'filtered'] as const
+export const IGNORE_REASONS = [
+  'control',
+  'mark_price',
+  'kline',
+  'rolling_ticker',
+  'force_order',
+  'other_event',
+  'filtered',
+] as const
 export type IgnoreReason = (typeof IGNORE_REASONS)[number]
 
 /** Why a frame was refused. */
 export const REJECT_REASONS = [
-  'empty', 'truncated', 'syntax', 'depth', 'escape', 'type', 'missing_key', 'duplicate_key', 'unknown_event', 'unknown_symbol',
-  'number', 'overflow', 'precision', 'levels',
+  'empty',
+  'truncated',
+  'syntax',
+  'depth',
+  'escape',
+  'type',
+  'missing_key',
+  'duplicate_key',
+  'unknown_event',
+  'unknown_symbol',
+  'number',
+  'overflow',
+  'precision',
+  'levels',
 ] as const
 export type RejectReason = (typeof REJECT_REASONS)[number]
 

@@ -81,7 +81,8 @@ export class LiveRows {
     const name = this.#nameOf(instrument)
     let bytesMax = MESSAGE_HEAD_BYTES_MAX + rows.length * this.#rowBytesMax
     for (const { column } of this.#columns) {
-      if (column.hasMembers) for (const row of rows) bytesMax += (endOf(column, row) - startOf(column, row)) * VALUE_BYTES_MAX
+      if (column.hasMembers)
+        for (const row of rows) bytesMax += (endOf(column, row) - startOf(column, row)) * VALUE_BYTES_MAX
     }
     const subject = `${this.#type}.${name.exchange}.${name.market}.${name.symbol}`
     this.#output.send(subject, (bytes, offset) => this.#encode(bytes, offset, name, rows), bytesMax)
@@ -132,7 +133,8 @@ function writeValue(writer: MsgpackWriter, column: ColumnBuffer, row: number): v
       const end = endOf(column, row)
       const start = startOf(column, row)
       writer.array(end - start)
-      for (let index = start; index < end; index++) writer.words(column.memberWords[2 * index + 1] as number, column.memberWords[2 * index] as number)
+      for (let index = start; index < end; index++)
+        writer.words(column.memberWords[2 * index + 1] as number, column.memberWords[2 * index] as number)
       return
     }
     case 'String':

@@ -62,8 +62,16 @@ export class Recorder {
   readonly #onSeal: (block: OpenBlock) => void
 
   /** @param onSeal takes the rows of a full block away; the block is emptied when it returns. */
-  constructor(options: RecorderOptions, idOf: (instrument: number) => string, priceScales: Uint8Array, quantityScales: Uint8Array, onSeal: (block: OpenBlock) => void) {
-    this.blocks = TABLES.filter((table) => table.name !== 'blocks').map((table) => new OpenBlock(table, options.producer, options.exchange, options, idOf))
+  constructor(
+    options: RecorderOptions,
+    idOf: (instrument: number) => string,
+    priceScales: Uint8Array,
+    quantityScales: Uint8Array,
+    onSeal: (block: OpenBlock) => void,
+  ) {
+    this.blocks = TABLES.filter((table) => table.name !== 'blocks').map(
+      (table) => new OpenBlock(table, options.producer, options.exchange, options, idOf),
+    )
     this.#trades = new TableColumns(this.#blockOf('trades'))
     this.#deltas = new TableColumns(this.#blockOf('book_deltas'))
     this.#snapshots = new TableColumns(this.#blockOf('book_snapshots'))
@@ -195,8 +203,21 @@ export class Recorder {
 }
 
 type FifteenColumns = readonly [
-  ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer,
-  ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer, ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
+  ColumnBuffer,
 ]
 
 /** A block and its columns by position, as schema.ts lists them (a test holds the two against each other). */

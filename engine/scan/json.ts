@@ -155,7 +155,8 @@ export class JsonCursor {
     while (this.at < this.end && isScalarByte(this.bytes[this.at] as number)) this.at++
     if (this.at === start) return this.fail('syntax')
     let text = ''
-    for (let offset = start; offset < this.at && offset < start + SCALAR_BYTES_MAX; offset++) text += String.fromCharCode(this.bytes[offset] as number)
+    for (let offset = start; offset < this.at && offset < start + SCALAR_BYTES_MAX; offset++)
+      text += String.fromCharCode(this.bytes[offset] as number)
     if (SCALAR.test(text) && this.at - start <= SCALAR_BYTES_MAX) return true
     return this.fail(this.at === this.end ? 'truncated' : 'syntax')
   }
@@ -184,7 +185,14 @@ const SCALAR_BYTES_MAX = 64
 const SCALAR = /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)$/
 
 function isScalarByte(byte: number): boolean {
-  return (byte >= 48 && byte <= 57) || (byte >= 97 && byte <= 122) || byte === 43 || byte === 45 || byte === 46 || byte === 69
+  return (
+    (byte >= 48 && byte <= 57) ||
+    (byte >= 97 && byte <= 122) ||
+    byte === 43 ||
+    byte === 45 ||
+    byte === 46 ||
+    byte === 69
+  )
 }
 
 /** Bytes as text, one character a byte; for short ASCII words. */

@@ -3,8 +3,9 @@ import type { Instrument } from '../../engine/exchanges/exchange.ts'
 import { Counters } from '../../engine/ring/counters.ts'
 import { BLOCK, DRAIN, LIVE } from '../../engine/ring/frame.ts'
 import { createRing, RingReader, RingWriter } from '../../engine/ring/ring.ts'
-import { SHARD_DEFAULTS, Shard } from '../../workers/shard.ts'
-import type { BookShardSettings } from '../../workers/shard.ts'
+import { Shard } from '../../workers/shard.ts'
+import { SHARD_DEFAULTS } from '../../workers/shard-settings.ts'
+import type { BookShardSettings } from '../../workers/shard-settings.ts'
 import { SHARD_COUNTERS } from '../../workers/shard-counters.ts'
 import type { ShardCounter } from '../../workers/shard-counters.ts'
 
@@ -15,7 +16,11 @@ export interface ShardRig {
   readonly blocks: Uint8Array[]
   readonly live: { subject: string; message: Uint8Array }[]
   readonly requests: { kind: number; source: number; generation: number; instrument: number }[]
-  frame(kind: number, payload: string | object, head?: { ns?: bigint; source?: number; generation?: number; extra?: number }): void
+  frame(
+    kind: number,
+    payload: string | object,
+    head?: { ns?: bigint; source?: number; generation?: number; extra?: number },
+  ): void
   finish(): void
   count(name: ShardCounter): number
 }
@@ -58,13 +63,29 @@ export function shardRig(options: Partial<BookShardSettings> & { ringBytes?: num
     requestReader.drain((kind, bytes, offset) => {
       const at = (offset & -8) - 24
       const view = new DataView(bytes.buffer, bytes.byteOffset + at, 24)
-      requests.push({ kind, source: view.getUint16(6, true), generation: view.getUint32(16, true), instrument: view.getUint32(20, true) })
+      requests.push({
+        kind,
+        source: view.getUint16(6, true),
+        generation: view.getUint32(16, true),
+        instrument: view.getUint32(20, true),
+      })
     }, Number.POSITIVE_INFINITY)
   }
   const frame: ShardRig['frame'] = (kind, payload, head = {}) => {
     now = head.ns ?? now + 1_000_000n
     const bytes = new TextEncoder().encode(typeof payload === 'string' ? payload : JSON.stringify(payload))
-    if (!frames.tryWrite(kind, head.source ?? 0, head.generation ?? 1, head.extra ?? 0, Number(now >> 32n), Number(now & 0xffffffffn), bytes)) throw new Error('the frame ring of the rig is full')
+    if (
+      !frames.tryWrite(
+        kind,
+        head.source ?? 0,
+        head.generation ?? 1,
+        head.extra ?? 0,
+        Number(now >> 32n),
+        Number(now & 0xffffffffn),
+        bytes,
+      )
+    )
+      throw new Error('the frame ring of the rig is full')
     run()
   }
   return { shard, blocks, live, requests, frame, finish: () => frame(DRAIN, ''), count: (name) => counters.read(name) }

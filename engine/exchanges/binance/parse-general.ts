@@ -21,13 +21,36 @@ const WIDENINGS_MAX = 64
 const BLAME_BYTES_MAX = 512
 
 /** Keys with more than one letter that are looked at, each under a letter that the venue does not use. */
-const LONG_KEYS: Readonly<Record<string, string>> = { pu: '!', lastUpdateId: '#', bids: '$', asks: '%', symbol: '&', result: '(', id: ')', error: '*', code: '+', msg: '-' }
+const LONG_KEYS: Readonly<Record<string, string>> = {
+  pu: '!',
+  lastUpdateId: '#',
+  bids: '$',
+  asks: '%',
+  symbol: '&',
+  result: '(',
+  id: ')',
+  error: '*',
+  code: '+',
+  msg: '-',
+}
 
 const IGNORED_EVENTS: Readonly<Record<string, IgnoreReason>> = {
-  markPriceUpdate: 'mark_price', indexPriceUpdate: 'mark_price', kline: 'kline', continuous_kline: 'kline', indexPrice_kline: 'kline',
-  '24hrTicker': 'rolling_ticker', '24hrMiniTicker': 'rolling_ticker', '1hTicker': 'rolling_ticker', avgPrice: 'rolling_ticker',
-  forceOrder: 'force_order', serverShutdown: 'control', compositeIndex: 'other_event', contractInfo: 'other_event', assetIndexUpdate: 'other_event',
-  blockTrade: 'other_event', tradingSession: 'other_event',
+  markPriceUpdate: 'mark_price',
+  indexPriceUpdate: 'mark_price',
+  kline: 'kline',
+  continuous_kline: 'kline',
+  indexPrice_kline: 'kline',
+  '24hrTicker': 'rolling_ticker',
+  '24hrMiniTicker': 'rolling_ticker',
+  '1hTicker': 'rolling_ticker',
+  avgPrice: 'rolling_ticker',
+  forceOrder: 'force_order',
+  serverShutdown: 'control',
+  compositeIndex: 'other_event',
+  contractInfo: 'other_event',
+  assetIndexUpdate: 'other_event',
+  blockTrade: 'other_event',
+  tradingSession: 'other_event',
 }
 
 export class GeneralParser {
@@ -69,7 +92,11 @@ export class GeneralParser {
 
   #widen(): boolean {
     const scale = this.#scan.scaleNeeded
-    return scale <= SCALE_MAX && this.#wideningInstrument >= 0 && this.#emit.widen(this.#wideningInstrument, this.#wideningKind, scale)
+    return (
+      scale <= SCALE_MAX &&
+      this.#wideningInstrument >= 0 &&
+      this.#emit.widen(this.#wideningInstrument, this.#wideningKind, scale)
+    )
   }
 
   #refuse(reason: RejectReason): false {
@@ -196,7 +223,8 @@ export class GeneralParser {
     if (this.#bytes[at] !== QUOTE) return this.#refuse('type') || Number.NaN
     this.#wideningKind = kind
     const value = this.#scan.decimal(this.#bytes, at + 1, scale)
-    if (Number.isNaN(value)) return this.#refuse(this.#scan.refusal === 'none' ? 'number' : this.#scan.refusal) || Number.NaN
+    if (Number.isNaN(value))
+      return this.#refuse(this.#scan.refusal === 'none' ? 'number' : this.#scan.refusal) || Number.NaN
     if (this.#bytes[this.#scan.at++] !== QUOTE) return this.#refuse('number') || Number.NaN
     return value
   }
@@ -231,7 +259,16 @@ export class GeneralParser {
     event.firstSeq = this.#integer('U')
     event.lastSeq = this.#integer('u')
     event.prevSeq = this.#integerOr('!', 0)
-    if (!(event.eventMs >= 0 && event.transactionMs >= 0 && event.firstSeq >= 0 && event.lastSeq >= 0 && event.prevSeq >= 0)) return false
+    if (
+      !(
+        event.eventMs >= 0 &&
+        event.transactionMs >= 0 &&
+        event.firstSeq >= 0 &&
+        event.lastSeq >= 0 &&
+        event.prevSeq >= 0
+      )
+    )
+      return false
     if (!this.#levels('b', event, true) || !this.#levels('a', event, false)) return false
     this.#emit.onDepth()
     return true
@@ -384,7 +421,8 @@ export class GeneralParser {
     if (outcome === '' || !isRejection(outcome)) return outcome
     const text = asciiText(this.#bytes, offset, offset + Math.min(length, BLAME_BYTES_MAX))
     this.blamed.isDepth = text.includes('depthUpdate') || /"stream" *: *"[^"@]+@depth/.test(text)
-    const symbol = /"s" *: *"([^"]{1,40})"/.exec(text)?.[1] ?? /"stream" *: *"([^"@]{1,40})@/.exec(text)?.[1]?.toUpperCase()
+    const symbol =
+      /"s" *: *"([^"]{1,40})"/.exec(text)?.[1] ?? /"stream" *: *"([^"@]{1,40})@/.exec(text)?.[1]?.toUpperCase()
     if (symbol === undefined) return outcome
     const name = new TextEncoder().encode(symbol)
     this.blamed.instrument = this.#emit.find(name, 0, name.length)
@@ -392,7 +430,15 @@ export class GeneralParser {
   }
 }
 
-const IGNORED = new Set<Outcome>(['control', 'mark_price', 'kline', 'rolling_ticker', 'force_order', 'other_event', 'filtered'])
+const IGNORED = new Set<Outcome>([
+  'control',
+  'mark_price',
+  'kline',
+  'rolling_ticker',
+  'force_order',
+  'other_event',
+  'filtered',
+])
 
 function isRejection(outcome: Outcome): boolean {
   return !IGNORED.has(outcome)

@@ -38,11 +38,35 @@ const MARKET = ascii(',"X":"MARKET"')
 const NORMAL_QUANTITY = ascii(',"nq":"')
 const TRUE = ascii('true')
 const FALSE = ascii('false')
-const CODE = { A: 65, B: 66, E: 69, M: 77, T: 84, U: 85, a: 97, b: 98, d: 100, f: 102, l: 108, m: 109, p: 112, q: 113, s: 115, t: 116, u: 117 } as const
+const CODE = {
+  A: 65,
+  B: 66,
+  E: 69,
+  M: 77,
+  T: 84,
+  U: 85,
+  a: 97,
+  b: 98,
+  d: 100,
+  f: 102,
+  l: 108,
+  m: 109,
+  p: 112,
+  q: 113,
+  s: 115,
+  t: 116,
+  u: 117,
+} as const
 
 /** `,"k":` */
 function isKey(bytes: Uint8Array, at: number, key: number): boolean {
-  return bytes[at] === COMMA && bytes[at + 1] === QUOTE && bytes[at + 2] === key && bytes[at + 3] === QUOTE && bytes[at + 4] === COLON
+  return (
+    bytes[at] === COMMA &&
+    bytes[at + 1] === QUOTE &&
+    bytes[at + 2] === key &&
+    bytes[at + 3] === QUOTE &&
+    bytes[at + 4] === COLON
+  )
 }
 
 /** `,"k":"` */
@@ -83,7 +107,12 @@ export class BinanceParser implements FrameParser {
   }
 
   parse(bytes: Uint8Array, offset: number, length: number): Outcome {
-    if (length >= FRAME_BYTES_MIN && bytes[offset + length - 1] === CLOSE_BRACE && this.#fast(bytes, offset, offset + length)) return ''
+    if (
+      length >= FRAME_BYTES_MIN &&
+      bytes[offset + length - 1] === CLOSE_BRACE &&
+      this.#fast(bytes, offset, offset + length)
+    )
+      return ''
     return this.#general.parse(bytes, offset, length)
   }
 
@@ -224,7 +253,13 @@ export class BinanceParser implements FrameParser {
   /** `at` is at `"u":`; COIN-M has the type behind it, futures have times at the end. */
   #ticker(bytes: Uint8Array, start: number, close: number): boolean {
     const event = this.#emit.ticker
-    if (bytes[start] !== QUOTE || bytes[start + 1] !== CODE.u || bytes[start + 2] !== QUOTE || bytes[start + 3] !== COLON) return false
+    if (
+      bytes[start] !== QUOTE ||
+      bytes[start + 1] !== CODE.u ||
+      bytes[start + 2] !== QUOTE ||
+      bytes[start + 3] !== COLON
+    )
+      return false
     event.updateId = this.#integer(bytes, start + 4)
     if (!(event.updateId >= 0)) return false
     if (isText(bytes, this.#at, TICKER_TYPE)) this.#at += TICKER_TYPE.length
@@ -352,4 +387,3 @@ export class BinanceParser implements FrameParser {
     return true
   }
 }
-

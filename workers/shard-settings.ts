@@ -1,0 +1,45 @@
+import { KEEPER_LIMITS } from '../engine/book/keeper.ts'
+import type { KeeperLimits } from '../engine/book/keeper.ts'
+import type { PublisherSettings, SnapshotSettings } from '../engine/book/publisher.ts'
+import type { Instrument } from '../engine/exchanges/exchange.ts'
+
+/** What a book worker is started with; plain data, it travels as `workerData`. */
+export interface BookShardSettings {
+  shardIndex: number
+  exchange: string
+  /** Market of frames from connections that were never announced (replay); announced ones have their instruments' market. */
+  market: string
+  instruments: readonly Instrument[]
+  /** Replay: register symbols as they come, take bare REST depth bodies as they come. */
+  learnUnknown: boolean
+  producer: string
+  batch: { rowsMax: number; bytesMax: number; ageMsMax: number }
+  snapshots: SnapshotSettings
+  publisher: PublisherSettings
+  /** Whether new rows go out on the live path. */
+  live: boolean
+  /** Whether whole books go out on the live path, as `publisher` says. */
+  publishes: boolean
+  keeper: KeeperLimits
+}
+
+export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> = {
+  shardIndex: 0,
+  exchange: 'binance',
+  learnUnknown: false,
+  producer: 'marketprism',
+  batch: { rowsMax: 16_384, bytesMax: 512 * 1024, ageMsMax: 250 },
+  snapshots: { intervalMs: 1000, depth: 400 },
+  publisher: {
+    intervalMs: 1000,
+    depth: 400,
+    minDepthLevels: 10,
+    maxAgeSeconds: 30,
+    skipUnchanged: true,
+    retries: 3,
+    form: 'json',
+  },
+  live: true,
+  publishes: true,
+  keeper: KEEPER_LIMITS,
+}
