@@ -311,7 +311,7 @@ test('connection should stop reading while paused and lose nothing', async () =>
       for (let n = 0; n < count; n++) socket.send(frame(n))
     },
   })
-  const seen = observe(venue.url)
+  const seen = observe(venue.url, { timing: { ...QUICK, ackTimeoutMs: 5_000 } })
   seen.onFrame = () => {
     if (seen.frames.length === 100) seen.connection.pause()
   }
@@ -324,6 +324,27 @@ test('connection should stop reading while paused and lose nothing', async () =>
   seen.connection.resume()
   await until('every frame', () => seen.frames.length === count)
   assert.deepEqual(seen.frames.at(-1), { generation: 1, text: frame(count - 1) })
+  seen.connection.stop()
+  await venue.close()
+})
+
+test('connection should not ask again for an acknowledgement that waits behind a pause', async () => {
+  let subscribeCount = 0
+  const venue = await startVenue({
+    onRequest: (socket, request) => {
+      if (request.method === 'SUBSCRIBE') subscribeCount++
+      socket.send(frame(1))
+      setTimeout(() => acknowledge(socket, request), 20)
+    },
+  })
+  const seen = observe(venue.url)
+  seen.onFrame = () => seen.connection.pause()
+  seen.connection.start()
+  await until('the pause', () => seen.connection.isPaused)
+  await new Promise((resolve) => setTimeout(resolve, 300)) // five deadlines
+  assert.equal(subscribeCount, 1)
+  assert.equal(seen.connection.generation, 1)
+  seen.connection.resume()
   seen.connection.stop()
   await venue.close()
 })

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { type Channel, type Instrument, instrumentId } from '../engine/exchanges/exchange.ts'
 import { feedRules } from '../engine/exchanges/index.ts'
-import { CONNECT_DEFAULTS, type MarketSettings, type Plan, type PlanSettings, plan } from '../engine/route/plan.ts'
+import { PLAN_DEFAULTS, type MarketSettings, type Plan, type PlanSettings, plan } from '../engine/route/plan.ts'
 import { spread } from '../engine/route/spread.ts'
 import { formatPlan } from '../engine/tools/plan.ts'
 
@@ -42,7 +42,7 @@ function set(change: Partial<MarketSettings> = {}): MarketSettings {
 function settings(shardCount: number, change: Partial<MarketSettings> = {}): PlanSettings {
   const market = set(change)
   return {
-    ...CONNECT_DEFAULTS,
+    ...PLAN_DEFAULTS,
     shardCount,
     ringBytes: 32 * 1024 * 1024,
     markets: { 'binance.spot': market, 'binance.usdm': market, 'binance.coinm': market },

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { feedRules } from '../engine/exchanges/index.ts'
-import { CONNECT_DEFAULTS } from '../engine/route/plan.ts'
+import { PLAN_DEFAULTS } from '../engine/route/plan.ts'
 import { computePlan, type MarketRequest } from '../engine/tools/plan.ts'
 import { machineTime } from './support/feed-time.ts'
 
@@ -22,7 +22,7 @@ const market: MarketRequest = {
 const request = (change: Partial<MarketRequest>) => ({
   rules: feedRules(),
   markets: { 'binance.usdm': { ...market, ...change } },
-  settings: { ...CONNECT_DEFAULTS, shardCount: 2, markets: { 'binance.usdm': market }, ringBytes: 1 },
+  settings: { ...PLAN_DEFAULTS, shardCount: 2, markets: { 'binance.usdm': market }, ringBytes: 1 },
   time: machineTime,
   random: Math.random,
 })

@@ -1,5 +1,5 @@
 import type { Agent } from 'node:http'
-import WebSocket from 'ws'
+import type WebSocket from 'ws'
 import { assert } from '../base/assert.ts'
 import { backoffMs } from '../base/backoff.ts'
 import type { Log } from '../base/log.ts'
@@ -7,6 +7,7 @@ import type { Random } from '../base/random.ts'
 import type { FeedRules, Heartbeat } from '../exchanges/exchange.ts'
 import type { ConnectBudget } from './connects.ts'
 import { type Heard, Liveness, type LivenessTiming } from './liveness.ts'
+import { openSocket } from './socket.ts'
 import { Subscriber } from './subscriber.ts'
 import type { FeedTime } from './timer.ts'
 
@@ -34,7 +35,7 @@ export interface ConnectionOptions {
   readonly frameBytesMax: number
   readonly timing: ConnectionTiming
   /** a proxy; undefined goes straight out */
-  readonly agent: Agent | undefined
+  readonly agent?: Agent | undefined
 }
 
 export interface ConnectionTiming extends LivenessTiming {
@@ -99,8 +100,6 @@ export type ConnectionState = 'idle' | 'waiting' | 'connecting' | 'subscribing' 
 const LIFE_SHARE_MIN = 0.9
 const LIFE_SHARE_MAX = 0.97
 const MS_PER_SECOND = 1_000
-/** After the venue's close frame its FIN is due; ws would wait 30 s for it. */
-const CLOSE_TIMEOUT_MS = 500
 
 export class Connection {
   readonly options: ConnectionOptions
@@ -203,19 +202,7 @@ export class Connection {
     this.#isAnnounced = false
     stats.connects++
     stats.openSockets++
-    // the type package does not know closeTimeout yet
-    const settings: WebSocket.ClientOptions & { closeTimeout: number } = {
-      perMessageDeflate: false,
-      maxPayload: options.frameBytesMax,
-      handshakeTimeout: options.timing.handshakeTimeoutMs,
-      followRedirects: false,
-      skipUTF8Validation: true, // the scanner reads bytes and refuses what is not JSON
-      allowSynchronousEvents: true, // all frames of a piece of socket data in one turn
-      autoPong: true, // echoes the payload
-      closeTimeout: CLOSE_TIMEOUT_MS,
-      ...(options.agent === undefined ? {} : { agent: options.agent }),
-    }
-    const socket = new WebSocket(options.url, settings)
+    const socket = openSocket(options)
     this.#socket = socket
     this.#connectedMs = time.monotonicMs()
     this.#listen(socket, this.#generation)
@@ -267,6 +254,7 @@ export class Connection {
       // one message a second is kept free for pongs and probes
       spacingMs: MS_PER_SECOND / Math.max(1, options.clientMessagesPerSecondMax - 1),
       ackTimeoutMs: options.timing.ackTimeoutMs,
+      isPaused: () => socket.isPaused,
       onComplete: () => this.#announce(),
       onFault: (reason) => this.#fail(reason),
     })
@@ -343,17 +331,21 @@ export class Connection {
   #drop(reason: string): void {
     const socket = this.#socket
     assert(socket !== undefined, `connection ${this.options.name} has no socket to drop`)
-    const { stats } = this.#around
     this.#socket = undefined
     this.#cancelWatch()
     this.#subscriber?.stop()
     this.#subscriber = undefined
     socket.terminate()
     this.#lastReason = reason
-    stats.closes++
-    const word = reason.split(' ', 1)[0] as string
-    stats.closeReasons.set(word, (stats.closeReasons.get(word) ?? 0) + 1)
+    this.#countClose(reason)
     if (this.#isAnnounced) this.#events.onClose(this.#generation, reason)
     this.#isAnnounced = false
+  }
+
+  #countClose(reason: string): void {
+    const { stats } = this.#around
+    const word = reason.split(' ', 1)[0] as string
+    stats.closes++
+    stats.closeReasons.set(word, (stats.closeReasons.get(word) ?? 0) + 1)
   }
 }

@@ -27,8 +27,8 @@ export function socketAgent(proxy: string): HttpAgent | undefined {
 }
 
 /** For REST, straight out when `proxy` is empty; `options` are those of the pool it makes for each origin. */
-export function restDispatcher(proxy: string, options: Agent.Options): Dispatcher {
-  if (proxy === '') return new Agent(options)
+export function restDispatcher(proxy: string | undefined, options: Agent.Options): Dispatcher {
+  if (proxy === undefined || proxy === '') return new Agent(options)
   if (proxyKind(proxy) === 'http') return new ProxyAgent({ ...options, uri: proxy, proxyTunnel: true })
   return new Agent({ ...options, connect: socksConnector(proxy) })
 }

@@ -18,7 +18,7 @@ export interface RestOptions {
   /** scheme, host and port */
   readonly base: string
   /** empty: straight out */
-  readonly proxy: string
+  readonly proxy?: string | undefined
   readonly usedWeightHeader: string
   readonly connectionsMax: number
   readonly tryTimeoutMs: number

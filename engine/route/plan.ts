@@ -39,7 +39,7 @@ export interface PlanSettings {
   readonly ringBytes: number
 }
 
-export const CONNECT_DEFAULTS = { connectShare: 0.9, connectSpacingMs: 100 } as const
+export const PLAN_DEFAULTS = { connectShare: 0.9, connectSpacingMs: 100 } as const
 
 export interface PlannedInstrument {
   readonly instrument: Instrument

@@ -1,7 +1,7 @@
 import Table from 'cli-table3'
 import { Clock } from '../base/clock.ts'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
-import type { Random } from '../base/random.ts'
+import { freshSeed, type Random, seededRandom } from '../base/random.ts'
 import type { Run } from '../base/run.ts'
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import { feedRules } from '../exchanges/index.ts'
@@ -9,7 +9,7 @@ import { REST_DEFAULTS, RestClient } from '../feed/rest.ts'
 import { type FeedTime, realTime } from '../feed/timer.ts'
 import { readUniverse } from '../feed/universe.ts'
 import { WEIGHT_DEFAULTS, WeightLedger } from '../feed/weight.ts'
-import { CONNECT_DEFAULTS, type MarketSettings, type Plan, plan, type PlanSettings } from '../route/plan.ts'
+import { PLAN_DEFAULTS, type MarketSettings, type Plan, plan, type PlanSettings } from '../route/plan.ts'
 
 /** `marketprism plan`: what the engine would connect to, and what that costs, before it does. */
 export async function runPlan(options: { readonly json: boolean }, run: Run): Promise<void> {
@@ -20,8 +20,8 @@ export async function runPlan(options: { readonly json: boolean }, run: Run): Pr
   const markets: Record<string, MarketRequest> = {}
   for (const [name, market] of Object.entries(binance)) if (market.enabled) markets[`binance.${name}`] = market
   const ringBytes = config.rings.framesBytes + config.rings.batchesBytes
-  const settings = { ...CONNECT_DEFAULTS, shardCount: config.workers.count, markets, ringBytes }
-  const made = await computePlan({ rules, markets, settings, time, random: Math.random })
+  const settings = { ...PLAN_DEFAULTS, shardCount: config.workers.count, markets, ringBytes }
+  const made = await computePlan({ rules, markets, settings, time, random: seededRandom(freshSeed()) })
   process.stdout.write(options.json ? `${JSON.stringify(made, null, 2)}\n` : `${formatPlan(made)}\n`)
 }
 

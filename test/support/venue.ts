@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import pino from 'pino'
-import WebSocket, { WebSocketServer } from 'ws'
+import { type WebSocket, WebSocketServer } from 'ws'
 import { binanceFeed } from '../../engine/exchanges/binance/index.ts'
 import { ConnectBudget } from '../../engine/feed/connects.ts'
 import {

@@ -1,6 +1,6 @@
 import { assert } from '../../base/assert.ts'
 import type { FeedRules } from '../exchange.ts'
-import { type BinanceMarket, type BinanceMarketName, MARKET_ROUTE, MARKETS, PUBLIC_ROUTE } from './endpoints.ts'
+import { type BinanceMarket, type BinanceMarketName, type MARKET_ROUTE, MARKETS, PUBLIC_ROUTE } from './endpoints.ts'
 import * as poll from './poll.ts'
 import * as subscribe from './subscribe.ts'
 
