@@ -185,7 +185,7 @@ function modelGrants(asked: readonly { atMs: number; weight: number }[], budget:
   for (const { atMs, weight } of asked) {
     let candidateMs = Math.max(atMs, granted.at(-1)?.atMs ?? 0)
     const fits = () => [-GUARD_MS, GUARD_MS].every((shift) => weightIn(minute(candidateMs, shift)) + weight <= budget)
-    while (!fits()) candidateMs += 1
+    while (!fits()) candidateMs = Math.floor(candidateMs / GUARD_MS + 1) * GUARD_MS // minutes and guards turn on whole seconds
     granted.push({ atMs: candidateMs, weight })
   }
   return granted.map(({ atMs: grantMs }) => grantMs)

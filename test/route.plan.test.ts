@@ -151,6 +151,10 @@ test('plan should open at least as many connections as asked for, by splitting d
   const made = plan(rules, few, settings(2, { connections: 150 }))
   assert.ok(made.connections.length >= 150 && made.connections.length <= 160, `${made.connections.length}`)
   check(made, few, CHANNELS)
+  for (const connections of [3, 20, 51, 77, 119]) {
+    const some = plan(rules, few, settings(3, { connections })).connections.length
+    assert.ok(some >= connections && some <= connections + 6, `${some} for ${connections}`)
+  }
   assert.throws(() => plan(rules, few, settings(2, { connections: 151 })), {
     code: 'PLAN_REFUSED',
     exitCode: 78,

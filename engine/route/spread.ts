@@ -17,11 +17,14 @@ export function spread(names: readonly string[], binCount: number, perBinMax: nu
   const bins: number[] = new Array(names.length)
   const turns = names.map((name, index) => ({ name, index, turn: hash32(name) }))
   turns.sort((a, b) => a.turn - b.turn || (a.name < b.name ? -1 : 1))
-  for (const { name, index } of turns) {
-    const bin = bestBin(name, filled, cap)
+  let emptyCount = binCount
+  turns.forEach(({ name, index }, turn) => {
+    // the last names go where nobody is, so that no bin stays empty while there are names enough
+    const bin = bestBin(name, filled, names.length - turn <= emptyCount ? 1 : cap)
+    if (filled[bin] === 0) emptyCount--
     filled[bin] = (filled[bin] as number) + 1
     bins[index] = bin
-  }
+  })
   return bins
 }
 
