@@ -189,7 +189,13 @@ export class ClickHouseSink implements Sink {
     const { stream } = await this.#client.exec({
       query: `INSERT INTO \`${table}\` (${columns}) FORMAT Native`,
       values: Readable.from([native.bytes]),
-      clickhouse_settings: { async_insert: 0, insert_deduplication_token: token, wait_end_of_query: 1 },
+      // optimize_on_insert would already merge rows of one key inside the insert: what was accepted is stored, row by row
+      clickhouse_settings: {
+        async_insert: 0,
+        optimize_on_insert: 0,
+        insert_deduplication_token: token,
+        wait_end_of_query: 1,
+      },
     })
     for await (const _ of stream); // an answer that is not read keeps the connection busy
     const tookMs = performance.now() - startMs

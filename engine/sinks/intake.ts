@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JsMsg } from 'nats'
 import { backoffMs } from '../base/backoff.ts'
@@ -45,6 +46,7 @@ export interface IntakeStats {
   pending: number
 }
 
+const DRAIN_LOOK_MS = 50
 /** One pull waits this long for messages. */
 const PULL_MS = 1000
 
@@ -84,6 +86,7 @@ export class Intake {
     this.#random = random
     this.#log = log
     this.#setAside = setAside
+    setMaxListeners(0, this.#stop.signal) // each block that waits to try again listens
   }
 
   start(): void {
@@ -93,6 +96,18 @@ export class Intake {
   /** Undefined while all is well. */
   trouble(): string | undefined {
     return this.#link.trouble() ?? this.#trouble ?? this.#sink.trouble()
+  }
+
+  /** Resolves when the consumer has nothing left to give and nothing under way, or when the time is over. */
+  async drained(deadlineMs: number): Promise<boolean> {
+    const deadlineAt = performance.now() + deadlineMs
+    while (performance.now() < deadlineAt) {
+      const manager = await this.#link.up()?.jetstreamManager()
+      const info = await manager?.consumers.info(this.#options.stream, this.#options.consumer).catch(() => undefined)
+      if (info !== undefined && info.num_pending === 0 && info.num_ack_pending === 0) return true
+      await this.#pause(DRAIN_LOOK_MS)
+    }
+    return false
   }
 
   /** Pulls no more and finishes what is under way, at most `deadlineMs`; the rest stays in the stream. */
@@ -161,7 +176,7 @@ export class Intake {
           return
         }
         if (outcome === 'poison') return await this.#poison(block, message)
-        if (this.#stop.signal.aborted) return // not acknowledged: it comes again
+        if (this.#stop.signal.aborted) return message.nak() // it comes again at once, to whoever stores next
         this.stats.retries++
         await this.#pause(
           this.#options.retryMsMin +

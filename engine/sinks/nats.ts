@@ -136,18 +136,20 @@ export class NatsLink {
     this.#connection = connection
     if (this.#stop.signal.aborted) return connection.close()
     this.#cameUp()
-    const watch = (async () => {
-      for await (const status of connection.status()) {
-        if (status.type === Events.Disconnect)
-          this.#down(`NATS at ${this.options.url} is gone: waiting for it; blocks wait in the spool`)
-        if (status.type === Events.Reconnect) this.#cameUp()
-      }
-    })()
+    void this.#watch(connection)
     const error = await connection.closed()
     this.#isUp = false
     this.#connection = undefined
-    await watch
     if (error instanceof Error) throw error
+  }
+
+  /** The client does not end this stream when the connection is closed: nobody may wait for it. */
+  async #watch(connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status()) {
+      if (status.type === Events.Disconnect)
+        this.#down(`NATS at ${this.options.url} is gone: waiting for it; blocks wait in the spool`)
+      if (status.type === Events.Reconnect) this.#cameUp()
+    }
   }
 
   #cameUp(): void {
