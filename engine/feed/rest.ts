@@ -218,5 +218,6 @@ function headerOf(answer: Dispatcher.ResponseData, name: string): string {
 function asFault(error: unknown, where: string): TryFault {
   if (error instanceof TryFault) return error
   const { code, message } = error as { code?: string; message?: string }
-  return new TryFault('REST_UNREACHABLE', `${where}: ${code ?? ''} ${message ?? String(error)}`.trim(), false)
+  const what = [code, message ?? String(error)].filter((part) => part !== undefined).join(' ')
+  return new TryFault('REST_UNREACHABLE', `${where}: ${what}; check the network, the REST URL and the proxy`, false)
 }
