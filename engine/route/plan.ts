@@ -145,13 +145,18 @@ function marketOf(key: string, rules: ReadonlyMap<string, FeedRules>, settings: 
   return { key, feed, place, set }
 }
 
+/** Market by market, because instruments of one market are about equally busy and those of two are not. */
 function intoShards(sorted: readonly Instrument[], shardCount: number): Instrument[][] {
-  const bins = spread(
-    sorted.map((instrument) => instrument.id),
-    shardCount,
-    sorted.length,
-  )
-  return Array.from({ length: shardCount }, (_, shard) => sorted.filter((_instrument, index) => bins[index] === shard))
+  const shards: Instrument[][] = Array.from({ length: shardCount }, () => [])
+  for (const key of new Set(sorted.map(marketKey))) {
+    const members = sorted.filter((instrument) => marketKey(instrument) === key)
+    const ids = members.map((instrument) => instrument.id)
+    const bins = spread(ids, shardCount, members.length)
+    members.forEach((instrument, index) => {
+      shards[bins[index] as number]?.push(instrument)
+    })
+  }
+  return shards
 }
 
 /** What stays on one connection: the streams that an instrument has on one URL class, or one channel of them. */
