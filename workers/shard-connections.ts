@@ -1,12 +1,15 @@
+import type { GapLog } from '../engine/book/gap-log.ts'
 import type { Channel } from '../engine/exchanges/exchange.ts'
-import { GAP_CHANNELS } from '../engine/record/schema.ts'
+import type { Recorder } from '../engine/record/recorder.ts'
+import { GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
 import type { SymbolTable } from '../engine/scan/symbols.ts'
+import type { InstrumentList, InstrumentSlot } from './shard-instruments.ts'
 
 /** One socket that is open and subscribed: which channels of which instruments it carries. */
 export interface Connection {
   readonly source: number
   readonly generation: number
-  readonly instruments: readonly { readonly instrument: number; readonly channels: readonly number[] }[]
+  readonly instruments: readonly { readonly slot: InstrumentSlot; readonly channels: readonly number[] }[]
   readonly table: SymbolTable
   /** Receive time of its last frame: up to here nothing is missing. */
   lastHi: number
@@ -26,16 +29,25 @@ const CHANNEL_OF: Readonly<Record<Channel, number>> = {
   book_tickers: GAP_CHANNELS.book_tickers,
 }
 
-/** Channels as the tables of gaps name them, each once. */
-export function gapChannels(channels: readonly Channel[]): readonly number[] {
-  return [...new Set(channels.map((channel) => CHANNEL_OF[channel]))]
-}
-
-/** The open connections of a shard; two generations of one connection may be open at once. */
+/**
+ * The open connections of a shard. Two generations of one connection may be open at once: a channel is interrupted only
+ * when the last connection that carries it is gone.
+ */
 export class Connections {
   readonly #open = new Map<number, Connection>()
+  readonly #list: InstrumentList
+  readonly #gaps: GapLog
+  readonly #recorder: Recorder
+  readonly #defaultMarket: string
   /** The last one looked up: frames come in bursts. */
   #last: Connection | undefined
+
+  constructor(list: InstrumentList, gaps: GapLog, recorder: Recorder, defaultMarket: string) {
+    this.#list = list
+    this.#gaps = gaps
+    this.#recorder = recorder
+    this.#defaultMarket = defaultMarket
+  }
 
   find(source: number, generation: number): Connection | undefined {
     const last = this.#last
@@ -45,19 +57,72 @@ export class Connections {
     return found
   }
 
-  add(connection: Connection): void {
-    this.#open.set(keyOf(connection.source, connection.generation), connection)
+  open(source: number, generation: number, notice: OpenNotice): void {
+    if (this.#open.has(keyOf(source, generation))) this.close(source, generation, 'opened twice')
+    const instruments = notice.instruments.flatMap(({ instrument, channels }) => {
+      const slot = this.#list.slots[instrument]
+      return slot === undefined
+        ? []
+        : [{ slot, channels: [...new Set(channels.map((channel) => CHANNEL_OF[channel]))] }]
+    })
+    const market = instruments[0]?.slot.name.market ?? this.#defaultMarket
+    const { hi, lo } = this.#recorder
+    this.#open.set(keyOf(source, generation), {
+      source,
+      generation,
+      instruments,
+      table: this.#list.table(market),
+      lastHi: hi,
+      lastLo: lo,
+    })
+    for (const { slot, channels } of instruments) {
+      for (const channel of channels) slot.coverage[channel] = (slot.coverage[channel] as number) + 1
+      if (channels.includes(GAP_CHANNELS.book)) slot.keeper.begin()
+    }
   }
 
-  remove(source: number, generation: number): Connection | undefined {
+  close(source: number, generation: number, reason: string): void {
     const connection = this.#open.get(keyOf(source, generation))
+    if (connection === undefined) return
     this.#open.delete(keyOf(source, generation))
     this.#last = undefined
-    return connection
+    const { lastHi, lastLo } = connection
+    for (const { slot, channels } of connection.instruments) {
+      for (const channel of channels) {
+        slot.coverage[channel] = (slot.coverage[channel] as number) - 1
+        if ((slot.coverage[channel] as number) > 0) continue // another connection carries it
+        if (channel === GAP_CHANNELS.book) slot.keeper.suspend(lastHi, lastLo, reason)
+        else
+          this.#gaps.open(slot.index, channel, GAP_CAUSES.disconnect, lastHi, lastLo, slot.lastId(channel), 0, reason)
+      }
+    }
   }
 
-  all(): Iterable<Connection> {
-    return this.#open.values()
+  /** Frames of this connection found no room. */
+  lose(source: number, generation: number, lostCount: number): void {
+    const connection = this.find(source, generation)
+    if (connection === undefined) return
+    const detail = `${lostCount} frames found no room in the ring`
+    const { lastHi, lastLo } = connection
+    for (const { slot, channels } of connection.instruments) {
+      for (const channel of channels) {
+        if (channel === GAP_CHANNELS.book) slot.keeper.resync('loss', lostCount, detail)
+        else
+          this.#gaps.open(slot.index, channel, GAP_CAUSES.loss, lastHi, lastLo, slot.lastId(channel), lostCount, detail)
+      }
+    }
+  }
+
+  /** The connection whose stream a snapshot has to fit: the newest that carries the book. */
+  carrierOf(instrument: number): Connection | undefined {
+    let carrier: Connection | undefined
+    for (const connection of this.#open.values()) {
+      const carries = connection.instruments.some(
+        ({ slot, channels }) => slot.index === instrument && channels.includes(GAP_CHANNELS.book),
+      )
+      if (carries) carrier = connection
+    }
+    return carrier
   }
 }
 

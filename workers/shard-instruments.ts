@@ -8,6 +8,7 @@ import { binanceSync } from '../engine/exchanges/binance/sync.ts'
 import { instrumentId } from '../engine/exchanges/exchange.ts'
 import type { Instrument } from '../engine/exchanges/exchange.ts'
 import type { Recorder } from '../engine/record/recorder.ts'
+import { GAP_CHANNELS } from '../engine/record/schema.ts'
 import { POWERS_OF_TEN } from '../engine/scan/decimal.ts'
 import { NO_SYMBOL, SymbolTable } from '../engine/scan/symbols.ts'
 
@@ -34,6 +35,11 @@ export class InstrumentSlot {
     this.index = index
     this.name = name
     this.keeper = keeper
+  }
+
+  /** The newest id of a channel's streams, for gap rows. */
+  lastId(channel: number): number {
+    return channel === GAP_CHANNELS.trades ? Math.max(this.trades.lastId, this.aggTrades.lastId) : this.tickers.lastId
   }
 }
 

@@ -8,7 +8,7 @@ import { BinanceParser } from '../engine/exchanges/binance/parse.ts'
 import type { Instrument } from '../engine/exchanges/exchange.ts'
 import { DepthEvent, TickerEvent, TradeEvent } from '../engine/record/emit.ts'
 import type { Emit, FrameParser } from '../engine/record/emit.ts'
-import { Recorder, elapsedMs } from '../engine/record/recorder.ts'
+import { Recorder } from '../engine/record/recorder.ts'
 import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, GAP_STATUSES, TRADE_STREAMS } from '../engine/record/schema.ts'
 import type { Counters } from '../engine/ring/counters.ts'
 import {
@@ -21,7 +21,6 @@ import {
   SNAPSHOT,
   SNAPSHOT_FAILED,
   TICK,
-  WANT_SNAPSHOT,
   extra,
   generation,
   receivedHi,
@@ -29,13 +28,13 @@ import {
   source,
 } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
-import { Connections, gapChannels } from './shard-connections.ts'
-import type { Connection, OpenNotice } from './shard-connections.ts'
+import { type Connection, Connections, type OpenNotice } from './shard-connections.ts'
 import { ShardCounts } from './shard-counters.ts'
 import type { ShardCounter } from './shard-counters.ts'
 import { InstrumentList } from './shard-instruments.ts'
 import type { InstrumentSlot } from './shard-instruments.ts'
 import type { BookShardSettings } from './shard-settings.ts'
+import { SnapshotQuestions } from './shard-snapshots.ts'
 import { ShardOutput } from './shard-output.ts'
 import { RejectedFrames } from './rejected-frames.ts'
 
@@ -44,8 +43,6 @@ export type { BookShardSettings }
 
 /** EXTRA of a SNAPSHOT in a replay, where the body does not say whose it is: the book that waits. */
 export const ANY_INSTRUMENT = 0xffffffff
-const WANT_AGAIN_MS_MIN = 100
-const WANT_AGAIN_MS_MAX = 10_000
 
 /**
  * The work of one shard as a pure function of its ring: frames in, blocks, live messages and requests out. No socket, no
@@ -70,10 +67,9 @@ export class Shard implements Emit {
   readonly #output: ShardOutput
   readonly #publisher: BookPublisher
   readonly #requests: RingWriter
-  readonly #connections = new Connections()
+  readonly #connections: Connections
+  readonly #questions: SnapshotQuestions
   readonly #snapshot = new DepthEvent()
-  /** Snapshots to ask for again, by instrument: frame time in ms. */
-  readonly #wantAgainMs = new Map<number, number>()
   #connection: Connection | undefined
   #table
   #source = 0
@@ -114,6 +110,9 @@ export class Shard implements Emit {
     if (settings.live) this.#output.followLive(this.recorder.blocks)
     this.gaps = new GapLog(this.recorder)
     this.list.attach(this.recorder, this.gaps)
+    this.#connections = new Connections(this.list, this.gaps, this.recorder, settings.market)
+    const frameHead = () => ({ source: this.#source, generation: this.#generation })
+    this.#questions = new SnapshotQuestions(requests, this.#connections, this.recorder, this.#counts, frameHead)
     this.#parser = new BinanceParser(this)
     this.#publisher = new BookPublisher(
       settings.snapshots,
@@ -149,11 +148,18 @@ export class Shard implements Emit {
       case SNAPSHOT_FAILED:
         return this.#snapshotFailed(extra(bytes, offset))
       case OPEN:
-        return this.#open(JSON.parse(plainText(bytes, offset, length)) as OpenNotice)
+        this.#connections.open(
+          this.#source,
+          this.#generation,
+          JSON.parse(plainText(bytes, offset, length)) as OpenNotice,
+        )
+        return this.#leave()
       case CLOSE:
-        return this.#close(plainText(bytes, offset, length))
+        this.#connections.close(this.#source, this.#generation, plainText(bytes, offset, length))
+        return this.#leave()
       case LOSS:
-        return this.#loss(extra(bytes, offset))
+        this.#counts.add('frames_lost', extra(bytes, offset))
+        return this.#connections.lose(this.#source, this.#generation, extra(bytes, offset))
       case INSTRUMENT:
         this.list.add(JSON.parse(plainText(bytes, offset, length)) as Instrument, extra(bytes, offset))
         return
@@ -271,6 +277,11 @@ export class Shard implements Emit {
     this.#table = connection?.table ?? this.list.table(this.#settings.market)
   }
 
+  /** The connections changed: the next frame looks its own up. */
+  #leave(): void {
+    this.#enter(undefined)
+  }
+
   #refused(outcome: string, bytes: Uint8Array, offset: number, length: number): void {
     if (!this.#counts.refused(outcome)) return
     this.#reject(outcome, bytes, offset, length)
@@ -295,8 +306,9 @@ export class Shard implements Emit {
     if (slot === undefined) return this.#counts.add('snapshots_unwanted', 1)
     // A book that nobody opened yet waits from now on: in a recording the snapshot may come first.
     if (slot.keeper.book.state === BOOK_STATES.INIT && this.#settings.learnUnknown) slot.keeper.begin()
-    if (!slot.keeper.isWaiting || this.#isOutdated(slot)) return this.#counts.add('snapshots_unwanted', 1)
-    this.#askedGeneration.delete(slot.index)
+    const isAwaited = this.#settings.learnUnknown || this.#questions.isAwaited(slot.index, this.#generation)
+    if (!slot.keeper.isWaiting || !isAwaited) return this.#counts.add('snapshots_unwanted', 1)
+    this.#questions.answered(slot.index)
     const outcome = this.#parser.parseSnapshot(bytes, offset, length, slot.index, this.#snapshot)
     if (outcome !== '') {
       this.#counts.add(`rejected_${outcome}` as ShardCounter, 1)
@@ -305,11 +317,6 @@ export class Shard implements Emit {
       return this.#snapshotFailed(slot.index)
     }
     slot.keeper.anchor(this.#snapshot)
-  }
-
-  /** An answer that nobody waits for, or to a question of an earlier generation, says nothing about the stream of now. */
-  #isOutdated(slot: InstrumentSlot): boolean {
-    return !this.#settings.learnUnknown && this.#askedGeneration.get(slot.index) !== this.#generation
   }
 
   /** A bare REST body of a recording: of the instrument it names, else of the one whose book waits. */
@@ -324,92 +331,12 @@ export class Shard implements Emit {
 
   #snapshotFailed(instrument: number): void {
     const keeper = this.list.slots[instrument]?.keeper
-    if (keeper?.isWaiting) this.#wantAgainMs.set(instrument, this.#nowMs() + wantAgainMs(keeper.attempts))
-  }
-
-  #open(notice: OpenNotice): void {
-    const first = notice.instruments[0]
-    const slot = first === undefined ? undefined : this.list.slots[first.instrument]
-    const connection: Connection = {
-      source: this.#source,
-      generation: this.#generation,
-      table: this.list.table(slot?.name.market ?? this.#settings.market),
-      instruments: notice.instruments.map(({ instrument, channels }) => ({
-        instrument,
-        channels: gapChannels(channels),
-      })),
-      lastHi: this.recorder.hi,
-      lastLo: this.recorder.lo,
-    }
-    this.#connections.add(connection)
-    this.#enter(undefined) // the next frame looks its connection up
-    for (const { instrument, channels } of connection.instruments) {
-      const opened = this.list.slots[instrument]
-      if (opened === undefined) continue
-      for (const channel of channels) opened.coverage[channel] = (opened.coverage[channel] as number) + 1
-      if (channels.includes(GAP_CHANNELS.book)) opened.keeper.begin()
-    }
-  }
-
-  #close(reason: string): void {
-    const connection = this.#connections.remove(this.#source, this.#generation)
-    if (connection === undefined) return
-    if (this.#connection === connection) this.#enter(undefined)
-    for (const { instrument, channels } of connection.instruments) {
-      const slot = this.list.slots[instrument]
-      if (slot === undefined) continue
-      for (const channel of channels) {
-        slot.coverage[channel] = (slot.coverage[channel] as number) - 1
-        if ((slot.coverage[channel] as number) > 0) continue // another connection carries it
-        if (channel === GAP_CHANNELS.book) slot.keeper.suspend(connection.lastHi, connection.lastLo, reason)
-        else
-          this.gaps.open(
-            instrument,
-            channel,
-            GAP_CAUSES.disconnect,
-            connection.lastHi,
-            connection.lastLo,
-            lastIdOf(slot, channel),
-            0,
-            reason,
-          )
-      }
-    }
-  }
-
-  #loss(lostCount: number): void {
-    this.#counts.add('frames_lost', lostCount)
-    const connection = this.#connections.find(this.#source, this.#generation)
-    if (connection === undefined) return
-    const detail = `${lostCount} frames found no room in the ring`
-    for (const { instrument, channels } of connection.instruments) {
-      const slot = this.list.slots[instrument]
-      if (slot === undefined) continue
-      for (const channel of channels) {
-        if (channel === GAP_CHANNELS.book) slot.keeper.resync('loss', lostCount, detail)
-        else
-          this.gaps.open(
-            instrument,
-            channel,
-            GAP_CAUSES.loss,
-            connection.lastHi,
-            connection.lastLo,
-            lastIdOf(slot, channel),
-            lostCount,
-            detail,
-          )
-      }
-    }
-  }
-
-  #nowMs(): number {
-    return elapsedMs(0, 0, this.recorder.hi, this.recorder.lo)
+    if (keeper?.isWaiting) this.#questions.wantLater(instrument, keeper.attempts)
   }
 
   #tick(): void {
-    const nowMs = this.#nowMs()
-    for (const [instrument, dueMs] of this.#wantAgainMs) if (nowMs >= dueMs) this.#want(instrument)
-    this.#publisher.tick(nowMs, this.list.slots, this.#settings.publishes)
+    this.#questions.tick()
+    this.#publisher.tick(this.#questions.nowMs(), this.list.slots, this.#settings.publishes)
     this.recorder.sealOlderThan(this.recorder.hi, this.recorder.lo, this.#settings.batch.ageMsMax)
   }
 
@@ -422,56 +349,15 @@ export class Shard implements Emit {
 
   // ---- what the keepers say
 
-  readonly #askedGeneration = new Map<number, number>()
-
   #keeperEvents(): KeeperEvents {
     return {
-      wantSnapshot: (instrument, attempt) => {
-        if (attempt < 2) this.#want(instrument)
-        else this.#wantAgainMs.set(instrument, this.#nowMs() + wantAgainMs(attempt))
-      },
+      wantSnapshot: (instrument, attempt) => this.#questions.want(instrument, attempt),
       stateChanged: (_instrument, from, to) => this.#counts.stateChanged(from, to),
       count: (what, by) => {
         if (what === 'applied') this.#counts.applied += by
         else this.#counts.add(what, by)
       },
     }
-  }
-
-  /** Asks main for a snapshot; when there is no room for the question, again at the next tick. */
-  #want(instrument: number): void {
-    this.#wantAgainMs.delete(instrument)
-    const connection = this.#carrierOf(instrument)
-    const [source, generation] =
-      connection === undefined ? [this.#source, this.#generation] : [connection.source, connection.generation]
-    this.#askedGeneration.set(instrument, generation)
-    if (
-      this.#requests.tryWrite(
-        WANT_SNAPSHOT,
-        source,
-        generation,
-        instrument,
-        this.recorder.hi,
-        this.recorder.lo,
-        NOTHING,
-      )
-    )
-      this.#counts.add('snapshots_wanted', 1)
-    else this.#wantAgainMs.set(instrument, 0)
-  }
-
-  /** The connection whose stream the snapshot has to fit: the newest that carries the book. */
-  #carrierOf(instrument: number): Connection | undefined {
-    let carrier: Connection | undefined
-    for (const connection of this.#connections.all()) {
-      if (
-        connection.instruments.some(
-          (carried) => carried.instrument === instrument && carried.channels.includes(GAP_CHANNELS.book),
-        )
-      )
-        carrier = connection
-    }
-    return carrier
   }
 }
 
@@ -486,7 +372,6 @@ export function createShard(
   return new Shard(settings, batches, requests, counters, awaitRoom)
 }
 
-const NOTHING = new Uint8Array(0)
 const DEPTH_BODY = /^\s*\{\s*"lastUpdateId"/
 
 /** Only a frame that does not begin like an event is looked at closer. */
@@ -497,12 +382,4 @@ function isDepthBody(bytes: Uint8Array, offset: number): boolean {
 
 function plainText(bytes: Uint8Array, offset: number, length: number): string {
   return Buffer.from(bytes.subarray(offset, offset + length)).toString('utf8')
-}
-
-function lastIdOf(slot: InstrumentSlot, channel: number): number {
-  return channel === GAP_CHANNELS.trades ? Math.max(slot.trades.lastId, slot.aggTrades.lastId) : slot.tickers.lastId
-}
-
-function wantAgainMs(attempt: number): number {
-  return Math.min(WANT_AGAIN_MS_MAX, WANT_AGAIN_MS_MIN * 2 ** Math.min(attempt, 20))
 }
