@@ -372,6 +372,40 @@ test('a book that stays crossed should be taken for wrong', () => {
   assert.equal(rows(rig, 'gaps')[0]?.['cause'], 'crossed')
 })
 
+test('what waits when its connection closes or the process ends should become rows', () => {
+  const rig = opened()
+  rig.frame(DATA, depth(1, 2, 0))
+  rig.frame(CLOSE, '1006')
+  assert.equal(state(rig), 'GAP')
+  rig.frame(OPEN, { connection: 0, instruments: [{ instrument: 0, channels: ALL }] }, { generation: 2 })
+  snapshot(rig, 1, 2) // must not find the event of the connection before
+  assert.equal(summarise(rig.shard).instruments[BTC]?.applied, 0)
+  rig.frame(LOSS, '', { generation: 2, extra: 1 })
+  rig.frame(DATA, depth(9, 10, 8), { generation: 2 })
+  assert.deepEqual(pick(rows(rig, 'book_deltas'), 'last_seq', 'state'), [
+    ['2', 'BUFFERING'],
+    ['10', 'RESYNC'],
+  ])
+})
+
+test('a book whose market left the proven depth should take a new anchor without a gap', () => {
+  const rig = opened({
+    live: true,
+    publisher: { ...SHARD_DEFAULTS.publisher, minDepthLevels: 2 },
+    keeper: { ...SHARD_DEFAULTS.keeper, snapshotLevels: 2 },
+  })
+  const ns = 1_723_161_300_000_000_000n
+  const levels = (...prices: number[]) => prices.map((price) => [String(price), '1'])
+  rig.frame(TICK, '', { ns })
+  rig.frame(SNAPSHOT, body(100, levels(99, 98), levels(101, 102)), { extra: 0, ns })
+  rig.frame(DATA, depth(99, 110, 98, [['99', '0'], ...levels(97, 96)], []), { ns })
+  rig.frame(TICK, '', { ns: ns + 1_000_000_000n })
+  assert.deepEqual([state(rig), rig.count('publish_shallow'), rig.count('refreshes')], ['RESYNC', 1, 1])
+  rig.frame(SNAPSHOT, body(110, levels(98, 97), levels(101, 102)), { extra: 0 })
+  rig.frame(DATA, depth(111, 112, 110, levels(97), []))
+  assert.deepEqual([state(rig), rows(rig, 'gaps').length], ['LIVE', 0])
+})
+
 test('events that wait should be bounded, and each should still become a row', () => {
   const rig = opened({ keeper: { ...SHARD_DEFAULTS.keeper, bufferedFramesMax: 4 } })
   for (let seq = 1; seq <= 10; seq++) rig.frame(DATA, depth(seq, seq, seq - 1))

@@ -17,6 +17,7 @@ const PLAIN = [
   'duplicates',
   'gaps',
   'resyncs',
+  'refreshes',
   'anchors',
   'trades',
   'tickers',

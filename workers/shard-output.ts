@@ -49,7 +49,13 @@ export class ShardOutput implements LiveOutput {
     this.#counts.add('rows', block.rows)
   }
 
-  send(subject: string, encode: (bytes: Uint8Array, offset: number) => number, bytesMax: number): boolean {
+  send(
+    subject: string,
+    hi: number,
+    lo: number,
+    encode: (bytes: Uint8Array, offset: number) => number,
+    bytesMax: number,
+  ): boolean {
     const headBytes = 2 + subject.length
     this.#reserve(headBytes + bytesMax)
     const bytes = this.#scratch
@@ -58,7 +64,7 @@ export class ShardOutput implements LiveOutput {
     for (let index = 0; index < subject.length; index++) bytes[2 + index] = subject.charCodeAt(index)
     const length = headBytes + encode(bytes, headBytes)
     const isSent =
-      length <= this.#batches.payloadBytesMax && this.#batches.tryWrite(LIVE, 0, 0, 0, 0, 0, bytes, 0, length)
+      length <= this.#batches.payloadBytesMax && this.#batches.tryWrite(LIVE, 0, 0, 0, hi, lo, bytes, 0, length)
     this.#counts.add(isSent ? 'live_sent' : 'live_dropped', 1)
     return isSent
   }

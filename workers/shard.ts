@@ -49,7 +49,7 @@ export const ANY_INSTRUMENT = 0xffffffff
  * clock, no randomness, so a recording of the frames is a recording of the run.
  *
  * Arithmetic, one core, the recorded USD-M mix (294 bytes, 4 level updates a message): ring 50 ns, scan 300, book 100,
- * columns 80: some 550 ns a message.
+ * columns 80: some 550 ns a message. Measured 700 to 720 (1.4 M messages/s), 1,100 with the live path fed row by row.
  */
 export class Shard implements Emit {
   readonly depth = new DepthEvent()

@@ -55,6 +55,7 @@ export interface KeeperEvents {
       | 'unchained'
       | 'duplicates'
       | 'resyncs'
+      | 'refreshes'
       | 'anchors'
       | 'snapshots_old'
       | 'buffer_overflows',
@@ -161,6 +162,14 @@ export class BookKeeper {
     this.#flushBuffer(state)
     this.#receivedSeq = -1
     if (wasLive) this.#want() // else one is on its way
+  }
+
+  /** The market left the depth that the anchor proved. Nothing was missed, so no gap: a new anchor, and LIVE again. */
+  refresh(): void {
+    if (!this.book.isLive) return
+    this.#move(BOOK_STATES.RESYNC)
+    this.#events.count('refreshes', 1)
+    this.#want()
   }
 
   /** Widens the book with its instrument. */

@@ -171,7 +171,9 @@ export class BookPublisher {
     // Only levels that the anchor proved count as depth: beyond them a level may be unknown.
     const bids = keeper.book.trustedCount('bid', row.bidPrices, row.bidCount)
     const asks = keeper.book.trustedCount('ask', row.askPrices, row.askCount)
-    if (bids < this.#settings.minDepthLevels || asks < this.#settings.minDepthLevels) {
+    const { minDepthLevels } = this.#settings
+    if (bids < minDepthLevels || asks < minDepthLevels) {
+      if (row.bidCount >= minDepthLevels && row.askCount >= minDepthLevels) keeper.refresh()
       this.#retries.delete(source)
       return this.#count('shallow', 1)
     }
@@ -181,7 +183,7 @@ export class BookPublisher {
       bytes.set(message, offset)
       return message.length
     }
-    if (this.#output.send(subject, copy, message.length)) {
+    if (this.#output.send(subject, this.#recorder.hi, this.#recorder.lo, copy, message.length)) {
       keeper.isUnpublished = false
       this.#retries.delete(source)
       this.#count('published', 1)
