@@ -149,7 +149,6 @@ function addDemo(program: Command, shell: Shell): void {
       'serve recordings instead of the own market; usdm:FILE names the market, several files in a row are one recording',
     )
     .option('--speed <factor>', 'speed of a recording: 1 = as recorded, or max', speed, 1)
-    .option('--keep', 'keep the data for queries after the run')
     .option('--json', 'last line of stdout: one JSON object that counts sent, stored, missing, doubled, wrong')
   withConfigFlags(command).action(async (values: Values) => {
     const { runDemo } = await import('./tools/demo.ts')
@@ -162,7 +161,6 @@ function addDemo(program: Command, shell: Shell): void {
         seed: values.seed as number | undefined,
         recordings,
         speed: values.speed as number,
-        keep: values.keep === true || values.data !== undefined,
         json: values.json === true,
       },
       runOf('demo', values, shell),
@@ -192,7 +190,10 @@ function addSimulate(program: Command, shell: Shell): void {
         .addHelpText('after', exampleText(SIMULATE_EXAMPLES))
         .action(async (_exchange: string, flags: Values) => {
           const print = (line: string): void => void process.stdout.write(`${line}\n`)
-          await runSimulate({ ...parseSimulateFlags(flags), print, signal: shell.stop.signal })
+          const finish = new AbortController()
+          process.once('SIGUSR2', () => finish.abort())
+          const signals = { signal: shell.stop.signal, finish: finish.signal }
+          await runSimulate({ ...parseSimulateFlags(flags), print, ...signals })
         })
       for (const [flags, text] of SIMULATE_FLAGS) command.option(flags, text)
       await command.parseAsync(words, { from: 'user' })
@@ -229,6 +230,19 @@ function addReplay(program: Command, shell: Shell): void {
       },
       runOf('replay', values, shell),
     )
+  })
+}
+
+function addSql(program: Command, shell: Shell): void {
+  const command = tool(program, 'sql', 'a question to the store, embedded or configured', [
+    'sql --data .data/demo "SELECT symbol, count(), sum(notional) FROM trades GROUP BY symbol"',
+    'sql --format CSVWithNames "SELECT * FROM book_tickers LIMIT 10" > tickers.csv',
+  ])
+    .argument('<query...>', 'statements; each is answered')
+    .option('--format <name>', 'any output format of ClickHouse', 'PrettyCompactNoEscapes')
+  withConfigFlags(command).action(async (queries: string[], values: Values) => {
+    const { runSql } = await import('./tools/sql.ts')
+    await runSql({ queries, format: values.format as string }, runOf('sql', values, shell))
   })
 }
 
@@ -274,6 +288,7 @@ export function createProgram(version: string, stop: AbortController): Command {
   addDemo(program, shell)
   addSimulate(program, shell)
   addReplay(program, shell)
+  addSql(program, shell)
   addPlanAndConfig(program, shell)
   return program
 }

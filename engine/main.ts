@@ -35,7 +35,8 @@ function stopOnSignals(): AbortController {
   const controller = new AbortController()
   const onSignal = (name: string): void => {
     if (controller.signal.aborted) process.exit(EXIT_SIGNALLED)
-    process.stderr.write(`\nmarketprism: ${name}: stopping in order (again to stop at once)\n`)
+    // SIGTERM comes from a supervisor, which knows
+    if (name === 'SIGINT') process.stderr.write('\nmarketprism: stopping in order (Ctrl-C again to stop at once)\n')
     controller.abort(name)
   }
   process.on('SIGINT', onSignal)

@@ -52,14 +52,14 @@ test('metrics should pull at each scrape and add up sources of the same labels',
 
 test('metrics should make cumulative buckets of a histogram', async () => {
   const metrics = new Metrics()
-  metrics.histogram('marketprism_acceptance_seconds', () => [
+  metrics.histogram('marketprism_spool_fsync_seconds', () => [
     { bounds: [0.001, 0.01, 0.1], cumulative: [5, 5, 7], count: 8, sum: 1.5 },
   ])
   const found = samples(await metrics.scrape())
-  const bucket = (le: string): number | undefined => found.get(`marketprism_acceptance_seconds_bucket{le="${le}"}`)
+  const bucket = (le: string): number | undefined => found.get(`marketprism_spool_fsync_seconds_bucket{le="${le}"}`)
   assert.deepEqual([bucket('0.001'), bucket('0.01'), bucket('0.1'), bucket('+Inf')], [5, 5, 7, 8])
-  assert.equal(found.get('marketprism_acceptance_seconds_count'), 8)
-  assert.equal(found.get('marketprism_acceptance_seconds_sum'), 1.5)
+  assert.equal(found.get('marketprism_spool_fsync_seconds_count'), 8)
+  assert.equal(found.get('marketprism_spool_fsync_seconds_sum'), 1.5)
 })
 
 test('metrics should read a latency histogram of shared memory in seconds', async () => {

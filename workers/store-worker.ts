@@ -59,7 +59,9 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
   const counting = setInterval(writeCounters, COUNT_MS)
   link.start()
   intake.start()
-  const stop = async (): Promise<void> => {
+  /** @param isLast nothing is published any more: what the stream holds is stored first. */
+  const stop = async (isLast: boolean): Promise<void> => {
+    if (isLast) await intake.drained(settings.stopMsMax)
     await intake.stop(settings.stopMsMax)
     await sink.close()
     await link.close()
@@ -77,7 +79,7 @@ async function main(seat: StoreSeat<StoreWorkerSettings>): Promise<void> {
   const counters = new Counters(STORE_COUNTERS, seat.counters)
   const store = openStore(settings, counters, new Clock(seat.anchorNs), createLog(settings.logLevel, 'store'))
   await new Promise((resolve) => port.once('message', resolve))
-  await store.stop()
+  await store.stop(true)
   clearInterval(beating)
 }
 

@@ -19,6 +19,9 @@ import { WEIGHT_DEFAULTS, WeightLedger } from '../feed/weight.ts'
 import type { Plan, PlannedConnection } from '../route/plan.ts'
 import { chosenMarkets, marketKeyOf, type MarketChoice, planSettings } from './settings.ts'
 
+/** Of the silence that is allowed: so long nothing is asked, the rest is for the answer. */
+const PROBE_SHARE = 2 / 3
+
 export interface NetworkEvents {
   onOpen(connection: PlannedConnection, generation: number): void
   onFrame(connection: PlannedConnection, generation: number, bytes: Uint8Array): void
@@ -134,7 +137,11 @@ export class Network {
         clientMessagesPerSecondMax: place.limits.clientMessagesPerSecondMax,
         connectionLifeMsMax: place.limits.connectionLifeMsMax,
         frameBytesMax: choice.maxPayloadBytes,
-        timing: { ...CONNECTION_TIMING, dataSilenceMsMax: choice.silenceMs },
+        timing: {
+          ...CONNECTION_TIMING,
+          probeAfterMs: choice.silenceMs * PROBE_SHARE,
+          probeTimeoutMs: choice.silenceMs * (1 - PROBE_SHARE),
+        },
         ...(agent === undefined ? {} : { agent }),
       },
       rules,

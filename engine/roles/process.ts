@@ -21,7 +21,9 @@ export interface EngineProcess {
   readonly observe: ObserveServer | undefined
   /** rejects when the process cannot go on */
   readonly failed: Promise<never>
-  /** @returns one line a thing that did not end well */
+  /** Ends the roles; the servers stay for questions. */
+  stopRoles(): Promise<void>
+  /** Ends all. @returns one line a thing that did not end well */
   stop(): Promise<string[]>
 }
 
@@ -34,8 +36,8 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
   })
   failed.catch(() => {}) // whoever waits hears it; until then it is no unhandled rejection
   const undo: (() => Promise<unknown>)[] = []
-  const unwind = async (): Promise<void> => {
-    for (const step of undo.reverse()) await step()
+  const unwind = async (to: number): Promise<void> => {
+    while (undo.length > to) await undo.pop()?.()
   }
   try {
     const telemetry = new Telemetry(run, clock)
@@ -47,6 +49,7 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
     undo.push(() => servers.stop())
     telemetry.watchServers(servers)
     const problems: string[] = []
+    const rolesFrom = undo.length
     let collector: Collector | undefined
     if (roles.includes('collect')) {
       collector = await Collector.create(config, servers, roles.includes('store'), clock, log, { onFault: fail })
@@ -57,17 +60,21 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
     } else if (roles.includes('store')) {
       const counters = new Counters(STORE_COUNTERS)
       const store = openStore(storeSettings(config, servers), counters, clock, log)
-      undo.push(() => store.stop())
+      undo.push(() => store.stop(false))
       telemetry.watchStore(counters)
     }
-    const stop = async (): Promise<string[]> => {
+    const stopRoles = async (): Promise<void> => {
       telemetry.stopping()
-      await unwind()
+      await unwind(rolesFrom)
+    }
+    const stop = async (): Promise<string[]> => {
+      await stopRoles()
+      await unwind(0)
       return problems
     }
-    return { servers, collector, observe, failed, stop }
+    return { servers, collector, observe, failed, stopRoles, stop }
   } catch (error) {
-    await unwind()
+    await unwind(0)
     throw error
   }
 }

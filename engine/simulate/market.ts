@@ -17,6 +17,8 @@ import type { StreamsOptions } from './streams.ts'
 import { Stream } from './streams.ts'
 import type { Ledger, Truth } from './truth.ts'
 import { depthBody, decimalText, symbolEntry } from './rest-bodies.ts'
+import type { InstrumentCounts } from './options.ts'
+import { instrumentCount } from './options.ts'
 import type { MarketName, StreamKind } from './venue.ts'
 import { parseStreamName } from './venue.ts'
 
@@ -27,11 +29,12 @@ export interface EventMix {
   readonly depth: number
 }
 
+const STEPS_PER_EVENT_MAX = 8
+
 export interface SeededMarketOptions extends StreamsOptions {
   readonly seed: number
   readonly markets: readonly MarketName[]
-  /** instruments of each market */
-  readonly instruments: number
+  readonly instruments: InstrumentCounts
   readonly mix: EventMix
   readonly shape: MarketShape
   readonly truth: Truth
@@ -70,17 +73,19 @@ export class SeededMarket {
     this.#tickerShare = bookTicker / sum
     this.#tradeShare = (bookTicker + trade) / sum
     for (const market of options.markets) {
-      for (let index = 0; index < options.instruments; index++) this.#openDesk(market, index)
+      const count = instrumentCount(options.instruments, market)
+      for (let index = 0; index < count; index++) this.#openDesk(market, index)
     }
   }
 
-  /** Makes some `events` messages happen. @returns how many of them (heard or not). */
+  /** Makes things happen until `events` messages are made for streams that were asked for. @returns how many were. */
   produce(events: number, nowMs: number): number {
     const fields = this.#fields
     fields.eventMs = nowMs
     fields.tradeMs = nowMs
     let made = 0
-    while (made < events) {
+    // where hardly anything is asked for, the market does not run wild to fill the rate
+    for (let step = 0; made < events && step < events * STEPS_PER_EVENT_MAX; step++) {
       const desk = this.#desks[Math.floor(this.#random() * this.#desks.length)] as Desk
       const chance = this.#random()
       if (chance < this.#tickerShare) made += this.#ticker(desk)
@@ -166,7 +171,7 @@ export class SeededMarket {
 
   #ticker(desk: Desk): number {
     desk.instrument.nextTicker(this.#fields)
-    if (desk.bookTicker === null) return 1
+    if (desk.bookTicker === null) return 0
     const length = encodeEvent(desk.templates.bookTicker, this.#fields, this.#payload)
     if (desk.bookTicker.deliver(this.#payload, length, this.#fields.lastSeq)) {
       this.#options.truth.ticker(desk.ledger, this.#fields)
@@ -187,10 +192,11 @@ export class SeededMarket {
       if (desk.trade.deliver(this.#payload, length, fields.id)) this.#options.truth.trade(ledger, 'trade', fields)
     }
     instrument.endOrder(fields, quantity)
-    if (desk.aggTrade === null) return fills
+    const heard = desk.trade === null ? 0 : fills
+    if (desk.aggTrade === null) return heard
     const length = encodeEvent(templates.aggTrade, fields, this.#payload)
     if (desk.aggTrade.deliver(this.#payload, length, fields.id)) this.#options.truth.trade(ledger, 'agg_trade', fields)
-    return fills + 1
+    return heard + 1
   }
 
   #depth(desk: Desk): number {
@@ -198,7 +204,7 @@ export class SeededMarket {
     const { truth } = this.#options
     desk.instrument.takeDepth(fields)
     truth.apply(desk.ledger, fields)
-    if (desk.depth.length === 0) return 1
+    if (desk.depth.length === 0) return 0
     const length = encodeEvent(desk.templates.depth, fields, this.#payload)
     let isSent = false
     for (const stream of desk.depth) if (stream.deliver(this.#payload, length, fields.lastSeq)) isSent = true

@@ -6,11 +6,17 @@ import type { RecordingFile } from './player.ts'
 import type { MarketName } from './venue.ts'
 import { MARKET_NAMES } from './venue.ts'
 
+/** Instruments: as many in each market, or a number for each. */
+export type InstrumentCounts = number | Readonly<Partial<Record<MarketName, number>>>
+
+export function instrumentCount(counts: InstrumentCounts, market: MarketName): number {
+  return typeof counts === 'number' ? counts : (counts[market] ?? 0)
+}
+
 export interface SimulatorOptions {
   readonly seed: number
   readonly markets: readonly MarketName[]
-  /** instruments of each market */
-  readonly instruments: number
+  readonly instruments: InstrumentCounts
   /** events a second, over all instruments; an event is one message of one stream */
   readonly rate: number
   /** length of the run after its start; null: until stopped */

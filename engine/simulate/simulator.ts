@@ -52,6 +52,8 @@ export interface SimulatorHandle {
   report(): SimulatorReport
   inject(fault: FaultSpec): boolean
   connections(market?: MarketName): number
+  /** Ends the market: its last events leave, then `over` resolves; sockets stay open. */
+  finish(): Promise<void>
   /** Ends the run: last events, truth files, sockets. */
   stop(): Promise<SimulatorReport>
 }
@@ -180,6 +182,10 @@ class Simulator implements SimulatorHandle {
     }
   }
 
+  finish(): Promise<void> {
+    return this.#finish()
+  }
+
   stop(): Promise<SimulatorReport> {
     this.#stopped ??= this.#stop()
     return this.#stopped
@@ -271,8 +277,10 @@ class Simulator implements SimulatorHandle {
     this.#lateMsMax = Math.max(this.#lateMsMax, (owed / rate) * 1000)
     if (this.#isStalled(monotonicMs)) return
     const events = Math.min(Math.floor(owed), Math.ceil(rate * BURST_SECONDS_MAX))
-    if (events > 0) this.#made += market.produce(events, Math.floor(this.#nowMs()))
-    if (seconds !== null && elapsed >= seconds && this.#made >= rate * seconds - 1) void this.#finish()
+    const made = events > 0 ? market.produce(events, Math.floor(this.#nowMs())) : 0
+    this.#made += made
+    const isCaughtUp = made < events || this.#made >= rate * (seconds ?? 0) - 1
+    if (seconds !== null && elapsed >= seconds && isCaughtUp) void this.#finish()
   }
 
   #playRecording(player: Player, monotonicMs: number): void {

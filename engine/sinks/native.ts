@@ -14,8 +14,8 @@
  * of one look-up a row (0.05 ms).
  */
 import { assert } from '../base/assert.ts'
-import { blockColumns, type Column, tableNamed, type TableName } from '../record/schema.ts'
-import type { ColumnBytes, OpenBlock, SinkHead } from './open-block.ts'
+import { blockColumns, type Column, tableNamed } from '../record/schema.ts'
+import type { Block, BlockColumn, BlockHead } from '../record/decode.ts'
 
 const KEYS_VERSION = 1n
 const HAS_ADDITIONAL_KEYS = 512n
@@ -90,7 +90,7 @@ export class NativeWriter {
 }
 
 /** The fact rows of a block: exchange, market and symbol from its instruments, its own columns, its identity. */
-export function encodeNative(block: OpenBlock): NativeBlock {
+export function encodeNative(block: Block): NativeBlock {
   const { head, columns } = block
   const writer = new NativeWriter(head.rows)
   writeInstruments(writer, block)
@@ -101,22 +101,27 @@ export function encodeNative(block: OpenBlock): NativeBlock {
   writer.constant('producer', head.producer)
   writer.uint64('epoch', new BigUint64Array(head.rows).fill(head.epoch))
   writer.uint64('block_seq', new BigUint64Array(head.rows).fill(head.blockSeq))
-  writer.uint32(
-    'row_in_block',
-    Uint32Array.from({ length: head.rows }, (_, row) => row),
-  )
+  writer.uint32('row_in_block', ascending(head.rows))
   return writer.finish()
 }
 
-/** A block of an older layout has fewer columns; the table fills them with their defaults. */
-function columnsOf(head: SinkHead): readonly Column[] {
-  return blockColumns(tableNamed(head.table as TableName)).filter((column) => column.name !== 'instrument')
+let rowNumbers = new Uint32Array(0)
+
+/** 0, 1, 2 …; made once for the longest block. */
+function ascending(count: number): Uint32Array {
+  if (rowNumbers.length < count) rowNumbers = Uint32Array.from({ length: count }, (_, row) => row)
+  return rowNumbers.subarray(0, count)
 }
 
-function writeInstruments(writer: NativeWriter, { head, columns }: OpenBlock): void {
+/** A block of an older layout has fewer columns; the table fills them with their defaults. */
+function columnsOf(head: BlockHead): readonly Column[] {
+  return blockColumns(tableNamed(head.table)).filter((column) => column.name !== 'instrument')
+}
+
+function writeInstruments(writer: NativeWriter, { head, columns }: Block): void {
   const stored = columns.get('instrument')
-  assert(stored !== undefined && stored.bytes.length === head.rows * 2, 'block without its instrument column')
-  const indexes = new Uint16Array(Uint8Array.from(stored.bytes).buffer) // a copy: bins need not be aligned
+  assert(stored !== undefined && stored.values.length === head.rows * 2, 'block without its instrument column')
+  const indexes = new Uint16Array(new Uint8Array(stored.values).buffer) // a copy: bins need not be aligned
   for (let row = 0; row < indexes.length; row++)
     assert((indexes[row] as number) < head.instruments.length, 'instrument beyond the list of its block')
   const ids = head.instruments.map(splitInstrument)
@@ -154,7 +159,7 @@ const VALUE_BYTES: Readonly<Record<string, number>> = {
   'Array(Int64)': 8,
 }
 
-function writeColumn(writer: NativeWriter, column: Column, stored: ColumnBytes, rows: number): void {
+function writeColumn(writer: NativeWriter, column: Column, stored: BlockColumn, rows: number): void {
   assert(stored.type === column.type, `column ${column.name} is ${stored.type}, the schema says ${column.type}`)
   const type = column.clickhouse ?? column.type
   if (stored.type === 'String') {
@@ -162,12 +167,12 @@ function writeColumn(writer: NativeWriter, column: Column, stored: ColumnBytes, 
     return
   }
   const valueBytes = VALUE_BYTES[stored.type] as number
-  if (stored.ends === undefined) {
+  if (stored.ends === null) {
     assert(
-      stored.bytes.length === rows * valueBytes,
-      `column ${column.name} has ${stored.bytes.length} bytes for ${rows} rows`,
+      stored.values.length === rows * valueBytes,
+      `column ${column.name} has ${stored.values.length} bytes for ${rows} rows`,
     )
-    writer.raw(column.name, type, stored.bytes)
+    writer.raw(column.name, type, stored.values)
     return
   }
   assert(
@@ -175,20 +180,20 @@ function writeColumn(writer: NativeWriter, column: Column, stored: ColumnBytes, 
     `column ${column.name} has ${stored.ends.length} bytes of ends for ${rows} rows`,
   )
   assert(
-    stored.bytes.length === lastEnd(stored.ends) * valueBytes,
-    `column ${column.name} has ${stored.bytes.length} bytes of values, its ends say ${lastEnd(stored.ends)}`,
+    stored.values.length === lastEnd(stored.ends) * valueBytes,
+    `column ${column.name} has ${stored.values.length} bytes of values, its ends say ${lastEnd(stored.ends)}`,
   )
-  writer.raw(column.name, type, stored.ends, stored.bytes)
+  writer.raw(column.name, type, stored.ends, stored.values)
 }
 
-function framedStrings({ ends, bytes }: ColumnBytes, rows: number): Buffer {
-  assert(ends !== undefined && ends.length === rows * 8, 'string column without its ends')
+function framedStrings({ ends, values }: BlockColumn, rows: number): Buffer {
+  assert(ends !== null && ends.length === rows * 8, 'string column without its ends')
   const pieces: Uint8Array[] = []
   let start = 0
   for (let row = 0; row < rows; row++) {
     const end = endAt(ends, row)
-    assert(end >= start && end <= bytes.length, 'string column whose ends do not rise')
-    pieces.push(varuint(end - start), bytes.subarray(start, end))
+    assert(end >= start && end <= values.length, 'string column whose ends do not rise')
+    pieces.push(varuint(end - start), values.subarray(start, end))
     start = end
   }
   return Buffer.concat(pieces)

@@ -4,7 +4,6 @@ import { backoffMs } from '../base/backoff.ts'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
-import type { TableName } from '../record/schema.ts'
 import { BLOCK_STREAM, blockSubject } from '../record/streams.ts'
 import type { Outcome, SealedBlock, Sink } from './sink.ts'
 
@@ -264,7 +263,7 @@ export class NatsSink implements Sink {
 
 /** `block.{table}.{exchange}.{producer}` */
 export function subjectOf({ head }: SealedBlock): string {
-  return `${blockSubject(head.table as TableName, head.exchange)}.${head.producer.replace(/[^A-Za-z0-9_-]/g, '_')}`
+  return `${blockSubject(head.table, head.exchange)}.${head.producer.replace(/[^A-Za-z0-9_-]/g, '_')}`
 }
 
 export interface LiveStats {

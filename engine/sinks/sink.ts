@@ -1,5 +1,7 @@
 import { crc32 } from 'node:zlib'
-import { type OpenBlock, openBlock } from './open-block.ts'
+import { assert } from '../base/assert.ts'
+import { BLOCK_FORMAT } from '../record/block.ts'
+import { type Block, decodeBlock } from '../record/decode.ts'
 
 /**
  * `acknowledged`: the other side has the block for good. `retry`: not now, the same bytes again later (the other side may
@@ -17,7 +19,7 @@ export interface Sink {
 }
 
 /** A block as it travels: its bytes, what they say, and the name under which they are taken once only. */
-export interface SealedBlock extends OpenBlock {
+export interface SealedBlock extends Block {
   readonly payload: Uint8Array
   readonly crc32: number
   /**
@@ -29,11 +31,12 @@ export interface SealedBlock extends OpenBlock {
 
 /** @throws when the bytes are no block. */
 export function sealedBlock(payload: Uint8Array): SealedBlock {
-  const open = openBlock(payload)
+  const block = decodeBlock(payload)
+  assert(block.head.format === BLOCK_FORMAT, `block format ${block.head.format} is not ${BLOCK_FORMAT}`)
   const crc = crc32(payload)
-  const { producer, epoch, blockSeq } = open.head
+  const { producer, epoch, blockSeq } = block.head
   return {
-    ...open,
+    ...block,
     payload,
     crc32: crc,
     messageId: `${producer}/${epoch}/${blockSeq}:${crc.toString(16).padStart(8, '0')}`,

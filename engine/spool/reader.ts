@@ -176,7 +176,7 @@ export class SegmentCursor {
     // A copy, so that one block in flight does not keep a megabyte alive.
     return {
       blockSeq: place.blockSeq,
-      payload: Uint8Array.from(payload),
+      payload: new Uint8Array(payload),
       nextOffset: offset + RECORD_HEAD_BYTES + payload.length,
     }
   }
@@ -188,7 +188,7 @@ export class SegmentCursor {
     if (place === undefined || payload === undefined) return undefined
     return {
       blockSeq: place.blockSeq,
-      payload: Uint8Array.from(payload),
+      payload: new Uint8Array(payload),
       nextOffset: place.offset + RECORD_HEAD_BYTES + payload.length,
     }
   }

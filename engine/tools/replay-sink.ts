@@ -155,7 +155,7 @@ async function clickhouseTarget({ config, log }: Run): Promise<Target> {
   const server = await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log })
   const { database } = config.clickhouse
   const options = { ...CLICKHOUSE_DEFAULT, url: server.url, database }
-  const client = createClickHouseClient(options)
+  const client = createClickHouseClient({ ...options, database: 'default' }) // ours may not be there yet
   try {
     await provisionTables(client, { storage: { ...STORAGE_DEFAULTS, database }, mayChange: true })
   } catch (error) {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import { parseFaults } from '../simulate/faults.ts'
 import type { RecordingFile } from '../simulate/player.ts'
-import type { SimulatorOptions } from '../simulate/options.ts'
+import type { InstrumentCounts, SimulatorOptions } from '../simulate/options.ts'
 import type { SimulatorReport } from '../simulate/simulator.ts'
 import { startSimulator } from '../simulate/simulator.ts'
 import type { MarketName } from '../simulate/venue.ts'
@@ -17,6 +17,8 @@ export interface SimulateOptions {
   readonly print: (line: string) => void
   /** ends the run early, as SIGTERM does */
   readonly signal?: AbortSignal
+  /** ends the market but not the run, as SIGUSR2 does: sockets stay open until `signal` */
+  readonly finish?: AbortSignal
 }
 
 /** Runs the simulator to its end (its time is over, or the signal) and prints what it sent. */
@@ -27,6 +29,7 @@ export async function runSimulate(options: SimulateOptions): Promise<SimulatorRe
     if (options.signal?.aborted === true) done()
     options.signal?.addEventListener('abort', () => done(), { once: true })
   })
+  options.finish?.addEventListener('abort', () => void simulator.finish(), { once: true })
   if (options.stay) {
     void simulator.over.then(() => options.print(JSON.stringify({ over: true, ...simulator.report() })))
     await stopped
@@ -66,7 +69,7 @@ export interface SimulateFlags {
 export const SIMULATE_FLAGS: readonly (readonly [string, string])[] = [
   ['--seed <n>', 'the same seed gives the same market (default 1)'],
   ['--markets <list>', 'spot, usdm, coinm (default all three)'],
-  ['--instruments <n>', 'instruments of each market (default 2)'],
+  ['--instruments <n>', 'instruments of each market, or a number for each as 3,2,2 (default 2)'],
   ['--rate <n>', 'events a second over all instruments (default 1000)'],
   ['--seconds <n>', 'length of the run after its start (default: until stopped)'],
   ['--mix <a,b,c>', 'shares of bookTicker, trade, depth (default 0.65,0.23,0.12)'],
@@ -97,7 +100,7 @@ export function parseSimulateFlags(flags: SimulateFlags): { simulator: Partial<S
     simulator: {
       ...optional('seed', number('--seed', flags.seed, 0)),
       ...optional('markets', markets),
-      ...optional('instruments', number('--instruments', flags.instruments, 1, 999)),
+      ...optional('instruments', instrumentCounts(flags.instruments, markets ?? MARKET_NAMES)),
       ...optional('rate', number('--rate', flags.rate, 1, 2_000_000)),
       ...optional('seconds', number('--seconds', flags.seconds, 0)),
       ...optional('mix', mix(flags.mix)),
@@ -136,10 +139,21 @@ function marketName(text: string): MarketName {
   throw new Fault('FLAG', `"${text}" is no market of binance; give ${MARKET_NAMES.join(', ')}`, EXIT_USAGE)
 }
 
-function recordingFile(text: string, market: MarketName | null): RecordingFile {
+export function recordingFile(text: string, market: MarketName | null): RecordingFile {
   const named = /^(?:binance\.)?(spot|usdm|coinm):(.+)$/.exec(text)
   if (named === null) return { path: text, market }
   return { path: named[2] as string, market: named[1] as MarketName }
+}
+
+function instrumentCounts(text: string | undefined, markets: readonly MarketName[]): InstrumentCounts | undefined {
+  if (text === undefined || !text.includes(',')) return number('--instruments', text, 1, 999)
+  const counts = text.split(',').map((count) => number('--instruments', count, 1, 999))
+  if (counts.length === markets.length) return Object.fromEntries(markets.map((market, index) => [market, counts[index]]))
+  throw new Fault(
+    'FLAG',
+    `--instruments is "${text}"; give one number, or one for each of ${markets.join(', ')}`,
+    EXIT_USAGE,
+  )
 }
 
 function mix(text: string | undefined): SimulatorOptions['mix'] | undefined {
