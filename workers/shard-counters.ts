@@ -17,7 +17,6 @@ const PLAIN = [
   'duplicates',
   'gaps',
   'resyncs',
-  'refreshes',
   'anchors',
   'trades',
   'tickers',

@@ -55,7 +55,6 @@ export interface KeeperEvents {
       | 'unchained'
       | 'duplicates'
       | 'resyncs'
-      | 'refreshes'
       | 'anchors'
       | 'snapshots_old'
       | 'buffer_overflows',
@@ -162,14 +161,6 @@ export class BookKeeper {
     this.#flushBuffer(state)
     this.#receivedSeq = -1
     if (wasLive) this.#want() // else one is on its way
-  }
-
-  /** The market left the depth that the anchor proved. Nothing was missed, so no gap: a new anchor, and LIVE again. */
-  refresh(): void {
-    if (!this.book.isLive) return
-    this.#move(BOOK_STATES.RESYNC)
-    this.#events.count('refreshes', 1)
-    this.#want()
   }
 
   /** Widens the book with its instrument. */

@@ -39,6 +39,7 @@ export const PUBLISH_OUTCOMES = [
   'crossed',
   'too_old',
   'shallow',
+  'beyond_trust',
   'retried',
   'failed',
 ] as const
@@ -168,15 +169,15 @@ export class BookPublisher {
     const { keeper, name } = source
     this.#copy(source, this.#settings.depth)
     const row = this.#row
-    // Only levels that the anchor proved count as depth: beyond them a level may be unknown.
-    const bids = keeper.book.trustedCount('bid', row.bidPrices, row.bidCount)
-    const asks = keeper.book.trustedCount('ask', row.askPrices, row.askCount)
     const { minDepthLevels } = this.#settings
-    if (bids < minDepthLevels || asks < minDepthLevels) {
-      if (row.bidCount >= minDepthLevels && row.askCount >= minDepthLevels) keeper.refresh()
+    if (row.bidCount < minDepthLevels || row.askCount < minDepthLevels) {
       this.#retries.delete(source)
       return this.#count('shallow', 1)
     }
+    // Beyond what the anchor proved a level may be unknown: still published, but counted.
+    const bids = keeper.book.trustedCount('bid', row.bidPrices, row.bidCount)
+    const asks = keeper.book.trustedCount('ask', row.askPrices, row.askCount)
+    if (bids < minDepthLevels || asks < minDepthLevels) this.#count('beyond_trust', 1)
     const message = this.#encode(source)
     const subject = `orderbook.${name.exchange}.${name.market}.${name.symbol}`
     const copy = (bytes: Uint8Array, offset: number) => {
