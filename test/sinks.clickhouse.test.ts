@@ -171,7 +171,11 @@ describe('clickhouse sink', () => {
     const good = tradeBlock(3, tradeRows(10, 5000), 'damaged')
     const bad = {
       ...good,
-      columns: new Map(good.columns).set('trade_id', { type: 'UInt64' as const, ends: null, values: new Uint8Array(8) }),
+      columns: new Map(good.columns).set('trade_id', {
+        type: 'UInt64' as const,
+        ends: null,
+        values: new Uint8Array(8),
+      }),
     }
     const outcomes = []
     for (let attempt = 0; attempt < 5; attempt++) outcomes.push(await sink.send(bad))

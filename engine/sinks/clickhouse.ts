@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { ClickHouseError, type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
+import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
-import { encodeNative, type NativeBlock, NativeWriter } from './native.ts'
+import { classify, type Failure } from './clickhouse-failure.ts'
+import { encodeMarks, marksToken } from './marks.ts'
+import { encodeNative, type NativeBlock } from './native.ts'
 import type { Outcome, SealedBlock, Sink } from './sink.ts'
 
 /**
@@ -47,22 +48,9 @@ export interface ClickHouseStats {
   insertMsSum: number
 }
 
-/** What a failure means for the block. `operator`: a person must act, the block waits. `suspect`: this block itself may be bad. */
-export type FailureKind = 'later' | 'operator' | 'suspect'
-
-export interface Failure {
-  readonly kind: FailureKind
-  readonly code: string
-  readonly line: string
-}
-
 /** A block that ClickHouse cannot read this often is set aside. */
 const SUSPECT_ATTEMPTS_MAX = 5
 const MARKS_MAX = 256
-
-const AUTH_CODES = ['516', '192', '193', '194', '497']
-const SHAPE_CODES = ['60', '81', '16', '10', '47', '53', '115', '8']
-const SUSPECT_CODES = ['117', '33', '27', '6', '38', '41', '43', '69', '131', '49']
 
 export function createClickHouseClient(options: ClickHouseOptions): ClickHouseClient {
   return createClient({
@@ -82,39 +70,6 @@ export async function checkClickHouse(client: ClickHouseClient, options: ClickHo
     await (await client.query({ query: 'SELECT 1', format: 'TabSeparated' })).text()
   } catch (error) {
     throw new Fault('CLICKHOUSE', classify(error, options).line, undefined, { cause: error })
-  }
-}
-
-export function classify(error: unknown, options: ClickHouseOptions, table = ''): Failure {
-  const at = `ClickHouse at ${options.url}`
-  if (!(error instanceof ClickHouseError)) {
-    const { code = '', message = String(error) } = error as { code?: string; message?: string }
-    return {
-      kind: 'later',
-      code,
-      line: `${at} cannot be reached (${code === '' ? message : code}): start it, or correct clickhouse.url; blocks wait in the spool`,
-    }
-  }
-  const { code, type = '' } = error
-  const reason = error.message.split('\n', 1)[0]?.slice(0, 200) ?? ''
-  if (AUTH_CODES.includes(code))
-    return {
-      kind: 'operator',
-      code,
-      line: `${at} refuses user ${options.username} (code ${code} ${type}): correct clickhouse.username and clickhouse.password`,
-    }
-  if (SHAPE_CODES.includes(code))
-    return {
-      kind: 'operator',
-      code,
-      line: `${at} has no fitting table ${options.database}.${table} (code ${code} ${type}: ${reason}): create or migrate the tables`,
-    }
-  if (SUSPECT_CODES.includes(code))
-    return { kind: 'suspect', code, line: `${at} cannot read a block for ${table} (code ${code} ${type}: ${reason})` }
-  return {
-    kind: 'later',
-    code,
-    line: `${at} does not take inserts now (code ${code} ${type}: ${reason}); blocks wait in the spool`,
   }
 }
 
@@ -157,7 +112,8 @@ export class ClickHouseSink implements Sink {
   async send(block: SealedBlock): Promise<Outcome> {
     await this.#enter()
     try {
-      const native = encodeNative(block)
+      const native = tryEncode(block)
+      if (native instanceof Error) return this.#refused(damagedFailure(block, native), block)
       await this.#insert(block.head.table, native, block.messageId)
       this.stats.inserts++
       this.stats.rows += block.head.rows
@@ -204,10 +160,10 @@ export class ClickHouseSink implements Sink {
   }
 
   #failed(error: unknown, block: SealedBlock): Outcome {
-    const failure =
-      error instanceof Error && error.name === 'AssertionFault'
-        ? { kind: 'suspect' as const, code: '', line: `a block for ${block.head.table} is damaged: ${error.message}` }
-        : classify(error, this.#options, block.head.table)
+    return this.#refused(classify(error, this.#options, block.head.table), block)
+  }
+
+  #refused(failure: Failure, block: SealedBlock): Outcome {
     if (failure.line !== this.#trouble) this.#log.warn({ block: block.messageId, code: failure.code }, failure.line)
     this.#trouble = failure.line
     if (failure.kind === 'suspect') {
@@ -261,7 +217,7 @@ export class ClickHouseSink implements Sink {
     const blocks = marks.map((mark) => mark.block)
     try {
       // The table replaces rows of the same block, so that a mark made twice is one row; the token is for the usual case.
-      await this.#insert('blocks', encodeMarks(blocks, this.#nowNs()), tokenOf(blocks))
+      await this.#insert('blocks', encodeMarks(blocks, this.#nowNs()), marksToken(blocks))
       this.stats.marks += marks.length
       for (const mark of marks) mark.resolve()
     } catch (error) {
@@ -276,60 +232,14 @@ interface Mark {
   reject(error: unknown): void
 }
 
-/** Of all the blocks in it: a used token swallows other rows. */
-function tokenOf(blocks: readonly SealedBlock[]): string {
-  const hash = createHash('sha256')
-  for (const block of blocks) hash.update(block.messageId)
-  return `marks:${hash.digest('hex')}`
+function tryEncode(block: SealedBlock): NativeBlock | Error {
+  try {
+    return encodeNative(block)
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
 }
 
-/** The rows of `blocks` for these blocks. */
-export function encodeMarks(blocks: readonly SealedBlock[], storedNs: bigint): NativeBlock {
-  const writer = new NativeWriter(blocks.length)
-  writer.strings(
-    'producer',
-    blocks.map((block) => block.head.producer),
-  )
-  writer.uint64(
-    'epoch',
-    BigUint64Array.from(blocks, (block) => block.head.epoch),
-  )
-  writer.uint64(
-    'block_seq',
-    BigUint64Array.from(blocks, (block) => block.head.blockSeq),
-  )
-  writer.strings(
-    'table',
-    blocks.map((block) => block.head.table),
-  )
-  writer.uint16(
-    'layout',
-    Uint16Array.from(blocks, (block) => block.head.version),
-  )
-  writer.strings(
-    'exchange',
-    blocks.map((block) => block.head.exchange),
-  )
-  writer.uint32(
-    'rows',
-    Uint32Array.from(blocks, (block) => block.head.rows),
-  )
-  writer.uint32(
-    'bytes',
-    Uint32Array.from(blocks, (block) => block.payload.length),
-  )
-  writer.uint32(
-    'crc32',
-    Uint32Array.from(blocks, (block) => block.crc32),
-  )
-  writer.times(
-    'first_received_ns',
-    BigInt64Array.from(blocks, (block) => block.head.firstReceivedNs),
-  )
-  writer.times(
-    'last_received_ns',
-    BigInt64Array.from(blocks, (block) => block.head.lastReceivedNs),
-  )
-  writer.times('stored_ns', new BigInt64Array(blocks.length).fill(storedNs))
-  return writer.finish()
+function damagedFailure({ head }: SealedBlock, error: Error): Failure {
+  return { kind: 'suspect', code: '', line: `a block for ${head.table} is damaged: ${error.message}` }
 }

@@ -170,7 +170,6 @@ export class Delivery {
   /** One block at a time sleeps its pause and tries again; the others wait for its luck. */
   async #awaitTurn(): Promise<void> {
     if (this.#probing) return this.#recovery.promise
-    if (this.#failures === 0) this.#recovery = signal()
     this.#probing = true
     const { retryMsMin, retryMsMax } = this.#options
     await sleep(retryMsMin + backoffMs(this.#failures++, retryMsMin, retryMsMax, this.#random), undefined, {
@@ -181,7 +180,9 @@ export class Delivery {
 
   #recovered(): void {
     this.#failures = 0
-    this.#recovery.resolve()
+    const { resolve } = this.#recovery
+    this.#recovery = signal() // a new one: who fails after this must wait again
+    resolve()
   }
 
   async #pause(ms: number): Promise<void> {

@@ -45,6 +45,15 @@ export async function replaceFile(disk: Disk, name: string, content: string): Pr
   await disk.syncDirectory()
 }
 
+/** A small file, or undefined when it is missing or damaged: those kept here may be lost without harm. */
+export async function readJson<T>(disk: Disk, name: string): Promise<T | undefined> {
+  try {
+    return JSON.parse((await disk.read(name, 0, 16 * 1024 * 1024)).toString('utf8')) as T
+  } catch {
+    return undefined
+  }
+}
+
 /** The error code of the operating system (`ENOSPC`, `EIO` …), or ''. */
 export function osCode(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code

@@ -1,9 +1,10 @@
 import { assert } from '../base/assert.ts'
 import { Fault } from '../base/fault.ts'
-import { type Disk, openNodeDisk, osCode, replaceFile } from './disk.ts'
+import { isAcked, markAcked, restoreAcked, unackedIn, writeAcked } from './acks.ts'
+import { type Disk, openNodeDisk, osCode, readJson, replaceFile } from './disk.ts'
 import { type DirectoryLock, lockDirectory } from './lock.ts'
 import { type Recovery, recover, type Segment, SegmentCursor, type StoredRecord } from './reader.ts'
-import { RECORD_HEAD_BYTES, segmentName } from './segment.ts'
+import { RECORD_HEAD_BYTES } from './segment.ts'
 import { type DurableRecord, type FsyncPolicy, SegmentWriter } from './writer.ts'
 
 export type { FsyncPolicy } from './writer.ts'
@@ -69,7 +70,6 @@ interface EpochFile {
 }
 
 const EPOCH_FILE = 'EPOCH'
-const ACKED_FILE = 'ACKED'
 const EPOCH_MAX = 2 ** 32 - 1
 const FREE_LOOK_MS = 1000
 const ACKED_WRITE_MS = 5000
@@ -249,9 +249,7 @@ export class Spool {
   /** The block is delivered: it need not be given out again after a restart. */
   ack(record: SpoolRecord): void {
     const { segment, blockSeq } = record
-    if (isAcked(segment, blockSeq)) return
-    segment.acked.add(blockSeq)
-    if (blockSeq === segment.ackedBelow) raiseAckedBelow(segment, blockSeq)
+    if (!markAcked(segment, blockSeq)) return
     this.stats.acked++
     if (this.#segments.includes(segment)) this.stats.unacked--
     this.#markIfComplete(segment)
@@ -372,42 +370,6 @@ export class Spool {
 
   async #writeAcked(): Promise<void> {
     this.#ackedWrittenAtMs = this.#nowMs()
-    const acked = Object.fromEntries(this.#segments.map((segment) => [segment.name, segment.ackedBelow]))
-    try {
-      await replaceFile(this.#disk, ACKED_FILE, JSON.stringify({ acked }))
-    } catch (error) {
-      if (osCode(error) !== 'ENOSPC' && osCode(error) !== 'EDQUOT') throw error // advice only; the next one will do
-    }
-  }
-}
-
-function isAcked(segment: Segment, blockSeq: number): boolean {
-  return blockSeq < segment.ackedBelow || segment.acked.has(blockSeq)
-}
-
-function unackedIn(segment: Segment): number {
-  return segment.lastSeq + 1 - segment.ackedBelow - segment.acked.size
-}
-
-function raiseAckedBelow(segment: Segment, below: number): void {
-  for (const seq of segment.acked) if (seq < below) segment.acked.delete(seq)
-  segment.ackedBelow = below
-  while (segment.acked.delete(segment.ackedBelow)) segment.ackedBelow++
-}
-
-async function restoreAcked(disk: Disk, segments: readonly Segment[]): Promise<void> {
-  const advice = await readJson<{ acked?: Record<string, number> }>(disk, ACKED_FILE)
-  for (const segment of segments) {
-    const below = advice?.acked?.[segmentName(segment.base)]
-    if (typeof below === 'number' && below > segment.ackedBelow)
-      raiseAckedBelow(segment, Math.min(below, segment.lastSeq + 1))
-  }
-}
-
-async function readJson<T>(disk: Disk, name: string): Promise<T | undefined> {
-  try {
-    return JSON.parse((await disk.read(name, 0, 16 * 1024 * 1024)).toString('utf8')) as T
-  } catch {
-    return undefined // missing or damaged: both files may be lost without harm
+    await writeAcked(this.#disk, this.#segments)
   }
 }
