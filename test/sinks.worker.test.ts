@@ -15,7 +15,7 @@ import { createRing, RingWriter } from '../engine/ring/ring.ts'
 import { CLICKHOUSE_DEFAULT, type ClickHouseOptions } from '../engine/sinks/clickhouse.ts'
 import { DELIVERY_DEFAULT } from '../engine/sinks/delivery.ts'
 import type { NatsOptions } from '../engine/sinks/nats.ts'
-import { SPOOL_DEFAULT } from '../engine/spool/spool.ts'
+import { SPOOL_DEFAULT, type SpoolOptions } from '../engine/spool/spool.ts'
 import type { SinkSeat } from '../workers/loop.ts'
 import { workerUrl } from '../workers/pool.ts'
 import { SINK_COUNTERS, type SinkWorkerMessage, type SinkWorkerSettings } from '../workers/sink-worker.ts'
@@ -29,18 +29,19 @@ function startSinkWorker(
   clickhouse: ClickHouseOptions,
   nats: NatsOptions | undefined,
   count: number,
+  spool: Partial<SpoolOptions> = {},
 ) {
   const rings = Array.from({ length: count }, () => createRing(1024 * 1024))
   const liveLatency = new Histogram()
   const counters = new Counters(SINK_COUNTERS)
   const settings: SinkWorkerSettings = {
     spoolDirectory,
-    spool: SPOOL_DEFAULT,
+    spool: { ...SPOOL_DEFAULT, ...spool },
     delivery: { ...DELIVERY_DEFAULT, retryMsMin: 20, retryMsMax: 100 },
     blocks: { to: 'clickhouse', clickhouse },
     liveLatency: liveLatency.memory,
     fsyncLatency: new Histogram().memory,
-    stopMsMax: 3000,
+    stopMsMax: 1500,
     logLevel: 'silent',
     ...(nats === undefined ? {} : { nats }),
   }
@@ -135,6 +136,25 @@ describe('sink worker', () => {
       ])
     } finally {
       await clickhouse.stop()
+      await rm(root, { recursive: true, force: true })
+    }
+  })
+
+  it('sink worker should leave blocks in the ring while the disk is too full, and end all the same, counting them', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'marketprism-sink-worker-'))
+    try {
+      const away = { ...CLICKHOUSE_DEFAULT, url: 'http://127.0.0.1:1' }
+      const full = startSinkWorker(root, away, undefined, 1, { freeBytesMin: Number.MAX_SAFE_INTEGER })
+      const writer = full.writers[0] as RingWriter
+      await sleep(700) // it has looked at the disk
+      for (let block = 0; block < 3; block++) await write(writer, BLOCK, tradesOf(block, 100))
+      await sleep(300)
+      assert.ok(writer.fillBytes() > 0, 'the ring is where blocks wait')
+      assert.equal(full.counters.read('blocks'), 0)
+      writer.stop()
+      assert.equal(await full.ended, 0)
+      assert.deepEqual(full.messages.at(-1), { type: 'stopped', undelivered: 0, givenUp: 3 })
+    } finally {
       await rm(root, { recursive: true, force: true })
     }
   })

@@ -94,7 +94,7 @@ export type SinkWorkerMessage =
     }
   /** the disk failed: stop the process; nothing more is accepted */
   | { readonly type: 'fault'; readonly code: string; readonly message: string }
-  /** the last word of an orderly stop: blocks that stay in the spool for the next start */
+  /** the last word: blocks that stay in the spool for the next start, and blocks that a full or broken disk did not take */
   | { readonly type: 'stopped'; readonly undelivered: number; readonly givenUp: number }
 
 const RECORDS_PER_DRAIN_MAX = 512
@@ -123,7 +123,10 @@ export class SinkWorker {
     count: 0,
   }
   readonly #epoch: bigint
+  readonly #stopMsMax: number
+  #stoppedAtMs: number | undefined
   #drained = 0
+  #givenUp = 0
 
   constructor(
     seat: SinkSeat<SinkWorkerSettings>,
@@ -137,6 +140,7 @@ export class SinkWorker {
     this.spool = spool
     this.counters = new Counters(SINK_COUNTERS, seat.counters)
     this.#clock = clock
+    this.#stopMsMax = settings.stopMsMax
     this.#epoch = BigInt(spool.epoch)
     this.#inboxes = seat.batches.map((memory) => {
       const reader = new RingReader(memory)
@@ -166,12 +170,7 @@ export class SinkWorker {
 
   /** Drains every ring a piece; waits a moment when the spool has no room. */
   doWork(): number | Promise<number> {
-    if (
-      this.spool.writerFault !== undefined ||
-      !this.spool.hasRoom(this.#inboxes.length * (this.#inboxes[0]?.reader.capacityBytes ?? 0))
-    ) {
-      return sleep(FULL_LOOK_MS, 1)
-    }
+    if (!this.#canAccept()) return this.#mustGiveUp() ? this.#giveUp() : sleep(FULL_LOOK_MS, 1)
     let count = 0
     for (const { reader, text } of this.#inboxes) {
       count += reader.drain(
@@ -179,6 +178,32 @@ export class SinkWorker {
         RECORDS_PER_DRAIN_MAX,
       )
       if (this.#stamps.count > 0) this.#flushStamps()
+    }
+    return count
+  }
+
+  #canAccept(): boolean {
+    const { spool } = this
+    return (
+      spool.writerFault === undefined &&
+      spool.hasRoom(this.#inboxes.length * (this.#inboxes[0]?.reader.capacityBytes ?? 0))
+    )
+  }
+
+  /** At the end of the process a spool without room cannot be waited for endlessly, a broken one not at all. */
+  #mustGiveUp(): boolean {
+    if (!this.readers.every((reader) => reader.isStopped())) return false
+    this.#stoppedAtMs ??= this.#clock.monotonicMs()
+    return this.spool.writerFault !== undefined || this.#clock.monotonicMs() - this.#stoppedAtMs > this.#stopMsMax
+  }
+
+  /** Empties the rings without keeping anything, and counts the blocks. */
+  #giveUp(): number {
+    let count = 0
+    for (const { reader } of this.#inboxes) {
+      count += reader.drain((kind) => {
+        if (kind === BLOCK) this.#givenUp++
+      }, RECORDS_PER_DRAIN_MAX)
     }
     return count
   }
@@ -275,8 +300,8 @@ export class SinkWorker {
     await this.#liveLink?.close()
     this.writeCounters()
     const undelivered = this.spool.stats.unacked
-    const givenUp = await this.spool.close()
-    return { undelivered: undelivered - givenUp, givenUp }
+    const unwritten = await this.spool.close()
+    return { undelivered: undelivered - unwritten, givenUp: unwritten + this.#givenUp }
   }
 
   #lagMs(): number {
