@@ -15,9 +15,18 @@ import { PROJECT_ROOT } from './paths.ts'
 import { pipeline } from './pipeline.ts'
 import { ring } from './ring.ts'
 import { scan } from './scan.ts'
+import { socketToClickHouse } from './socket-to-clickhouse.ts'
 import { socketToRing } from './socket-to-ring.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { ring, scan, ladder, encode, pipeline, socketToRing }
+const BENCHES: Readonly<Record<string, Bench>> = {
+  ring,
+  scan,
+  ladder,
+  encode,
+  pipeline,
+  socketToRing,
+  socketToClickHouse,
+}
 const EXIT_USAGE = 2
 const RUNS_DEFAULT = 7
 
@@ -36,7 +45,7 @@ if (unknown !== undefined) {
 }
 
 const say = (line: string) => console.error(line)
-const recordingsFolder = process.env['MARKETPRISM_RECORDINGS'] ?? join(PROJECT_ROOT, '..', 'shared', 'data')
+const recordingsFolder = process.env.MARKETPRISM_RECORDINGS ?? join(PROJECT_ROOT, '..', 'shared', 'data')
 const folder = await mkdtemp(join(tmpdir(), 'marketprism-bench-'))
 try {
   const machine = machineState()

@@ -13,11 +13,11 @@ import { siblingUrl } from './paths.ts'
 import { type Answer, type PeerInput, buildCeiling, installPeers, peerRate, runCeiling, runPeer } from './peers.ts'
 import type { PipelineAnswer, PipelineRun } from './pipeline-worker.ts'
 
-const FRAME_RING_BYTES = 16 << 20
+/** Head, skew, rounding and the TICKs, a message. */
+const AROUND_BYTES = 64
 /** Takes all blocks of a run: this thread only has to look at them afterwards. */
 const BATCH_RING_BYTES = 64 << 20
 const REQUEST_RING_BYTES = 64 << 10
-const BURST_FRAMES = 64
 /** At a million messages a second TICKs are rare; the recorded five minutes pass in a tenth of a second. */
 const TICK_MS = 1000
 const HI_MS = 4294967296 / 1e6
@@ -31,6 +31,7 @@ const SETTINGS: Omit<BookShardSettings, 'market'> = {
   batch: { rowsMax: 8192, bytesMax: 1 << 20, ageMsMax: 10_000 },
   snapshots: { intervalMs: 1000, depth: 400 },
   live: false,
+  publishes: false,
   keeper: KEEPER_LIMITS,
 }
 
@@ -41,9 +42,9 @@ interface Counts {
 }
 
 /**
- * ring → scan → book → columns of blocks, in one worker thread, fed by this one from memory; its time is what the worker
- * spends in drains. Beside it, in processes of their own, the same messages through tardis-dev, ccxt.pro and the C++
- * ceiling, which have them in memory too and no ring. All must end with the same top of book and the same counts.
+ * ring → scan → book → columns of blocks, in one worker thread. All messages lie in the ring before the worker begins, as
+ * they lie in the memory of the peers: its time is that of this one thread, whatever else runs on few cores. The peers
+ * (tardis-dev, ccxt.pro, the C++ ceiling) run in processes of their own; all must end with the same top of book and counts.
  */
 export async function pipeline({ recording, runCount, say }: BenchContext): Promise<BenchResult> {
   const expected = countsOf(recording)
@@ -54,7 +55,7 @@ export async function pipeline({ recording, runCount, say }: BenchContext): Prom
     const { answer, rows } = await oneRun(worker, recording)
     for (const table of ['trades', 'book_tickers', 'book_deltas'] as const)
       check(rows[table] === expected[table], `pipeline: ${rows[table]} rows of ${table}, ${expected[table]} messages`)
-    check(answer.counts['rejected'] === 0, `pipeline: ${answer.counts['rejected']} messages were rejected`)
+    check(answer.counts.rejected === 0, `pipeline: ${answer.counts.rejected} messages were rejected`)
     if (run > 0) answers.push(answer) // the first is for warming up
   }
   await worker.terminate()
@@ -76,24 +77,25 @@ export async function pipeline({ recording, runCount, say }: BenchContext): Prom
     say,
   )
   const ratios = {
-    vsTardisDev: ratio(ours, others['tardisDev'] ?? null),
-    vsCcxtPro: ratio(ours, others['ccxtPro'] ?? null),
-    vsCcxtProWatched: ratio(ours, others['ccxtProWatched'] ?? null),
-    vsNative: ratio(ours, others['native'] ?? null),
+    vsTardisDev: ratio(ours, others.tardisDev ?? null),
+    vsCcxtPro: ratio(ours, others.ccxtPro ?? null),
+    vsCcxtProWatched: ratio(ours, others.ccxtProWatched ?? null),
+    vsNative: ratio(ours, others.native ?? null),
   }
   return { ...ours, unit: 'messages/s', ratios, others: { ...others, byCpuTime: cpu }, notes }
 }
 
 async function oneRun(worker: Worker, recording: BenchMessages): Promise<{ answer: PipelineAnswer; rows: Counts }> {
+  const { messages, byteCount } = recording
   const run: PipelineRun = {
-    frames: createRing(FRAME_RING_BYTES),
+    frames: createRing(2 ** Math.ceil(Math.log2(byteCount + messages.length * AROUND_BYTES))),
     batches: createRing(BATCH_RING_BYTES),
     requests: createRing(REQUEST_RING_BYTES),
     settings: { ...SETTINGS, market: MARKET.split('.')[1] as string },
   }
+  feed(new RingWriter(run.frames), messages)
   const answered = once(worker, 'message')
   worker.postMessage(run)
-  feed(new RingWriter(run.frames), recording.messages)
   const [answer] = (await answered) as [PipelineAnswer]
   return { answer, rows: rowsIn(new RingReader(run.batches)) }
 }
@@ -101,10 +103,9 @@ async function oneRun(worker: Worker, recording: BenchMessages): Promise<{ answe
 function feed(writer: RingWriter, messages: readonly RecordedMessage[]): void {
   const nothing = new Uint8Array(0)
   const write = (kind: number, hi: number, lo: number, payload: Uint8Array) => {
-    while (!writer.tryWrite(kind, 0, 1, 0, hi, lo, payload)) writer.publish()
+    check(writer.tryWrite(kind, 0, 1, 0, hi, lo, payload), 'pipeline: the ring is too small for the recording')
   }
   let nextTickMs = 0
-  let unpublished = 0
   for (const { receivedHi, receivedLo, bytes } of messages) {
     const nowMs = receivedHi * HI_MS + receivedLo / 1e6
     if (nowMs >= nextTickMs) {
@@ -112,10 +113,6 @@ function feed(writer: RingWriter, messages: readonly RecordedMessage[]): void {
       nextTickMs = nowMs + TICK_MS
     }
     write(DATA, receivedHi, receivedLo, bytes)
-    if (++unpublished === BURST_FRAMES) {
-      writer.publish()
-      unpublished = 0
-    }
   }
   const last = messages.at(-1)
   write(DRAIN, last?.receivedHi ?? 0, last?.receivedLo ?? 0, nothing)

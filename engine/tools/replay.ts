@@ -47,6 +47,7 @@ export async function runReplay(options: ReplayOptions, run: Run): Promise<Repla
     instruments: [],
     learnUnknown: true,
     live: false,
+    publishes: false,
     producer: 'replay',
     batch: { rowsMax: batch.rowsMax, bytesMax: batch.bytesMax, ageMsMax: batch.ageMs },
     snapshots: { intervalMs: snapshots.intervalMs, depth: snapshots.depth },
