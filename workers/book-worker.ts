@@ -39,7 +39,10 @@ const shard = createShard(seat.settings.shard, batches, requests, new Counters(S
 )
 if (seat.restart !== undefined) {
   const { reason, sinceHi, sinceLo, framesLost } = seat.restart
-  shard.restarted(sinceHi, sinceLo, `the worker ${reason} after ${joinNs(sinceHi, sinceLo)}; ${framesLost} frames lost`)
+  // what the dead worker had read but not sealed is up to one batch age older than its last sign of life
+  const sinceNs = joinNs(sinceHi, sinceLo) - BigInt(seat.settings.shard.batch.ageMsMax) * 1_000_000n
+  const detail = `worker ${reason}, ${framesLost} frames thrown away`
+  shard.restarted(Number(sinceNs >> 32n), Number(sinceNs & 0xffffffffn), detail)
 }
 
 function onFrame(kind: number, bytes: Uint8Array, offset: number, length: number): void {

@@ -63,6 +63,7 @@ export class ShardCounts {
 
   constructor(counters: Counters<ShardCounter>) {
     this.#counters = counters
+    for (const state of STATE_NAMES) counters.set(`books_${state}`, 0) // of the worker before this one
     this.#hot = {
       messages: counters.slot('messages'),
       applied: counters.slot('applied'),

@@ -92,6 +92,7 @@ export class InstrumentList {
     const keeper = new BookKeeper(index, rules, this.#limits, this.#recorder, this.#gaps, this.scales, this.#events)
     const slot = new InstrumentSlot(index, instrument, keeper)
     this.slots.push(slot)
+    this.#events.added(index)
     this.table(instrument.market).add(instrument.symbol, index)
     return slot
   }

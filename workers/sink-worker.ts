@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Clock } from '../engine/base/clock.ts'
-import type { Fault } from '../engine/base/fault.ts'
+import { Fault } from '../engine/base/fault.ts'
 import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../engine/base/random.ts'
 import { writeIdentity } from '../engine/record/block.ts'
@@ -328,7 +328,9 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   const random = seededRandom(freshSeed())
   const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
   let beating = setInterval(() => heartbeat.beat(), seat.idle.beatMs) // a long recovery is no hang
-  const spool = await openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs())
+  const spool = await openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs()).finally(() =>
+    clearInterval(beating),
+  )
   for (const lost of spool.recovery.lost) log.error(lost, 'blocks of the spool are damaged and lost')
   const worker = new SinkWorker(seat, spool, clock, random, log, (fault) =>
     tell({ type: 'fault', code: fault.code, message: fault.message }),
@@ -342,7 +344,6 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   })
   const tending = setInterval(() => void worker.tend(), TEND_MS)
   const idle = new EventIdle(seat.idle, worker.readers)
-  clearInterval(beating)
   await runEventLoop(worker.readers, heartbeat, idle, () => worker.doWork())
   beating = setInterval(() => heartbeat.beat(), seat.idle.beatMs) // nor is the last delivery
   tell({ type: 'stopped', ...(await worker.stop(settings.stopMsMax)) })
@@ -351,5 +352,20 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   idle.close()
 }
 
-if (!isMainThread && (workerData as SinkSeat | null)?.role === 'sink')
-  await main(workerData as SinkSeat<SinkWorkerSettings>)
+/** What a person must mend (a locked or damaged directory): said once, then this thread waits to be ended. A restart would not help. */
+async function tellAndWait(seat: SinkSeat, error: unknown): Promise<void> {
+  if (!(error instanceof Fault)) throw error
+  const message: SinkWorkerMessage = { type: 'fault', code: error.code, message: error.message }
+  parentPort?.postMessage(message)
+  const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
+  const readers = seat.batches.map((memory) => new RingReader(memory))
+  while (!readers.every((reader) => reader.isStopped())) {
+    heartbeat.beat()
+    await sleep(seat.idle.beatMs)
+  }
+}
+
+if (!isMainThread && (workerData as SinkSeat | null)?.role === 'sink') {
+  const seat = workerData as SinkSeat<SinkWorkerSettings>
+  await main(seat).catch((error: unknown) => tellAndWait(seat, error))
+}

@@ -45,6 +45,8 @@ export const KEEPER_LIMITS: KeeperLimits = {
 
 /** What the keeper tells; the shard counts and sends. */
 export interface KeeperEvents {
+  /** A book of state INIT is there. */
+  added(instrument: number): void
   /** A snapshot is wanted. @param attempt 0 for the first one since the book was lost. */
   wantSnapshot(instrument: number, attempt: number): void
   stateChanged(instrument: number, from: number, to: number): void

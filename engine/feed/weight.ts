@@ -26,8 +26,8 @@ export interface WeightOptions {
   readonly exchange: string
   /** weight a minute that the venue allows, by market: each market's host counts for itself */
   readonly weightPerMinute: Readonly<Record<string, number>>
-  /** the part of it that is ours, 0 < share <= 1 */
-  readonly share: number
+  /** the part of it that is ours, 0 < share <= 1; one number, or one a market */
+  readonly share: number | Readonly<Record<string, number>>
   readonly queueCountMax: number
   /** a ban known from before this process started */
   readonly bannedUntilMs: number
@@ -84,13 +84,12 @@ export class WeightLedger {
   #bannedUntilMs: number
 
   constructor(options: WeightOptions, time: FeedTime) {
-    assert(options.share > 0 && options.share <= 1, `weight share ${options.share} is not in (0, 1]`)
     this.options = options
     this.#time = time
     this.#bannedUntilMs = options.bannedUntilMs
     const accounts = Object.entries(options.weightPerMinute).map(([market, limit]): [string, Account] => [
       market,
-      newAccount(market, limit, options.share),
+      newAccount(market, limit, shareOf(options, market)),
     ])
     this.#accounts = new Map(accounts)
   }
@@ -238,6 +237,12 @@ export class WeightLedger {
     assert(account !== undefined, `no weight account for ${this.options.exchange}.${market}`)
     return account
   }
+}
+
+function shareOf({ share }: WeightOptions, market: string): number {
+  const own = typeof share === 'number' ? share : (share[market] ?? 0)
+  assert(own > 0 && own <= 1, `weight share ${own} of ${market} is not in (0, 1]`)
+  return own
 }
 
 function newAccount(market: string, limit: number, share: number): Account {

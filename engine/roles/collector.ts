@@ -5,6 +5,7 @@
  *      ▲                                        │
  *      └──────────── WANT_SNAPSHOT ─────────────┘
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
@@ -44,6 +45,7 @@ const TICK_MS = 50
 /** Of the 10 s in which a stop must be over: the books, the rings, then delivery of what the spool holds. */
 const STOP_GRACE_MS = 8_000
 const DELIVERY_STOP_MS = 5_000
+const QUEUE_GRACE_MS = 2_000
 const COUNTER_BYTES = 8
 
 export interface CollectorEvents {
@@ -193,6 +195,8 @@ export class Collector {
     this.router.tick()
     this.router.drain()
     this.router.endOfBurst()
+    const deadlineMs = performance.now() + QUEUE_GRACE_MS
+    while (this.router.isOverflowing && performance.now() < deadlineMs) await sleep(TICK_MS) // DRAIN is the last in the queue
     const forced = await this.pool.stop(STOP_GRACE_MS)
     await this.network.close()
     const { undelivered, givenUp } = this.#stopped

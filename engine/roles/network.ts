@@ -59,11 +59,18 @@ export class Network {
     this.#around = around
     this.#events = events
     const { connectShare, connectSpacingMs } = planSettings(config)
-    this.markets = new Map(
-      chosenMarkets(config).map((choice) => [
-        choice.key,
-        marketNetwork(choice, connectShare, connectSpacingMs, around),
+    const choices = chosenMarkets(config)
+    const ledgers = new Map(
+      [...around.rules].map(([exchange, rules]) => [
+        exchange,
+        venueLedger(rules, choices.filter((choice) => choice.exchange === exchange), around.time),
       ]),
+    )
+    this.markets = new Map(
+      choices.map((choice) => {
+        const ledger = ledgers.get(choice.exchange) as WeightLedger
+        return [choice.key, marketNetwork(choice, ledger, connectShare, connectSpacingMs, around)]
+      }),
     )
     this.snapshots = new Snapshots(SNAPSHOT_DEFAULTS, {
       fetch: (instrument, priority, onSent) => {
@@ -171,8 +178,23 @@ export class Network {
   }
 }
 
+/** One ledger a venue: a ban of one host is a ban of this address. */
+function venueLedger(rules: FeedRules, choices: readonly MarketChoice[], time: FeedTime): WeightLedger {
+  const limits = choices.map(({ market }) => [market, rules.markets[market]?.limits.weightPerMinuteMax ?? 0] as const)
+  return new WeightLedger(
+    {
+      ...WEIGHT_DEFAULTS,
+      exchange: rules.exchange,
+      weightPerMinute: Object.fromEntries(limits),
+      share: Object.fromEntries(choices.map(({ market, restWeightShare }) => [market, restWeightShare])),
+    },
+    time,
+  )
+}
+
 function marketNetwork(
   choice: MarketChoice,
+  ledger: WeightLedger,
   connectShare: number,
   spacingMs: number,
   around: NetworkSurroundings,
@@ -182,15 +204,6 @@ function marketNetwork(
   const place = rules?.markets[market]
   assert(rules !== undefined && place !== undefined, `market ${choice.key} is not known`)
   const { time, random } = around
-  const ledger = new WeightLedger(
-    {
-      ...WEIGHT_DEFAULTS,
-      exchange,
-      weightPerMinute: { [market]: place.limits.weightPerMinuteMax },
-      share: choice.restWeightShare,
-    },
-    time,
-  )
     const rest = new RestClient(
     {
       ...REST_DEFAULTS,

@@ -167,6 +167,11 @@ export class Router {
     return discarded
   }
 
+  /** Whether frames wait beside a full ring. */
+  get isOverflowing(): boolean {
+    return this.#lanes.some((lane) => lane.isOverflowing)
+  }
+
   /** Publishes. Called by itself after each burst; a caller that feeds without an event loop calls it. */
   endOfBurst(): void {
     this.#isBurst = false
@@ -236,7 +241,7 @@ export class Router {
       route.isPaused = false
       route.flow.resume()
     }
-    if (this.#lanes.some((lane) => lane.isOverflowing)) this.#lookLater()
+    if (this.isOverflowing) this.#lookLater()
   }
 
   #lane(shardIndex: number): Lane {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { NatsConnection } from 'nats'
 import { createLog } from '../../engine/base/log.ts'
 import { type EmbeddedNats, startEmbeddedNats } from '../../engine/embedded/nats.ts'
+import { findNatsServer } from '../../engine/embedded/nats-install.ts'
 import { STREAM_DEFAULTS, storeConsumer } from '../../engine/record/streams.ts'
 import { connectNats, NATS_DEFAULT, type NatsOptions } from '../../engine/sinks/nats.ts'
 import { provisionStreams } from '../../engine/sinks/provision-streams.ts'
@@ -46,4 +47,12 @@ export async function startTestNats(payloadBytesMax?: number): Promise<TestNats 
       await rm(directory, { recursive: true, force: true })
     },
   }
+}
+
+/** @returns '' when there is a nats-server, else one sentence why not; where CI is set that is an error instead. */
+export async function hasNatsServer(): Promise<string> {
+  const found = await findNatsServer({ cacheDirectory: '.cache', mayFetch: true, log: createLog('silent', 'test') })
+  if (!('reason' in found)) return ''
+  if (process.env.CI !== undefined) throw new Error(`no nats-server: ${found.reason}`)
+  return `no nats-server here: ${found.reason}`
 }

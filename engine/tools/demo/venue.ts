@@ -15,6 +15,8 @@ export interface VenueOptions {
   readonly truthDirectory: string
   readonly instruments: Readonly<Partial<Record<MarketName, number>>>
   readonly channels: Readonly<Partial<Record<MarketName, readonly string[]>>>
+  /** flags of `marketprism simulate` beyond these */
+  readonly moreFlags?: readonly string[]
 }
 
 export interface Venue {
@@ -90,7 +92,7 @@ function listen(child: ChildProcess) {
 }
 
 function flagsOf(options: VenueOptions): string[] {
-  const flags = ['--stay', '--truth', options.truthDirectory]
+  const flags = ['--stay', '--truth', options.truthDirectory, ...(options.moreFlags ?? [])]
   if (options.seed !== undefined) flags.push('--seed', String(options.seed))
   if (options.seconds !== null) flags.push('--seconds', String(options.seconds))
   if (options.recordings.length > 0) {
