@@ -28,7 +28,7 @@ import {
   source,
 } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
-import { type Connection, Connections, type OpenNotice } from './shard-connections.ts'
+import { type Connection, Connections, gapChannels, type OpenNotice } from './shard-connections.ts'
 import { ShardCounts } from './shard-counters.ts'
 import type { ShardCounter } from './shard-counters.ts'
 import { InstrumentList } from './shard-instruments.ts'
