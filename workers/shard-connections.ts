@@ -29,6 +29,11 @@ const CHANNEL_OF: Readonly<Record<Channel, number>> = {
   book_tickers: GAP_CHANNELS.book_tickers,
 }
 
+/** Channels as the tables of gaps name them, each once. */
+export function gapChannels(channels: readonly Channel[]): readonly number[] {
+  return [...new Set(channels.map((channel) => CHANNEL_OF[channel]))]
+}
+
 /**
  * The open connections of a shard. Two generations of one connection may be open at once: a channel is interrupted only
  * when the last connection that carries it is gone.
@@ -61,9 +66,7 @@ export class Connections {
     if (this.#open.has(keyOf(source, generation))) this.close(source, generation, 'opened twice')
     const instruments = notice.instruments.flatMap(({ instrument, channels }) => {
       const slot = this.#list.slots[instrument]
-      return slot === undefined
-        ? []
-        : [{ slot, channels: [...new Set(channels.map((channel) => CHANNEL_OF[channel]))] }]
+      return slot === undefined ? [] : [{ slot, channels: gapChannels(channels) }]
     })
     const market = instruments[0]?.slot.name.market ?? this.#defaultMarket
     const { hi, lo } = this.#recorder
