@@ -60,7 +60,14 @@ test('demo should store what was sent, once, through JetStream, and publish live
 
 test('demo should leave data that sql reads, and refuse a directory that is not a demo', async (t) => {
   const { result, data } = await demo(t, '--seconds', '2', '--rate', '1000', '--delivery', 'direct')
-  const answer = await runCli(['sql', '--data', data, '--format', 'TSV', 'SELECT count(), toString(sum(notional)) > \'\' FROM trades'])
+  const answer = await runCli([
+    'sql',
+    '--data',
+    data,
+    '--format',
+    'TSV',
+    "SELECT count(), toString(sum(notional)) > '' FROM trades",
+  ])
   assert.deepEqual([answer.code, answer.stdout], [0, `${result.rows.trades}\t1\n`], answer.stderr)
   const home = temporaryDirectory(t)
   const { writeFileSync } = await import('node:fs')
@@ -85,7 +92,9 @@ interface Truth {
 
 test('demo should store a recording of two markets as its truth has it', async (t) => {
   const files = { usdm: 'usdm_btcusdt_20240808', spot: 'spot_ethusdt_20240808' }
-  const paths = Object.entries(files).map(([market, name]) => `${market}:${join(RECORDINGS, 'recordings/hftbacktest', `${name}.gz`)}`)
+  const paths = Object.entries(files).map(
+    ([market, name]) => `${market}:${join(RECORDINGS, 'recordings/hftbacktest', `${name}.gz`)}`,
+  )
   if (!existsSync(join(RECORDINGS, 'truth'))) return t.skip(`no recordings in ${RECORDINGS} (MARKETPRISM_RECORDINGS)`)
   const { result, data } = await demo(t, '--recording', ...paths, '--speed', '30')
   assertWhole(result)
@@ -94,14 +103,27 @@ test('demo should store a recording of two markets as its truth has it', async (
     const [symbol, { final, trades }] = Object.entries(truth.symbols)[0] as [string, Truth['symbols'][string]]
     const where = `market = '${market}' AND symbol = '${symbol}'`
     const answer = await runCli([
-      'sql', '--data', data, '--format', 'JSONEachRow',
+      'sql',
+      '--data',
+      data,
+      '--format',
+      'JSONEachRow',
       `SELECT toString(count()) AS count, toString(sum(quantity)) AS volume, toString(sum(price * quantity)) AS turnover, toString(min(trade_id)) AS first, toString(max(trade_id)) AS last FROM trades WHERE ${where}`,
       `SELECT arrayMap((p, q) -> (toString(p), toString(q)), bid_prices, bid_quantities) AS bids, arrayMap((p, q) -> (toString(p), toString(q)), ask_prices, ask_quantities) AS asks FROM book_snapshots WHERE ${where} AND kind = 'periodic' ORDER BY received_ns DESC LIMIT 1`,
     ])
     assert.equal(answer.code, 0, answer.stderr)
-    const [sums, book] = answer.stdout.trim().split('\n').map((line) => JSON.parse(line)) as [Record<string, string>, { bids: unknown[]; asks: unknown[] }]
+    const [sums, book] = answer.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line)) as [Record<string, string>, { bids: unknown[]; asks: unknown[] }]
     const { count, sum_qty, sum_price_x_qty, first_id, last_id } = trades.trade
-    assert.deepEqual(sums, { count: String(count), volume: sum_qty, turnover: sum_price_x_qty, first: String(first_id), last: String(last_id) })
+    assert.deepEqual(sums, {
+      count: String(count),
+      volume: sum_qty,
+      turnover: sum_price_x_qty,
+      first: String(first_id),
+      last: String(last_id),
+    })
     assert.deepEqual(book, { bids: final.bids.slice(0, 20), asks: final.asks.slice(0, 20) })
   }
 })

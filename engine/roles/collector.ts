@@ -23,7 +23,12 @@ import { Router } from '../route/router.ts'
 import type { BookWorkerSettings } from '../../workers/book-worker.ts'
 import { type WorkerState, WorkerPool, type WorkerRole, workerUrl } from '../../workers/pool.ts'
 import { SHARD_COUNTERS, type ShardCounter } from '../../workers/shard-counters.ts'
-import { SINK_COUNTERS, type SinkCounter, type SinkWorkerMessage, type SinkWorkerSettings } from '../../workers/sink-worker.ts'
+import {
+  SINK_COUNTERS,
+  type SinkCounter,
+  type SinkWorkerMessage,
+  type SinkWorkerSettings,
+} from '../../workers/sink-worker.ts'
 import { SLOT_DEFAULT } from '../../workers/slot.ts'
 import { STORE_COUNTERS, type StoreCounter, type StoreWorkerSettings } from '../../workers/store-worker.ts'
 import { Network } from './network.ts'

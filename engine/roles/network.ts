@@ -63,7 +63,11 @@ export class Network {
     const ledgers = new Map(
       [...around.rules].map(([exchange, rules]) => [
         exchange,
-        venueLedger(rules, choices.filter((choice) => choice.exchange === exchange), around.time),
+        venueLedger(
+          rules,
+          choices.filter((choice) => choice.exchange === exchange),
+          around.time,
+        ),
       ]),
     )
     this.markets = new Map(
@@ -204,7 +208,7 @@ function marketNetwork(
   const place = rules?.markets[market]
   assert(rules !== undefined && place !== undefined, `market ${choice.key} is not known`)
   const { time, random } = around
-    const rest = new RestClient(
+  const rest = new RestClient(
     {
       ...REST_DEFAULTS,
       proxy: choice.proxy,

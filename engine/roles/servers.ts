@@ -104,7 +104,10 @@ interface ChosenClickHouse {
 async function chooseClickHouse(config: Config, log: Log): Promise<ChosenClickHouse> {
   if (config.clickhouse.url !== '') {
     const { url } = config.clickhouse
-    return { clickhouse: clickHouseOptions(config, url), line: `ClickHouse: ${url}, database ${config.clickhouse.database}` }
+    return {
+      clickhouse: clickHouseOptions(config, url),
+      line: `ClickHouse: ${url}, database ${config.clickhouse.database}`,
+    }
   }
   if (!config.clickhouse.embedded) {
     throw new Fault(
@@ -135,7 +138,10 @@ async function provisionClickHouse(config: Config, options: ClickHouseOptions, l
     await checkClickHouse(client, options)
     const report = await provisionTables(client, { storage: storageOptions(config), mayChange: true })
     if (!(await provesDeduplication(client, options.database)))
-      log.error({ url: options.url }, 'this ClickHouse does not deduplicate inserts by token: a block sent twice is stored twice')
+      log.error(
+        { url: options.url },
+        'this ClickHouse does not deduplicate inserts by token: a block sent twice is stored twice',
+      )
     return report
   } finally {
     await client.close()

@@ -29,7 +29,9 @@ export class Telemetry {
   constructor(run: Run, clock: Clock) {
     const { log, roles, version } = run
     this.#config = run.config
-    this.metrics = new Metrics((metric, error) => log.warn({ metric, error: String(error) }, 'a metric could not be read'))
+    this.metrics = new Metrics((metric, error) =>
+      log.warn({ metric, error: String(error) }, 'a metric could not be read'),
+    )
     this.health = new Health({ service: `marketprism-${roles.join('-')}`, version, nowMs: () => clock.nowMs() })
     this.#closeRuntime = observeRuntime(this.metrics, version, clock.nowMs())
     this.health.check('readiness', 'process', () => {
@@ -48,7 +50,8 @@ export class Telemetry {
 
   watchServers(servers: Servers): void {
     this.metrics.source('marketprism_spool_limit_bytes', () => this.#config.spool.maxBytes)
-    if (servers.nats === undefined) this.health.dependency('nats', () => ({ status: 'unused', detail: servers.deliveryReason }))
+    if (servers.nats === undefined)
+      this.health.dependency('nats', () => ({ status: 'unused', detail: servers.deliveryReason }))
     if (servers.clickhouse === undefined) this.health.dependency('clickhouse', () => ({ status: 'unused' }))
   }
 
@@ -62,7 +65,9 @@ export class Telemetry {
     metrics.source('marketprism_poison_total', () => counters.read('poisoned'))
     metrics.source('marketprism_workers', () => [{ labels: { kind: 'store' }, value: 1 }])
     for (const name of ['clickhouse', 'nats'])
-      this.health.dependency(name, () => (counters.read('up') === 1 ? { status: 'up' } : { status: 'down', detail: 'see the log' }))
+      this.health.dependency(name, () =>
+        counters.read('up') === 1 ? { status: 'up' } : { status: 'down', detail: 'see the log' },
+      )
   }
 
   watchCollector(collector: Collector): void {
@@ -77,20 +82,41 @@ export class Telemetry {
   #watchNetwork(collector: Collector): void {
     const { metrics } = this
     const byMarket = (read: (market: MarketNetwork, key: string) => number) => (): Sample[] =>
-      [...collector.network.markets].map(([key, market]) => ({ labels: marketLabels(market), value: read(market, key) }))
+      [...collector.network.markets].map(([key, market]) => ({
+        labels: marketLabels(market),
+        value: read(market, key),
+      }))
     const connections = (key: string) =>
-      collector.plan.connections.filter(({ exchange, market }) => `${exchange}.${market}` === key).map(({ index }) => index)
-    metrics.source('marketprism_sockets_planned', byMarket((_, key) => connections(key).length))
-    metrics.source('marketprism_sockets_open', byMarket(({ stats }) => stats.openSockets))
+      collector.plan.connections
+        .filter(({ exchange, market }) => `${exchange}.${market}` === key)
+        .map(({ index }) => index)
+    metrics.source(
+      'marketprism_sockets_planned',
+      byMarket((_, key) => connections(key).length),
+    )
+    metrics.source(
+      'marketprism_sockets_open',
+      byMarket(({ stats }) => stats.openSockets),
+    )
     metrics.source(
       'marketprism_sockets_paused',
-      byMarket((_, key) => connections(key).filter((index) => collector.network.connections[index]?.isPaused === true).length),
+      byMarket(
+        (_, key) => connections(key).filter((index) => collector.network.connections[index]?.isPaused === true).length,
+      ),
     )
-    metrics.source('marketprism_connects_total', byMarket(({ stats }) => stats.connects))
-    metrics.source('marketprism_closes_total', byMarket(({ stats }) => stats.closes))
+    metrics.source(
+      'marketprism_connects_total',
+      byMarket(({ stats }) => stats.connects),
+    )
+    metrics.source(
+      'marketprism_closes_total',
+      byMarket(({ stats }) => stats.closes),
+    )
     metrics.source(
       'marketprism_frames_received_total',
-      byMarket((_, key) => connections(key).reduce((sum, index) => sum + (collector.network.connections[index]?.frameCount ?? 0), 0)),
+      byMarket((_, key) =>
+        connections(key).reduce((sum, index) => sum + (collector.network.connections[index]?.frameCount ?? 0), 0),
+      ),
     )
     metrics.source('marketprism_rest_requests_total', () =>
       [...collector.network.markets.values()].flatMap((market) => [
@@ -99,9 +125,18 @@ export class Telemetry {
         { labels: { ...marketLabels(market), outcome: 'retried' }, value: market.rest.stats.retried },
       ]),
     )
-    metrics.source('marketprism_rest_weight_used', byMarket(({ ledger, choice }) => ledger.stats(choice.market).used))
-    metrics.source('marketprism_rest_weight_limit', byMarket(({ ledger, choice }) => ledger.stats(choice.market).budget))
-    metrics.source('marketprism_rest_banned_until_timestamp_seconds', byMarket(({ ledger }) => ledger.bannedUntilMs / 1000))
+    metrics.source(
+      'marketprism_rest_weight_used',
+      byMarket(({ ledger, choice }) => ledger.stats(choice.market).used),
+    )
+    metrics.source(
+      'marketprism_rest_weight_limit',
+      byMarket(({ ledger, choice }) => ledger.stats(choice.market).budget),
+    )
+    metrics.source(
+      'marketprism_rest_banned_until_timestamp_seconds',
+      byMarket(({ ledger }) => ledger.bannedUntilMs / 1000),
+    )
   }
 
   #watchShards(collector: Collector): void {
@@ -109,17 +144,34 @@ export class Telemetry {
     const { router, pool, shardCounters } = collector
     const byShard = (read: (shard: number) => number) => (): Sample[] =>
       shardCounters.map((_, shard) => ({ labels: { shard: String(shard) }, value: read(shard) }))
-    const shardCounter = (name: ShardCounter) => byShard((shard) => (shardCounters[shard] as Counters<ShardCounter>).read(name))
-    metrics.source('marketprism_shard_frames_total', byShard((shard) => router.stats[shard]?.frames ?? 0))
-    metrics.source('marketprism_shard_bytes_total', byShard((shard) => router.stats[shard]?.bytes ?? 0))
-    metrics.source('marketprism_frames_lost_total', byShard((shard) => router.stats[shard]?.losses ?? 0))
-    metrics.source('marketprism_socket_pauses_total', byShard((shard) => router.stats[shard]?.pauses ?? 0))
+    const shardCounter = (name: ShardCounter) =>
+      byShard((shard) => (shardCounters[shard] as Counters<ShardCounter>).read(name))
+    metrics.source(
+      'marketprism_shard_frames_total',
+      byShard((shard) => router.stats[shard]?.frames ?? 0),
+    )
+    metrics.source(
+      'marketprism_shard_bytes_total',
+      byShard((shard) => router.stats[shard]?.bytes ?? 0),
+    )
+    metrics.source(
+      'marketprism_frames_lost_total',
+      byShard((shard) => router.stats[shard]?.losses ?? 0),
+    )
+    metrics.source(
+      'marketprism_socket_pauses_total',
+      byShard((shard) => router.stats[shard]?.pauses ?? 0),
+    )
     const rings = { frames: pool.frameRings, batches: pool.batchRings, requests: pool.requestRings }
     const readers = Object.entries(rings).flatMap(([ring, memories]) =>
       memories.map((memory, shard) => ({ labels: { ring, shard: String(shard) }, reader: new RingReader(memory) })),
     )
-    metrics.source('marketprism_ring_used_bytes', () => readers.map(({ labels, reader }) => ({ labels, value: reader.fillBytes() })))
-    metrics.source('marketprism_ring_capacity_bytes', () => readers.map(({ labels, reader }) => ({ labels, value: reader.capacityBytes })))
+    metrics.source('marketprism_ring_used_bytes', () =>
+      readers.map(({ labels, reader }) => ({ labels, value: reader.fillBytes() })),
+    )
+    metrics.source('marketprism_ring_capacity_bytes', () =>
+      readers.map(({ labels, reader }) => ({ labels, value: reader.capacityBytes })),
+    )
     metrics.source('marketprism_workers', () =>
       (['book', 'sink'] as const).map((kind) => ({
         labels: { kind },
@@ -133,7 +185,10 @@ export class Telemetry {
       })),
     )
     metrics.source('marketprism_books', () =>
-      (Object.keys(BOOK_STATES) as BookState[]).map((state) => ({ labels: { state }, value: collector.total(`books_${state}`) })),
+      (Object.keys(BOOK_STATES) as BookState[]).map((state) => ({
+        labels: { state },
+        value: collector.total(`books_${state}`),
+      })),
     )
     metrics.source('marketprism_messages_total', shardCounter('messages'))
     metrics.source('marketprism_trades_total', shardCounter('trades'))
@@ -211,7 +266,9 @@ export class Telemetry {
     })
     const target = sink.read('acks') >= 0 && collector.storeCounters !== undefined ? 'nats' : 'clickhouse'
     health.dependency(target, () =>
-      sink.read('up') === 1 ? { status: 'up' } : { status: 'down', detail: `${sink.read('spoolUnacked')} blocks wait in the spool` },
+      sink.read('up') === 1
+        ? { status: 'up' }
+        : { status: 'down', detail: `${sink.read('spoolUnacked')} blocks wait in the spool` },
     )
   }
 }

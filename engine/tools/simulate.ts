@@ -148,7 +148,8 @@ export function recordingFile(text: string, market: MarketName | null): Recordin
 function instrumentCounts(text: string | undefined, markets: readonly MarketName[]): InstrumentCounts | undefined {
   if (text === undefined || !text.includes(',')) return number('--instruments', text, 1, 999)
   const counts = text.split(',').map((count) => number('--instruments', count, 1, 999))
-  if (counts.length === markets.length) return Object.fromEntries(markets.map((market, index) => [market, counts[index]]))
+  if (counts.length === markets.length)
+    return Object.fromEntries(markets.map((market, index) => [market, counts[index]]))
   throw new Fault(
     'FLAG',
     `--instruments is "${text}"; give one number, or one for each of ${markets.join(', ')}`,

@@ -14,11 +14,15 @@ export interface SqlOptions {
 
 export async function runSql(options: SqlOptions, run: Run): Promise<void> {
   const { config, log } = run
-  if (options.queries.length === 0) throw new Fault('NO_QUERY', 'give a query, e.g. marketprism sql "SELECT count() FROM trades"', EXIT_USAGE)
+  if (options.queries.length === 0)
+    throw new Fault('NO_QUERY', 'give a query, e.g. marketprism sql "SELECT count() FROM trades"', EXIT_USAGE)
   const directory = dataDirectory(config, 'clickhouse')
   const isEmbedded = config.clickhouse.url === ''
   if (isEmbedded && !existsSync(directory)) {
-    throw new Fault('NO_DATA', `${directory} does not exist: name the data directory with --data, or a server with MARKETPRISM_CLICKHOUSE_URL`)
+    throw new Fault(
+      'NO_DATA',
+      `${directory} does not exist: name the data directory with --data, or a server with MARKETPRISM_CLICKHOUSE_URL`,
+    )
   }
   const server = isEmbedded ? await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log }) : undefined
   const client = createClickHouseClient(clickHouseOptions(config, server?.url ?? config.clickhouse.url))
@@ -28,7 +32,9 @@ export async function runSql(options: SqlOptions, run: Run): Promise<void> {
       for await (const piece of answer.stream) process.stdout.write(piece as Buffer)
     }
   } catch (error) {
-    throw new Fault('SQL', `ClickHouse refuses: ${(error as Error).message.split('\n', 1)[0]}`, undefined, { cause: error })
+    throw new Fault('SQL', `ClickHouse refuses: ${(error as Error).message.split('\n', 1)[0]}`, undefined, {
+      cause: error,
+    })
   } finally {
     await client.close()
     await server?.stop()

@@ -86,7 +86,10 @@ async function loadTruth(client: ClickHouseClient, table: CheckedTable, director
 
 async function compare(client: ClickHouseClient, database: string, table: CheckedTable): Promise<TableCheck> {
   const { id, stored, sent } = COMPARISONS[table]
-  const counts = await one(client, `SELECT (SELECT count() FROM truth.${table}) AS sent, (SELECT count() FROM ${database}.${table}) AS rows`)
+  const counts = await one(
+    client,
+    `SELECT (SELECT count() FROM truth.${table}) AS sent, (SELECT count() FROM ${database}.${table}) AS rows`,
+  )
   const slices = Math.max(1, Math.ceil((Number(counts.sent) + Number(counts.rows)) / ROWS_PER_SLICE))
   const sums = { missing: 0, doubled: 0, wrong: 0 }
   for (let slice = 0; slice < slices; slice++) {

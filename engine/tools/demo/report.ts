@@ -24,8 +24,16 @@ const MADE_TABLES = ['book_snapshots', 'gaps', 'blocks'] as const
 
 const SAMPLES: readonly (readonly [table: string, columns: string, order: string])[] = [
   ['trades', 'received_ns, exchange, market, symbol, trade_id, side, price, quantity', 'received_ns DESC'],
-  ['book_tickers', 'received_ns, market, symbol, update_id, bid_price, bid_quantity, ask_price, ask_quantity', 'received_ns DESC'],
-  ['book_deltas', 'received_ns, market, symbol, state, last_seq, length(bid_prices) AS bids, length(ask_prices) AS asks', 'received_ns DESC'],
+  [
+    'book_tickers',
+    'received_ns, market, symbol, update_id, bid_price, bid_quantity, ask_price, ask_quantity',
+    'received_ns DESC',
+  ],
+  [
+    'book_deltas',
+    'received_ns, market, symbol, state, last_seq, length(bid_prices) AS bids, length(ask_prices) AS asks',
+    'received_ns DESC',
+  ],
   [
     'book_snapshots',
     'received_ns, market, symbol, kind, last_seq, arrayElement(bid_prices, 1) AS best_bid, arrayElement(ask_prices, 1) AS best_ask',
@@ -36,8 +44,8 @@ const SAMPLE_ROWS = 2
 
 export const QUERIES: readonly string[] = [
   'SELECT market, symbol, count() AS trades, sum(quantity) AS volume, sum(notional) AS turnover FROM trades GROUP BY market, symbol ORDER BY market, symbol',
-  'SELECT toStartOfInterval(trade_ns, INTERVAL 1 SECOND) AS second, argMin(price, trade_id) AS open, max(price) AS high, min(price) AS low, argMax(price, trade_id) AS close, sum(quantity) AS volume FROM trades WHERE symbol = \'BTCUSDT\' GROUP BY second ORDER BY second',
-  'SELECT received_ns, ask_prices[1] - bid_prices[1] AS spread, bid_quantities[1], ask_quantities[1] FROM book_snapshots WHERE symbol = \'BTCUSDT\' AND kind = \'periodic\' ORDER BY received_ns DESC LIMIT 10',
+  "SELECT toStartOfInterval(trade_ns, INTERVAL 1 SECOND) AS second, argMin(price, trade_id) AS open, max(price) AS high, min(price) AS low, argMax(price, trade_id) AS close, sum(quantity) AS volume FROM trades WHERE symbol = 'BTCUSDT' GROUP BY second ORDER BY second",
+  "SELECT received_ns, ask_prices[1] - bid_prices[1] AS spread, bid_quantities[1], ask_quantities[1] FROM book_snapshots WHERE symbol = 'BTCUSDT' AND kind = 'periodic' ORDER BY received_ns DESC LIMIT 10",
   'SELECT * FROM gaps FINAL ORDER BY from_ns',
 ]
 
@@ -49,13 +57,17 @@ export async function printReport(input: ReportInput): Promise<void> {
   else process.stdout.write(`${JSON.stringify(summary(input, made))}\n`)
   const { missing, doubled, wrong } = sums(check)
   if (missing + doubled + wrong > 0) {
-    throw new Fault('NOT_EQUAL', `the store differs from what was sent: ${missing} missing, ${doubled} doubled, ${wrong} wrong`)
+    throw new Fault(
+      'NOT_EQUAL',
+      `the store differs from what was sent: ${missing} missing, ${doubled} doubled, ${wrong} wrong`,
+    )
   }
 }
 
 function summary({ engine, check, sent, status }: ReportInput, made: Record<string, number>) {
   const { collector, servers } = engine
-  const column = (name: 'sent' | 'rows') => Object.fromEntries(CHECKED_TABLES.map((table) => [table, check[table][name]]))
+  const column = (name: 'sent' | 'rows') =>
+    Object.fromEntries(CHECKED_TABLES.map((table) => [table, check[table][name]]))
   const live = collector?.liveLatency
   return {
     sent: column('sent'),
@@ -75,12 +87,18 @@ function summary({ engine, check, sent, status }: ReportInput, made: Record<stri
     liveLatencyMs:
       live === undefined || live.count === 0
         ? null
-        : { count: live.count, p50: live.percentileNs(0.5) / 1e6, p99: live.percentileNs(0.99) / 1e6, max: live.maxNs / 1e6 },
+        : {
+            count: live.count,
+            p50: live.percentileNs(0.5) / 1e6,
+            p99: live.percentileNs(0.99) / 1e6,
+            max: live.maxNs / 1e6,
+          },
   }
 }
 
 function sums(check: Check): { missing: number; doubled: number; wrong: number } {
-  const sum = (name: 'missing' | 'doubled' | 'wrong') => CHECKED_TABLES.reduce((total, table) => total + check[table][name], 0)
+  const sum = (name: 'missing' | 'doubled' | 'wrong') =>
+    CHECKED_TABLES.reduce((total, table) => total + check[table][name], 0)
   return { missing: sum('missing'), doubled: sum('doubled'), wrong: sum('wrong') }
 }
 
@@ -93,7 +111,9 @@ async function printForPeople(input: ReportInput, made: Record<string, number>):
   }
   for (const [name, rows] of Object.entries(made)) table.push([name, '', rows.toLocaleString('en'), '', '', ''])
   say('')
-  say(`${Math.round(sent.eventsPerSecond).toLocaleString('en')} events/s for ${sent.runSeconds.toFixed(1)} s, delivery ${engine.servers.delivery}`)
+  say(
+    `${Math.round(sent.eventsPerSecond).toLocaleString('en')} events/s for ${sent.runSeconds.toFixed(1)} s, delivery ${engine.servers.delivery}`,
+  )
   say(table.toString())
   for (const [name, columns, order] of SAMPLES) await printSample(client, database, name, columns, order, say)
   const live = engine.collector?.liveLatency
@@ -132,7 +152,10 @@ function newTable(head: string[]): Table.Table {
 
 async function rowCount(client: ClickHouseClient, database: string, table: string): Promise<number> {
   const final = table === 'gaps' ? ' FINAL' : ''
-  const answer = await client.query({ query: `SELECT count() AS rows FROM ${database}.${table}${final}`, format: 'JSONEachRow' })
+  const answer = await client.query({
+    query: `SELECT count() AS rows FROM ${database}.${table}${final}`,
+    format: 'JSONEachRow',
+  })
   const [row] = await answer.json<{ rows: string | number }>()
   return Number(row?.rows ?? 0)
 }

@@ -49,7 +49,10 @@ export async function startVenue(options: VenueOptions): Promise<Venue> {
   const lines = listen(child)
   const ready = await Promise.race([lines.ready, exited.then(() => undefined)])
   if (ready === undefined) {
-    throw new Fault('SIMULATOR', `the simulated venue ended before it began (exit code ${child.exitCode}); its reason stands above`)
+    throw new Fault(
+      'SIMULATOR',
+      `the simulated venue ended before it began (exit code ${child.exitCode}); its reason stands above`,
+    )
   }
   let report: Promise<SimulatorReport> | undefined
   const stop = (): Promise<SimulatorReport> => {
@@ -57,7 +60,8 @@ export async function startVenue(options: VenueOptions): Promise<Venue> {
       child.kill('SIGTERM')
       const last = await Promise.race([lines.done, exited.then(() => undefined)])
       await exited
-      if (last === undefined) throw new Fault('SIMULATOR', `the simulated venue ended without a report (exit code ${child.exitCode})`)
+      if (last === undefined)
+        throw new Fault('SIMULATOR', `the simulated venue ended without a report (exit code ${child.exitCode})`)
       return last
     })()
     return report
@@ -84,7 +88,8 @@ function listen(child: ChildProcess) {
   const done = new Promise<SimulatorReport>((resolve) => (onDone = resolve))
   createInterface({ input: child.stdout as NonNullable<ChildProcess['stdout']> }).on('line', (text) => {
     const line = JSON.parse(text) as Line & Venue['urls']
-    if (line.ready) onReady(Object.fromEntries(MARKET_NAMES.flatMap((name) => (line[name] ? [[name, line[name]]] : []))))
+    if (line.ready)
+      onReady(Object.fromEntries(MARKET_NAMES.flatMap((name) => (line[name] ? [[name, line[name]]] : []))))
     else if (line.over) onOver()
     else if (line.done) onDone(line as unknown as SimulatorReport)
   })
@@ -100,12 +105,19 @@ function flagsOf(options: VenueOptions): string[] {
     return [...flags, '--speed', speed, '--recording', ...options.recordings]
   }
   const markets = Object.entries(options.instruments)
-  const streams = markets.reduce((sum, [market, count]) => sum + count * (options.channels[market as MarketName]?.length ?? 0), 0)
+  const streams = markets.reduce(
+    (sum, [market, count]) => sum + count * (options.channels[market as MarketName]?.length ?? 0),
+    0,
+  )
   return [
     ...flags,
-    '--markets', markets.map(([market]) => market).join(','),
-    '--instruments', markets.map(([, count]) => count).join(','),
-    '--rate', String(options.rate),
-    '--start-after-streams', String(streams),
+    '--markets',
+    markets.map(([market]) => market).join(','),
+    '--instruments',
+    markets.map(([, count]) => count).join(','),
+    '--rate',
+    String(options.rate),
+    '--start-after-streams',
+    String(streams),
   ]
 }
