@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { WebSocketServer } from 'ws'
+import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import { Connection } from './connection.ts'
 import { answerRequest } from './control.ts'
 import type { RestVenue } from './rest.ts'
@@ -73,7 +74,7 @@ export class VenueServer {
   async listen(): Promise<{ ws: string; rest: string }> {
     const { host, port, heartbeatScale, market } = this.#options
     await new Promise<void>((ready, failed) => {
-      this.#http.once('error', failed)
+      this.#http.once('error', (error: NodeJS.ErrnoException) => failed(listenFault(error, host, port)))
       this.#http.listen(port, host, ready)
     })
     const everyMs = Math.max(5, Math.min(1000, (market.pingIntervalMs * heartbeatScale) / 4))
@@ -249,4 +250,13 @@ function parseEntry(url: URL, split: boolean): Entry | null {
 
 function refuse(socket: Socket, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+}
+
+function listenFault({ code = 'unknown' }: NodeJS.ErrnoException, host: string, port: number): Fault {
+  const why = code === 'EADDRINUSE' ? 'is in use by another program' : `cannot be opened (${code})`
+  return new Fault(
+    'PORT',
+    `port ${port} on ${host} ${why}: give another with --port, or none for any that is free`,
+    EXIT_USAGE,
+  )
 }

@@ -7,6 +7,7 @@
  */
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import type { Listing } from './instrument.ts'
 import type { Fields, Levels } from './messages.ts'
 import type { TruthTable } from './row-file.ts'
@@ -69,7 +70,7 @@ export class Truth {
   /** @param directory where the files go; null keeps totals and books only. */
   constructor(directory: string | null) {
     this.#directory = directory
-    if (directory !== null) mkdirSync(directory, { recursive: true })
+    if (directory !== null) makeDirectory(directory)
     this.#files =
       directory === null
         ? null
@@ -231,6 +232,15 @@ export class Truth {
 
   #write(record: Record<string, unknown>): void {
     if (this.#log !== null) writeSync(this.#log, `${JSON.stringify(record)}\n`)
+  }
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true })
+  } catch (error) {
+    const { code = String(error) } = error as NodeJS.ErrnoException
+    throw new Fault('TRUTH', `the truth directory ${directory} can not be made (${code}): give another with --truth`, EXIT_USAGE)
   }
 }
 

@@ -16,6 +16,9 @@ export interface Failure {
   readonly line: string
 }
 
+/** What `line` says of the blocks; nobody has any yet who asks at a start. */
+export const WAITS = '; blocks wait in the spool'
+
 const AUTH_CODES = ['516', '192', '193', '194', '497']
 const SHAPE_CODES = ['60', '81', '16', '10', '47', '53', '115', '8']
 const SUSPECT_CODES = ['117', '33', '27', '6', '38', '41', '43', '69', '131', '49']
@@ -27,7 +30,7 @@ export function classify(error: unknown, site: ClickHouseSite, table = ''): Fail
     return {
       kind: 'later',
       code,
-      line: `${at} cannot be reached (${code === '' ? message : code}): start it, or correct clickhouse.url; blocks wait in the spool`,
+      line: `${at} cannot be reached (${code === '' ? message : code}): start it, or correct clickhouse.url${WAITS}`,
     }
   }
   const { code, type = '' } = error
@@ -36,7 +39,7 @@ export function classify(error: unknown, site: ClickHouseSite, table = ''): Fail
     return {
       kind: 'operator',
       code,
-      line: `${at} refuses user ${site.username} (code ${code} ${type}): correct clickhouse.username and clickhouse.password`,
+      line: `${at} refuses user ${site.username} (code ${code} ${type}): correct clickhouse.user and clickhouse.password`,
     }
   if (SHAPE_CODES.includes(code))
     return {
@@ -49,6 +52,6 @@ export function classify(error: unknown, site: ClickHouseSite, table = ''): Fail
   return {
     kind: 'later',
     code,
-    line: `${at} does not take inserts now (code ${code} ${type}: ${reason}); blocks wait in the spool`,
+    line: `${at} does not take inserts now (code ${code} ${type}: ${reason})${WAITS}`,
   }
 }

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
-import { classify, type Failure } from './clickhouse-failure.ts'
+import { classify, type Failure, WAITS } from './clickhouse-failure.ts'
 import { encodeMarks, marksToken } from './marks.ts'
 import { encodeNative, type NativeBlock } from './native.ts'
 import type { Outcome, SealedBlock, Sink } from './sink.ts'
@@ -69,7 +69,7 @@ export async function checkClickHouse(client: ClickHouseClient, options: ClickHo
   try {
     await (await client.query({ query: 'SELECT 1', format: 'TabSeparated' })).text()
   } catch (error) {
-    throw new Fault('CLICKHOUSE', classify(error, options).line, undefined, { cause: error })
+    throw new Fault('CLICKHOUSE', classify(error, options).line.replace(WAITS, ''), undefined, { cause: error })
   }
 }
 

@@ -1,7 +1,8 @@
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ConnectionOptions, connect, Events, type JetStreamClient, type NatsConnection } from 'nats'
+import { type ConnectionOptions, connect, credsAuthenticator, Events, type JetStreamClient, type NatsConnection } from 'nats'
 import { backoffMs } from '../base/backoff.ts'
-import { Fault } from '../base/fault.ts'
+import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, blockSubject } from '../record/streams.ts'
@@ -19,6 +20,8 @@ export interface NatsOptions {
   readonly user?: string
   readonly password?: string
   readonly token?: string
+  /** a file as `nsc` writes it, read at each connect: it may be renewed while we run */
+  readonly credsFile?: string
   readonly connectTimeoutMs: number
   readonly retryMsMin: number
   readonly retryMsMax: number
@@ -55,6 +58,16 @@ function connectionOptions(options: NatsOptions, name: string): ConnectionOption
     ...(options.user === undefined ? {} : { user: options.user }),
     ...(options.password === undefined ? {} : { pass: options.password }),
     ...(options.token === undefined ? {} : { token: options.token }),
+    ...(options.credsFile === undefined ? {} : { authenticator: credsAuthenticator(readCreds(options.credsFile)) }),
+  }
+}
+
+function readCreds(path: string): Uint8Array {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    const { code = String(error) } = error as NodeJS.ErrnoException
+    throw new Fault('NATS_CREDENTIALS', `nats.credsFile = ${path} cannot be read (${code}): give the path of a credentials file`, EXIT_CONFIG)
   }
 }
 
@@ -63,16 +76,18 @@ export async function connectNats(options: NatsOptions, name: string): Promise<N
   try {
     return await connect(connectionOptions(options, name))
   } catch (error) {
+    if (error instanceof Fault) throw error
     throw new Fault('NATS', connectLine(error, options), undefined, { cause: error })
   }
 }
 
 function connectLine(error: unknown, options: NatsOptions): string {
+  if (error instanceof Fault) return error.message
   const { code = '', message = String(error) } = error as { code?: string; message?: string }
   if (code === 'AUTHORIZATION_VIOLATION' || code === 'AUTHENTICATION_EXPIRED') {
     return `NATS at ${options.url} refuses this user: correct nats.user and nats.password`
   }
-  return `NATS at ${options.url} cannot be reached (${code === '' ? message : code}): start it, or correct nats.url; blocks wait in the spool`
+  return `NATS at ${options.url} cannot be reached (${code === '' ? message : code}): start it, or correct nats.url`
 }
 
 export class NatsLink {
@@ -122,7 +137,7 @@ export class NatsLink {
         attempt = 0
         await this.#live(connection)
       } catch (error) {
-        this.#down(connectLine(error, this.options))
+        this.#down(`${connectLine(error, this.options)}; blocks wait in the spool`)
         const pauseMs =
           this.options.retryMsMin + backoffMs(attempt++, this.options.retryMsMin, this.options.retryMsMax, this.#random)
         await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined)
