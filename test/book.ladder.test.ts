@@ -35,7 +35,11 @@ function runModel(seed: number, side: LadderSide, limits: LadderLimits, span: nu
     const isKnown = random() < 0.4 && model.size > 0
     const chosen = isKnown ? ([...model.keys()][Math.floor(random() * model.size)] as number) : price
     const quantity = random() < 0.45 ? 0 : Math.floor(random() * 1e9) + 1
-    if (ladder.set(chosen, quantity)) {
+    const isSet =
+      random() < 0.5
+        ? ladder.set(chosen, quantity)
+        : ladder.setAll(Float64Array.of(chosen, chosen), Float64Array.of(quantity === 0 ? 7 : 0, quantity), 2)
+    if (isSet) {
       if (quantity === 0) model.delete(chosen)
       else model.set(chosen, quantity)
     }

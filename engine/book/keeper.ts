@@ -241,13 +241,8 @@ export class BookKeeper {
 
   #apply(event: DepthEvent, hi: number, lo: number): void {
     const { book } = this
-    const { bids, asks } = book
-    const { bidPrices, bidQuantities, askPrices, askQuantities } = event
-    let isComplete = true
-    for (let index = 0; index < event.bidCount; index++)
-      isComplete = bids.set(bidPrices[index] as number, bidQuantities[index] as number) && isComplete
-    for (let index = 0; index < event.askCount; index++)
-      isComplete = asks.set(askPrices[index] as number, askQuantities[index] as number) && isComplete
+    const hasAllBids = book.bids.setAll(event.bidPrices, event.bidQuantities, event.bidCount)
+    const hasAllAsks = book.asks.setAll(event.askPrices, event.askQuantities, event.askCount)
     book.chain.seq = event.lastSeq
     book.chain.events++
     book.eventMs = event.eventMs
@@ -259,7 +254,7 @@ export class BookKeeper {
     this.appliedCount++
     this.#events.count('applied', 1)
     this.#recorder.delta(event, BOOK_STATES.LIVE, book.epoch, hi, lo)
-    if (!isComplete) this.resync('overflow', 0, 'more price levels than a book may hold')
+    if (!hasAllBids || !hasAllAsks) this.resync('overflow', 0, 'more price levels than a book may hold')
     else if (book.isCrossed) {
       if (++book.crossedEvents > this.#limits.crossedEventsMax)
         this.resync('crossed', 0, `best bid >= best ask for ${book.crossedEvents} events`)
@@ -317,10 +312,8 @@ export class BookKeeper {
     }
     book.reset(snapshot.lastSeq)
     book.eventMs = snapshot.eventMs
-    for (let index = 0; index < snapshot.bidCount; index++)
-      book.bids.set(snapshot.bidPrices[index] as number, snapshot.bidQuantities[index] as number)
-    for (let index = 0; index < snapshot.askCount; index++)
-      book.asks.set(snapshot.askPrices[index] as number, snapshot.askQuantities[index] as number)
+    book.bids.setAll(snapshot.bidPrices, snapshot.bidQuantities, snapshot.bidCount)
+    book.asks.setAll(snapshot.askPrices, snapshot.askQuantities, snapshot.askCount)
     this.#trust(snapshot)
     this.lastHi = this.#recorder.hi
     this.lastLo = this.#recorder.lo

@@ -88,6 +88,37 @@ export class Ladder {
     return this.#setOutside(key, quantity)
   }
 
+  /**
+   * As `set` for `count` levels at once. Most updates change a level that is there: for those everything stays in locals.
+   * @returns false when one of them was refused.
+   */
+  setAll(prices: Float64Array, quantities: Float64Array, count: number): boolean {
+    const sign = this.#sign
+    let isComplete = true
+    let directory = this.#directory
+    let firstPage = this.#firstPage
+    let pages = this.#quantities
+    for (let index = 0; index < count; index++) {
+      const price = prices[index] as number
+      const quantity = quantities[index] as number
+      const tick = price | 0
+      const key = Math.imul(tick, sign)
+      const at = (key >> PAGE_BITS) - firstPage
+      const slot = tick === price && at >= 0 && at < directory.length ? (directory[at] as number) : NO_PAGE
+      if (slot >= 0) {
+        const place = (slot << PAGE_BITS) + (key & PAGE_MASK)
+        if (pages[place] !== 0 && quantity !== 0) pages[place] = quantity
+        else this.#setInPage(key, at, slot, quantity)
+        continue
+      }
+      isComplete = this.set(price, quantity) && isComplete
+      directory = this.#directory
+      firstPage = this.#firstPage
+      pages = this.#quantities
+    }
+    return isComplete
+  }
+
   /** Quantity at a price, 0 when there is no level. */
   get(price: number): number {
     const key = price * this.#sign
@@ -275,7 +306,9 @@ export class Ladder {
 
   #copyPages(limit: number, prices: Float64Array, quantities: Float64Array): number {
     let copied = 0
-    for (let at = this.#directory.length - 1; at >= 0 && copied < limit; at--) {
+    // Nothing lies above the best, but the directory may go on for thousands of empty pages.
+    const bestPage = limit === 0 ? NO_PAGE : Math.floor(this.#best / PAGE_KEYS) - this.#firstPage
+    for (let at = Math.min(bestPage, this.#directory.length - 1); at >= 0 && copied < limit; at--) {
       const slot = this.#directory[at] as number
       if (slot < 0) continue
       const pageKey = (at + this.#firstPage) * PAGE_KEYS
