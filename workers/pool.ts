@@ -153,14 +153,15 @@ export class WorkerPool {
   }
 
   /**
-   * Ends all workers, right to left of their data: each kind gets `graceMs` to finish, then it is ended by force.
+   * Ends all workers, left to right as their data goes: each kind gets `graceMs` to finish, books half of it (they wait
+   * for nobody but a full spool), then it is ended by force.
    * @returns names of those that needed force; rows that they held are lost.
    */
   async stop(graceMs: number): Promise<string[]> {
     this.#isStopping = true
     for (const { slot } of this.#places) slot.ending()
     for (const memory of this.frameRings) new RingReader(memory).stop()
-    const forced = await this.#end('book', graceMs)
+    const forced = await this.#end('book', graceMs / 2)
     for (const memory of this.batchRings) new RingReader(memory).stop()
     forced.push(...(await this.#end('sink', graceMs)))
     for (const { role, slot } of this.#places) if (role === 'store') slot.post(STOP_MESSAGE)

@@ -2,6 +2,7 @@
  * The store worker: from JetStream into ClickHouse, in a thread of its own, so that encoding and inserting blocks never
  * delay a live message. It reads no ring and ends on a message.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Clock } from '../engine/base/clock.ts'
 import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
@@ -61,10 +62,12 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
   intake.start()
   /** @param isLast nothing is published any more: what the stream holds is stored first. */
   const stop = async (isLast: boolean): Promise<void> => {
-    if (isLast) await intake.drained(settings.stopMsMax)
-    await intake.stop(settings.stopMsMax)
-    await sink.close()
-    await link.close()
+    const endMs = clock.monotonicMs() + settings.stopMsMax
+    const left = () => Math.max(0, endMs - clock.monotonicMs())
+    if (isLast) await intake.drained(left())
+    await intake.stop(left())
+    const closed = Promise.all([sink.close(), link.close()]).catch(() => undefined)
+    await Promise.race([closed, sleep(left(), undefined, { ref: false })]) // a server that hangs does not hold us
     clearInterval(counting)
     writeCounters()
   }
@@ -81,6 +84,7 @@ async function main(seat: StoreSeat<StoreWorkerSettings>): Promise<void> {
   await new Promise((resolve) => port.once('message', resolve))
   await store.stop(true)
   clearInterval(beating)
+  process.exit() // requests to a server that hangs would keep this thread
 }
 
 if (!isMainThread && (workerData as StoreSeat | null)?.role === 'store')

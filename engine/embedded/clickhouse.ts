@@ -42,7 +42,7 @@ const TEXT_BYTES_MAX = 64 * 1024 ** 2
 const DRAIN_MS_DEFAULT = 8000
 const READY_MS_DEFAULT = 30_000
 /** The child's own deadline comes first; this is for a child that does not even reach it. */
-const STOP_GRACE_MS = 2000
+const STOP_GRACE_MS = 1000
 
 /** @throws Fault when the package is missing, the directory is in use or unusable, or the port is taken. */
 export async function startEmbeddedClickHouse(options: EmbeddedClickHouseOptions): Promise<EmbeddedClickHouse> {

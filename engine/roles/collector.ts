@@ -47,8 +47,8 @@ import {
 
 /** Time passes for the workers in steps of this. */
 const TICK_MS = 50
-/** Of the 10 s in which a stop must be over: the books, the rings, then delivery of what the spool holds. */
-const STOP_GRACE_MS = 8_000
+/** Of the 10 s in which a stop must be over, whatever hangs: the workers, of these delivery of what the spool holds; then the servers. */
+const STOP_GRACE_MS = 6_000
 const DELIVERY_STOP_MS = 5_000
 const QUEUE_GRACE_MS = 2_000
 const COUNTER_BYTES = 8

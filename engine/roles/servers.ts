@@ -22,6 +22,9 @@ import {
   streamOptions,
 } from './settings.ts'
 
+/** Our last rows are in, or wait in the spool, when a server is asked to end: nothing is lost when it is then ended by force. */
+const SERVER_STOP_MS = 2_000
+
 export type DeliveryWay = 'jetstream' | 'direct'
 
 export interface Servers {
@@ -84,6 +87,7 @@ async function chooseNats(config: Config, roles: readonly string[], log: Log): P
     cacheDirectory: dataDirectory(config, '', config.cache.directory),
     port: 0,
     mayFetch: true,
+    stopMsMax: SERVER_STOP_MS,
     log,
   })
   if ('reason' in server) {
@@ -117,7 +121,7 @@ async function chooseClickHouse(config: Config, log: Log): Promise<ChosenClickHo
     )
   }
   const directory = dataDirectory(config, 'clickhouse')
-  const server = await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log })
+  const server = await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log, drainMsMax: SERVER_STOP_MS })
   const line = `ClickHouse: ${server.url} (engine ${server.version} in a child process, ${directory}), database ${config.clickhouse.database}`
   return { clickhouse: clickHouseOptions(config, server.url), server, line }
 }
