@@ -211,3 +211,21 @@ test('connect budget should hold in every window and keep its distance', () => {
   const idle = new ConnectBudget(options)
   assert.equal(idle.reserveMs(1e9), 0, 'nobody waits without need')
 })
+
+test('weight ledger should keep a part of the budget back for gaps', async () => {
+  const time = new TurnedTime(MIDDLE_MS)
+  const ledger = new WeightLedger(
+    { ...WEIGHT_DEFAULTS, exchange: 'binance', weightPerMinute: { spot: 100 }, share: 0.5, gapReserveShare: 0.4 },
+    time,
+  )
+  const log: string[] = []
+  for (const name of ['start1', 'start2']) ask(ledger, time, log, name, 20, 'start') // 30 of 50 are for starts
+  await settle()
+  assert.deepEqual(log, ['start1 0'])
+  for (const name of ['gap1', 'gap2']) ask(ledger, time, log, name, 15, 'gap')
+  await settle()
+  assert.deepEqual(log, ['start1 0', 'gap1 0', 'gap2 0'])
+  await time.turn(2 * MINUTE_MS)
+  assert.deepEqual(log.at(-1), `start2 ${30_000 + GUARD_MS}`)
+  ledger.close()
+})

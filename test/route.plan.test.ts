@@ -86,7 +86,7 @@ test('plan should give BTCUSDT of USD-M its two URL classes', () => {
     ],
   )
   assert.equal(made.markets[0]?.startWeight, 21)
-  assert.equal(made.markets[0]?.weightPerMinute, 1_200)
+  assert.equal(made.markets[0]?.weightPerMinute, 720) // 2,400 × 0.5 × 0.6
 })
 
 test('plan should hold its promises for any universe', () => {
@@ -196,9 +196,9 @@ test('plan should refuse what a venue does not allow, naming the limit and the r
 
 test('plan should estimate by figures that can be followed', () => {
   const made = plan(rules, instruments('spot', 100), settings(2, { channels: ['book'], snapshotLimit: 5000 }))
-  // 20 + 100 × 250 weight at 3,000 a minute: 9 budgets, so 8 full minutes; 4 snapshots are left for the ninth
+  // half of 6,000 a minute is ours, 60 % of that for the start: 7 snapshots of weight 250; after 14 minutes 2 are left
   assert.equal(made.markets[0]?.startWeight, 25_020)
-  assert.equal(made.estimate.snapshotMs, 8 * 60_000 + 4 * 100)
+  assert.equal(made.estimate.snapshotMs, 14 * 60_000 + 2 * 100)
   assert.equal(made.estimate.messagesPerSecond, 100 * 10)
   assert.equal(
     made.estimate.shardMessagesPerSecond.reduce((sum, each) => sum + each, 0),

@@ -55,7 +55,7 @@ export function market<Speed extends number>(defaults: MarketDefaults<Speed>) {
       },
     ),
     restWeightShare: number(
-      0.5,
+      0.8,
       limits.REST_WEIGHT_SHARE,
       'Share of the venue’s REST weight that we use; other programs may share the address.',
       {

@@ -28,12 +28,14 @@ export interface WeightOptions {
   readonly weightPerMinute: Readonly<Record<string, number>>
   /** the part of it that is ours, 0 < share <= 1; one number, or one a market */
   readonly share: number | Readonly<Record<string, number>>
+  /** the part of ours that only gaps may use, so that a start with many books does not make the first hole wait for the next minute */
+  readonly gapReserveShare: number
   readonly queueCountMax: number
   /** a ban known from before this process started */
   readonly bannedUntilMs: number
 }
 
-export const WEIGHT_DEFAULTS = { share: 0.5, queueCountMax: 10_000, bannedUntilMs: 0 } as const
+export const WEIGHT_DEFAULTS = { share: 0.5, gapReserveShare: 0, queueCountMax: 10_000, bannedUntilMs: 0 } as const
 
 export interface Grant {
   readonly market: string
@@ -177,11 +179,13 @@ export class WeightLedger {
     account.cancelTimer?.()
     account.cancelTimer = undefined
     for (;;) {
-      const queue = PRIORITIES.map((priority) => account.queues[priority]).find((candidate) => candidate.length > 0)
+      const priority = PRIORITIES.find((candidate) => account.queues[candidate].length > 0)
+      const queue = priority === undefined ? undefined : account.queues[priority]
       const head = queue?.[0]
       if (queue === undefined || head === undefined) return
       const nowMs = this.#time.nowMs()
-      const waitMs = this.#waitMs(account, head.weight, nowMs)
+      const keptBack = priority === 'gap' ? 0 : this.#reserve(account)
+      const waitMs = this.#waitMs(account, Math.min(head.weight + keptBack, account.budget), nowMs)
       if (waitMs > 0) {
         account.cancelTimer = this.#time.after(waitMs, () => this.#pump(account))
         return
@@ -216,16 +220,21 @@ export class WeightLedger {
     const weights = PRIORITIES.flatMap((priority) => account.queues[priority].map((waiter) => waiter.weight))
     if (weights.length === 0) return 0
     let atMs = Math.max(nowMs, this.#bannedUntilMs)
-    let left = Math.min(...minutesOf(atMs).map((minute) => roomIn(account, minute)))
+    const keptBack = account.queues.gap.length > 0 ? 0 : this.#reserve(account)
+    let left = Math.min(...minutesOf(atMs).map((minute) => roomIn(account, minute))) - keptBack
     for (const weight of weights) {
       if (weight > left) {
         const intoMs = atMs % MINUTE_MS
         atMs += intoMs < GUARD_MS ? GUARD_MS - intoMs : MINUTE_MS + GUARD_MS - intoMs
-        left = account.budget
+        left = account.budget - keptBack
       }
       left -= weight
     }
     return Math.ceil(atMs - nowMs)
+  }
+
+  #reserve(account: Account): number {
+    return Math.floor(account.budget * this.options.gapReserveShare)
   }
 
   #queuedCount(account: Account): number {

@@ -58,7 +58,7 @@ export class Network {
   constructor(config: Config, around: NetworkSurroundings, events: NetworkEvents) {
     this.#around = around
     this.#events = events
-    const { connectShare, connectSpacingMs } = planSettings(config)
+    const { connectShare, connectSpacingMs, startWeightShare } = planSettings(config)
     const choices = chosenMarkets(config)
     const ledgers = new Map(
       [...around.rules].map(([exchange, rules]) => [
@@ -66,6 +66,7 @@ export class Network {
         venueLedger(
           rules,
           choices.filter((choice) => choice.exchange === exchange),
+          startWeightShare,
           around.time,
         ),
       ]),
@@ -183,12 +184,18 @@ export class Network {
 }
 
 /** One ledger a venue: a ban of one host is a ban of this address. */
-function venueLedger(rules: FeedRules, choices: readonly MarketChoice[], time: FeedTime): WeightLedger {
+function venueLedger(
+  rules: FeedRules,
+  choices: readonly MarketChoice[],
+  startWeightShare: number,
+  time: FeedTime,
+): WeightLedger {
   const limits = choices.map(({ market }) => [market, rules.markets[market]?.limits.weightPerMinuteMax ?? 0] as const)
   return new WeightLedger(
     {
       ...WEIGHT_DEFAULTS,
       exchange: rules.exchange,
+      gapReserveShare: 1 - startWeightShare,
       weightPerMinute: Object.fromEntries(limits),
       share: Object.fromEntries(choices.map(({ market, restWeightShare }) => [market, restWeightShare])),
     },

@@ -7,7 +7,7 @@ import { feedRules } from '../exchanges/index.ts'
 import type { StreamOptions } from '../record/streams.ts'
 import type { StorageOptions } from '../record/tables.ts'
 import { IDLE_DEFAULT, type IdleOptions } from '../ring/idle.ts'
-import type { PlanSettings } from '../route/plan.ts'
+import { PLAN_DEFAULTS, type PlanSettings } from '../route/plan.ts'
 import { CLICKHOUSE_DEFAULT, type ClickHouseOptions } from '../sinks/clickhouse.ts'
 import { DELIVERY_DEFAULT, type DeliveryOptions } from '../sinks/delivery.ts'
 import { INTAKE_DEFAULT, type IntakeOptions } from '../sinks/intake.ts'
@@ -16,10 +16,6 @@ import { SPOOL_DEFAULT, type FsyncPolicy, type SpoolOptions } from '../spool/spo
 import type { BookShardSettings } from '../../workers/shard.ts'
 import { SHARD_DEFAULTS } from '../../workers/shard.ts'
 
-/** Our part of a venue's connection attempts; the rest is for a person's browser and a second process on the same address. */
-const CONNECT_SHARE = 0.9
-/** 200 sockets come up in 4 s, and a cut of all of them does not come back as one blow. */
-const CONNECT_SPACING_MS = 20
 /** A stream carries blocks, and a block is at most batch.bytesMax: the rest is room for a row that ends it. */
 const MESSAGE_BYTES_MAX = 8 * 1024 ** 2
 /** What the store holds unacknowledged must be worked off well within this. */
@@ -66,8 +62,7 @@ export function planSettings(config: Config): PlanSettings {
   return {
     shardCount: config.workers.count,
     markets: Object.fromEntries(chosenMarkets(config).map((choice) => [choice.key, choice])),
-    connectShare: CONNECT_SHARE,
-    connectSpacingMs: CONNECT_SPACING_MS,
+    ...PLAN_DEFAULTS,
     ringBytes: config.rings.framesBytes + config.rings.batchesBytes,
   }
 }

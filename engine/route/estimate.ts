@@ -102,11 +102,11 @@ function loadsOf(rules: ReadonlyMap<string, FeedRules>, connection: EstimatedPla
   )
 }
 
-/** A budget is there at once each minute: n budgets take n - 1 whole minutes and what the last part itself needs. */
+/** A budget is there at once each minute: n budgets of whole snapshots take n - 1 minutes and what the last part itself needs. */
 function snapshotTimeMs(market: EstimatedMarket): number {
   if (market.snapshotWeight === 0) return 0
   const perMinute = Math.floor(market.weightPerMinute / market.snapshotWeight)
-  const fullMinutes = Math.ceil(market.startWeight / market.weightPerMinute) - 1
+  const fullMinutes = Math.ceil(market.instrumentCount / perMinute) - 1
   const inLastMinute = Math.min(perMinute, market.instrumentCount - fullMinutes * perMinute)
   return fullMinutes * MINUTE_MS + Math.max(1, inLastMinute) * SNAPSHOT_MS
 }

@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { loadConfig } from '../../engine/base/config.ts'
 import { createLog } from '../../engine/base/log.ts'
+import type { Collector } from '../../engine/roles/collector.ts'
 import { startProcess } from '../../engine/roles/process.ts'
 import { createClickHouseClient } from '../../engine/sinks/clickhouse.ts'
 import { type Check, checkAgainstTruth } from '../../engine/tools/demo/check.ts'
@@ -32,7 +33,7 @@ export interface SoakResult {
   readonly closes: number
   readonly socketsMax: number
   readonly socketsAtEnd: number
-  /** longest time from a close until all books were LIVE */
+  /** longest time from a close until each book that it carried was LIVE again */
   readonly liveMsMax: number
   readonly gapRows: number
   readonly gapsOpenAtEnd: number
@@ -42,6 +43,8 @@ export interface SoakResult {
   readonly unexplained: number
   readonly check: Check
   readonly rssMiB: readonly number[]
+  /** what was not well when books had been down for SLOW_MS */
+  readonly slow: readonly string[]
 }
 
 const MARKETS = ['spot', 'usdm', 'coinm'] as const
@@ -49,6 +52,18 @@ const CHANNELS = 'book,trades,book_tickers'
 const LOOK_MS = 20
 const SETTLE_MS = 5_000
 const MIB = 2 ** 20
+const SLOW_MS = 4_000
+
+function whatIsWrong(collector: Collector): string {
+  const { network } = collector
+  const sockets = network.connections
+    .filter(({ state }) => state !== 'open')
+    .map(({ options, state, lastReason }) => `${options.name} ${state} after ${lastReason}`)
+  const { stats, pendingCount } = network.snapshots
+  const markets = [...network.markets.values()].map(({ choice, ledger }) => ({ [choice.market]: ledger.stats(choice.market) }))
+  const states = ['BUFFERING', 'GAP', 'RESYNC'].map((state) => `${state} ${collector.total(`books_${state}` as 'books_GAP')}`)
+  return JSON.stringify({ states, sockets, pendingCount, stats, old: collector.total('snapshots_old'), markets })
+}
 
 interface ClosedNote {
   readonly closed: number
@@ -113,25 +128,31 @@ async function watch(engine: Engine, venue: Venue, database: string, truthDirect
     isOver = true
   })
   let socketsMax = 0
-  let liveMsMax = 0
   let brokenSinceMs: number | undefined
   let hasBeenWhole = false
   const rss: number[] = []
+  const slow: string[] = []
+  let isSlowTold = false
   const startedMs = performance.now()
   while (!isOver) {
     await sleep(LOOK_MS)
     socketsMax = Math.max(socketsMax, openSockets())
     const nowMs = performance.now()
     if (isWhole()) {
-      if (hasBeenWhole && brokenSinceMs !== undefined) liveMsMax = Math.max(liveMsMax, nowMs - brokenSinceMs)
       hasBeenWhole = true
       brokenSinceMs = undefined
-    } else brokenSinceMs ??= nowMs
+      isSlowTold = false
+    } else {
+      brokenSinceMs ??= nowMs
+      if (hasBeenWhole && !isSlowTold && nowMs - brokenSinceMs > SLOW_MS) {
+        isSlowTold = true
+        slow.push(whatIsWrong(collector))
+      }
+    }
     if (rss.length < (nowMs - startedMs) / 5_000) rss.push(Math.round(process.memoryUsage.rss() / MIB))
   }
   const settleAt = performance.now() + SETTLE_MS
   while ((!isWhole() || openSockets() !== planned) && performance.now() < settleAt) await sleep(LOOK_MS)
-  if (brokenSinceMs !== undefined) liveMsMax = Math.max(liveMsMax, performance.now() - brokenSinceMs)
   const socketsAtEnd = openSockets()
   await sleep(1_000) // what is under way arrives
   await engine.stopRoles()
@@ -154,12 +175,13 @@ async function watch(engine: Engine, venue: Venue, database: string, truthDirect
       closes: closes.length,
       socketsMax,
       socketsAtEnd,
-      liveMsMax: Math.round(liveMsMax),
+      liveMsMax: Math.max(0, ...closes.flatMap((close) => recoveryMs(close, gaps))),
       gapRows: gaps.length,
       gapsOpenAtEnd: gaps.filter(({ status }) => status === 'open').length,
       closesWithoutGap: closes.filter((close) => !isCovered(close, gaps)).length,
       unexplained: losses.filter((loss) => !isExplained(loss, gaps)).length,
       check,
+      slow,
       rssMiB: rss.filter((_, index) => index % Math.max(1, Math.floor(rss.length / 8)) === 0),
     }
   } finally {
@@ -195,6 +217,19 @@ function channelOf(stream: string): string {
 }
 
 const symbolOf = (stream: string): string => (stream.split('@', 1)[0] as string).toUpperCase()
+
+/** From the venue's note of the close to the anchor, for each book of the socket. */
+function recoveryMs(close: ClosedNote, gaps: readonly GapRow[]): number[] {
+  return close.streams
+    .filter(([stream]) => channelOf(stream) === 'book')
+    .map(([stream]) => {
+      const ends = gaps
+        .filter((gap) => gap.market === close.market && gap.symbol === symbolOf(stream) && gap.channel === 'book')
+        .filter((gap) => gap.status === 'closed' && Number(gap.to_ms) >= close.timeMs)
+        .map((gap) => Number(gap.to_ms) - close.timeMs)
+      return Math.min(...ends)
+    })
+}
 
 function isCovered(close: ClosedNote, gaps: readonly GapRow[]): boolean {
   return close.streams.every(([stream]) =>
