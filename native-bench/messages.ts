@@ -2,7 +2,7 @@ import { createWriteStream, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { joinNs } from '../engine/base/clock.ts'
-import { Recording, type RecordedMessage } from '../engine/tools/recording.ts'
+import { Recording, type RecordedMessage } from '../engine/simulate/recording.ts'
 import { record } from './record.ts'
 
 /** The messages that every bench uses: one USD-M instrument, in memory, and as a plain file for the peers. */

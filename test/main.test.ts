@@ -36,6 +36,7 @@ test('main should answer --help for every command with options and examples, exi
     'demo',
     'simulate',
     'replay',
+    'sql',
     'plan',
     'config',
   ]
@@ -67,6 +68,7 @@ test('main should answer wrong usage with exit 2 and a line that names the word'
     [['replay', 'file', '--market', 'okx.spot'], /Allowed choices are binance\.usdm, binance\.spot, binance\.coinm/],
     [['simulate', 'okx'], /Allowed choices are binance/],
     [['simulate', 'binance', '--rate', 'abc'], /--rate is "abc"/],
+    [['sql'], /missing required argument 'query'/],
     [['config', '--json', '--markdown'], /cannot be used with/],
   ]
   for (const [words, pattern] of cases) {
@@ -175,5 +177,5 @@ test('setup should name its commands when it is given none, on stderr, exit 2', 
     encoding: 'utf8',
   })
   assert.deepEqual([status, stdout], [2, ''])
-  assert.equal(stderr, 'setup: usage: node engine/setup.mjs <build|demo|start|bench|test> [arguments]\n')
+  assert.equal(stderr, 'setup: usage: node engine/setup.mjs <build|demo|start|soak|bench|test> [arguments]\n')
 })

@@ -112,7 +112,7 @@ test('simulate recording: files should be merged by time, a bare list and a mark
 test('simulate recording: a missing or empty file should be named', async (t) => {
   await assert.rejects(
     startSimulator({ recordings: [{ path: '/nowhere.gz', market: null }] }),
-    /recording \/nowhere\.gz can not be read/,
+    /recording \/nowhere\.gz is not there/,
   )
   const path = await recordingOf(t, 'empty.txt', ['no recording'])
   await assert.rejects(

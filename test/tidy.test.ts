@@ -15,24 +15,39 @@ import { BOOK_STATES, GAP_CAUSES } from '../engine/record/schema.ts'
 /** Imports go from an earlier line to a later one or stay inside their folder; folders of one line do not know each other. */
 const ORDER: readonly (readonly string[])[] = [
   ['engine'], // main.ts, commands.ts
-  ['engine/roles', 'engine/tools'],
+  ['engine/tools'], // some tools run roles (demo) or use their wiring (replay, sql); a role knows no tool
+  ['engine/roles'],
   ['engine/gateway', 'engine/archive', 'engine/schedule', 'engine/simulate', 'workers'],
   ['engine/feed', 'engine/route', 'engine/sinks', 'engine/embedded', 'engine/observe'],
   ['engine/exchanges'],
   ['engine/book'],
   ['engine/record', 'engine/spool'],
-  ['engine/ring', 'engine/scan'], // leaves: a tape (spool) holds ring frames, a decoder (record) prints decimals
+  ['engine/ring', 'engine/scan'], // leaves: a decoder (record) prints decimals
   ['engine/base'],
 ]
 
-/** Started by name, by URL or by the test runner; everything else must be imported by somebody. */
+/** Started by name, by URL or by npm; everything else must be imported by somebody. */
 const ENTRY_POINTS = [
   'engine/main.ts',
   'workers/book-worker.ts',
   'workers/sink-worker.ts',
   'workers/store-worker.ts',
   'engine/embedded/clickhouse-server.ts',
+  'native-bench/main.ts', // npm run bench
+  'native-bench/pipeline-worker.ts',
+  'native-bench/ring-drain.ts',
+  'native-bench/ring-reader.ts',
+  'native-bench/socket-server.ts',
+  'native-bench/socket-client.ts',
+  'test/system/soak.ts', // npm run soak
+  'test/support/pool-book.ts',
+  'test/support/pool-sink.ts',
+  'test/support/pool-store.ts',
+  'test/support/ring-peer.ts',
 ]
+
+/** These keys only allow others to have a value; base/relations.ts reads them. */
+const PERMISSIONS = ['observe.exposed']
 
 /** Pure functions of their input: no clock, randomness, timer, socket, file. */
 const PURE_CORE = [
@@ -156,11 +171,18 @@ test('tidy: imports should have no cycle', () => {
   none(cycles, 'cycles')
 })
 
-test('tidy: every file of the product should be used by the product', () => {
-  const used = new Set(productImports.map(({ to }) => to))
+test('tidy: every file should be used, those of the product by the product', () => {
+  const usedBy = (users: readonly Import[]): ReadonlySet<string> =>
+    new Set([...users.map(({ to }) => to), ...ENTRY_POINTS])
+  const [byProduct, byAnybody] = [usedBy(productImports), usedBy(imports)]
+  const others = files.filter((path) => /^(native-bench|test)\/.*\.ts$/.test(path) && !path.endsWith('.test.ts'))
   none(
-    product.filter((path) => !used.has(path) && !ENTRY_POINTS.includes(path)),
+    [...product.filter((path) => !byProduct.has(path)), ...others.filter((path) => !byAnybody.has(path))],
     'nobody imports these',
+  )
+  none(
+    ENTRY_POINTS.filter((path) => !files.includes(path)),
+    'no such entry point',
   )
 })
 
@@ -203,7 +225,9 @@ test('tidy: every configuration key should be read by somebody', () => {
     .map(codeOf)
     .join('\n')
   none(
-    KEY_PATHS.filter((path) => !new RegExp(`[.?{,\\s]${path.split('.').at(-1)}\\b`).test(readers)),
+    KEY_PATHS.filter((path) => !PERMISSIONS.includes(path)).filter(
+      (path) => !new RegExp(`[.?{,\\s]${path.split('.').at(-1)}\\b`).test(readers),
+    ),
     'these keys do nothing: use or delete them',
   )
 })

@@ -5,7 +5,7 @@
  *   stop    pages say "not ready" → sockets → workers (seal, sync, deliver) → servers → pages
  */
 import { Clock } from '../base/clock.ts'
-import { Fault } from '../base/fault.ts'
+import type { Fault } from '../base/fault.ts'
 import type { Run } from '../base/run.ts'
 import { type ObserveServer, startObserveServer } from '../observe/server.ts'
 import { Counters } from '../ring/counters.ts'

@@ -32,6 +32,13 @@ const COINS: readonly Coin[] = [
   { name: 'XRP', price: 0.6, tickScale: { spot: 4, usdm: 4, coinm: 4 }, quantityScale: { spot: 0, usdm: 1, coinm: 0 } },
 ]
 
+/** Instruments: as many in each market, or a number for each. */
+export type InstrumentCounts = number | Readonly<Partial<Record<MarketName, number>>>
+
+export function instrumentCount(counts: InstrumentCounts, market: MarketName): number {
+  return typeof counts === 'number' ? counts : (counts[market] ?? 0)
+}
+
 /** The nth instrument of a market and where its numbers start. */
 export function listing(
   market: MarketName,

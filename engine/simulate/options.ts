@@ -1,17 +1,11 @@
 /** Everything that can be said of a run of the simulated venue, and what holds when it is not said. */
 import type { FaultKind, FaultSpec } from './faults.ts'
 import { RANDOM_KINDS } from './faults.ts'
+import type { InstrumentCounts } from './listings.ts'
 import type { EventMix } from './market.ts'
 import type { RecordingFile } from './player.ts'
 import type { MarketName } from './venue.ts'
 import { MARKET_NAMES } from './venue.ts'
-
-/** Instruments: as many in each market, or a number for each. */
-export type InstrumentCounts = number | Readonly<Partial<Record<MarketName, number>>>
-
-export function instrumentCount(counts: InstrumentCounts, market: MarketName): number {
-  return typeof counts === 'number' ? counts : (counts[market] ?? 0)
-}
 
 export interface SimulatorOptions {
   readonly seed: number

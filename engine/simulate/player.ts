@@ -9,8 +9,8 @@
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import type { RestSource } from './rest.ts'
 import { symbolEntry } from './rest-bodies.ts'
-import type { RecordedLine } from './recording.ts'
-import { readRecording } from './recording.ts'
+import type { RecordedLine } from './recorded-line.ts'
+import { readRecordedLines } from './recorded-line.ts'
 import { Score } from './score.ts'
 import { surveyRecording } from './survey.ts'
 import type { StreamsOptions } from './streams.ts'
@@ -86,7 +86,7 @@ export class Player {
       for (const name of survey.streams) this.#addStream(survey.market, name)
       for (const symbol of survey.snapshotSymbols) this.#addSnapshots(survey.market, symbol)
       const onlySymbol = survey.listings.length === 1 ? (survey.listings[0]?.symbol ?? null) : null
-      const chunks = readRecording(path)
+      const chunks = readRecordedLines(path)
       const reel: Reel = {
         market: survey.market,
         onlySymbol,

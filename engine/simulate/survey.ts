@@ -2,8 +2,8 @@
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import { SCALE_MAX } from './digits.ts'
 import type { Listing } from './instrument.ts'
-import type { RecordedLine } from './recording.ts'
-import { guessMarket, readRecording } from './recording.ts'
+import type { RecordedLine } from './recorded-line.ts'
+import { guessMarket, readRecordedLines } from './recorded-line.ts'
 import type { MarketName } from './venue.ts'
 import { parseStreamName } from './venue.ts'
 
@@ -32,7 +32,7 @@ export async function surveyRecording(path: string, given: MarketName | null): P
   const digits = new Map<string, Digits>()
   const snapshots: RecordedLine[] = []
   let brokenLines = 0
-  for await (const { lines, broken } of readRecording(path)) {
+  for await (const { lines, broken } of readRecordedLines(path)) {
     brokenLines += broken
     for (const line of lines) {
       market ??= guessMarket(line)

@@ -240,7 +240,11 @@ function makeDirectory(directory: string): void {
     mkdirSync(directory, { recursive: true })
   } catch (error) {
     const { code = String(error) } = error as NodeJS.ErrnoException
-    throw new Fault('TRUTH', `the truth directory ${directory} can not be made (${code}): give another with --truth`, EXIT_USAGE)
+    throw new Fault(
+      'TRUTH',
+      `the truth directory ${directory} can not be made (${code}): give another with --truth`,
+      EXIT_USAGE,
+    )
   }
 }
 

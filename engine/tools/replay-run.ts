@@ -11,7 +11,7 @@ import { BLOCK, DATA, DRAIN, DRAINED, OPEN, TICK } from '../ring/frame.ts'
 import { createHeartbeats } from '../ring/heartbeat.ts'
 import { IDLE_DEFAULT } from '../ring/idle.ts'
 import { createRing, RingReader, RingWriter } from '../ring/ring.ts'
-import type { RecordedMessage, Recording } from './recording.ts'
+import type { RecordedMessage, Recording } from '../simulate/recording.ts'
 
 /**
  * A recording through the real thing: frame ring, book worker thread, batch ring. Time comes from the recording alone, so

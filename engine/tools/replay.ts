@@ -10,7 +10,7 @@ import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import type { Run } from '../base/run.ts'
 import { decodeBlock, rowsOf } from '../record/decode.ts'
 import { REJECT_REASONS } from '../record/emit.ts'
-import { Recording } from './recording.ts'
+import { Recording } from '../simulate/recording.ts'
 import { type ReplayOutcome, replayRecording } from './replay-run.ts'
 import { openRowSink } from './replay-sink.ts'
 

@@ -18,9 +18,9 @@ export interface BlockOptions {
 
 export function buildBlock(options: BlockOptions): Buffer {
   const { table, rows, instruments, epoch = 0n, blockSeq = 0n, producer = 'test' } = options
-  const received = rows.map((row) => row.received_ns as bigint)
-  const first = received.reduce((a, b) => (a < b ? a : b))
-  const last = received.reduce((a, b) => (a > b ? a : b))
+  const received = rows.map((row) => row.received_ns as bigint).sort((a, b) => (a < b ? -1 : 1))
+  const first = received[0] as bigint
+  const last = received.at(-1) as bigint
   const day = Number(new Date(Number(first / 1_000_000n)).toISOString().slice(0, 10).replaceAll('-', ''))
   const columns = blockColumns(tableNamed(table))
   return Buffer.concat([

@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { joinNs } from '../engine/base/clock.ts'
-import { Recording, type RecordedMessage } from '../engine/tools/recording.ts'
+import { Recording, type RecordedMessage } from '../engine/simulate/recording.ts'
 
 async function scratch(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'marketprism-recording-'))
