@@ -4,23 +4,20 @@ import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import { freshSeed, type Random, seededRandom } from '../base/random.ts'
 import type { Run } from '../base/run.ts'
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
-import { feedRules } from '../exchanges/index.ts'
 import { REST_DEFAULTS, RestClient } from '../feed/rest.ts'
 import { type FeedTime, realTime } from '../feed/timer.ts'
 import { readUniverse } from '../feed/universe.ts'
 import { WEIGHT_DEFAULTS, WeightLedger } from '../feed/weight.ts'
-import { PLAN_DEFAULTS, type MarketSettings, type Plan, plan, type PlanSettings } from '../route/plan.ts'
+import { chosenMarkets, exchangeRules, planSettings } from '../roles/settings.ts'
+import { type MarketSettings, type Plan, plan, type PlanSettings } from '../route/plan.ts'
 
 /** `marketprism plan`: what the engine would connect to, and what that costs, before it does. */
 export async function runPlan(options: { readonly json: boolean }, run: Run): Promise<void> {
   const { config } = run
-  const { binance } = config.exchanges
   const time = realTime(new Clock())
-  const rules = feedRules({ binance })
-  const markets: Record<string, MarketRequest> = {}
-  for (const [name, market] of Object.entries(binance)) if (market.enabled) markets[`binance.${name}`] = market
-  const ringBytes = config.rings.framesBytes + config.rings.batchesBytes
-  const settings = { ...PLAN_DEFAULTS, shardCount: config.workers.count, markets, ringBytes }
+  const rules = exchangeRules(config)
+  const markets = Object.fromEntries(chosenMarkets(config).map((market) => [market.key, market]))
+  const settings = planSettings(config)
   const made = await computePlan({ rules, markets, settings, time, random: seededRandom(freshSeed()) })
   process.stdout.write(options.json ? `${JSON.stringify(made, null, 2)}\n` : `${formatPlan(made)}\n`)
 }
