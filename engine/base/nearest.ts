@@ -1,5 +1,7 @@
-/** The candidate with the fewest edits to `word`, or null when none is near (more than a third of it differs). */
+/** A candidate that goes on from `word`, else the one with the fewest edits to it, or null when none is near (more than a third differs). */
 export function nearest(word: string, candidates: readonly string[]): string | null {
+  const longer = candidates.find((candidate) => candidate.startsWith(`${word}_`) || candidate.startsWith(`${word}.`))
+  if (longer !== undefined) return longer
   let best: string | null = null
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1
   for (const candidate of candidates) {

@@ -101,16 +101,21 @@ async function launchServer(settings: ServerSettings, readyMsMax: number, log: L
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     detached: true, // Ctrl-C in the terminal is for us; the engine stays until our last rows are in
   })
+  const early: string[] = [] // of a start that fails the fault is the one line
+  let isReady = false
+  const tell = (line: string): void => log.warn({ childPid: child.pid }, `embedded ClickHouse: ${line}`)
   if (child.stderr !== null)
-    createInterface({ input: child.stderr }).on('line', (line) =>
-      log.warn({ pid: child.pid }, `embedded ClickHouse: ${line}`),
-    )
+    createInterface({ input: child.stderr }).on('line', (line) => (isReady ? tell(line) : early.push(line)))
   try {
     const message = await firstMessage(child, readyMsMax)
     if (message.type === 'fault') throw new Fault(message.code, message.message, EXIT_FAULT)
+    for (const line of early) tell(line)
+    isReady = true
     return { child, port: message.port, version: message.version }
   } catch (error) {
     await endChild(child, STOP_GRACE_MS)
+    if (error instanceof Fault && error.code === 'CLICKHOUSE_FAILED' && early.length > 0)
+      throw new Fault(error.code, `${error.message} (${early.at(-1)})`)
     throw error
   }
 }
@@ -122,7 +127,7 @@ function firstMessage(child: ChildProcess, readyMsMax: number): Promise<ServerMe
         reject(
           new Fault(
             'CLICKHOUSE_FAILED',
-            `the embedded ClickHouse was not ready within ${readyMsMax} ms: see the lines above, or configure the URL of a ClickHouse server`,
+            `the embedded ClickHouse was not ready within ${readyMsMax} ms: try again, or configure the URL of a ClickHouse server`,
           ),
         ),
       readyMsMax,

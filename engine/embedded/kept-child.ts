@@ -70,7 +70,7 @@ export class KeptChild {
       if (this.#stopping.signal.aborted) return
       if (performance.now() - this.#startedMs > HEALTHY_MS) this.#attempt = 0
       this.#options.log.error(
-        { pid: child.pid, code, signal },
+        { childPid: child.pid, code, signal },
         `${this.#options.name} ended unexpectedly, starting it again`,
       )
       for (const listener of this.#listeners) listener({ pid: child.pid ?? 0, code, signal })
@@ -95,7 +95,7 @@ export class KeptChild {
       }
       this.restarts++
       this.#startedMs = performance.now()
-      log.info({ pid: this.#child.pid }, `${name} runs again`)
+      log.info({ childPid: this.#child.pid }, `${name} runs again`)
       this.#watch(this.#child)
       return
     }

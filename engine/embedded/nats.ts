@@ -190,12 +190,13 @@ async function launchServer(
   })
   const { log } = options
   let lastError = ''
+  let isReady = false
   if (child.stderr !== null) {
     createInterface({ input: child.stderr }).on('line', (line) => {
       if (/\[(ERR|FTL)\]|^nats-server:/.test(line)) {
         lastError = line
-        log.warn({ pid: child.pid }, `nats-server: ${line}`)
-      } else log.debug({ pid: child.pid }, `nats-server: ${line}`)
+        if (isReady) log.warn({ childPid: child.pid }, `nats-server: ${line}`) // else the fault below tells it
+      } else log.debug({ childPid: child.pid }, `nats-server: ${line}`)
     })
   }
   const leash = child.stdio[3] as net.Socket
@@ -207,6 +208,7 @@ async function launchServer(
   while (performance.now() < deadline && !hasEnded(child)) {
     const port = portIn(portsFile)
     if (port !== null && (await greeting(port))?.includes('"jetstream":true')) {
+      isReady = true
       writeFileSync(ownerFile(directory), JSON.stringify({ pid: child.pid ?? 0, port } satisfies Owner))
       return { child, port }
     }
