@@ -596,3 +596,56 @@ test('the same frames should give the same blocks, byte for byte', () => {
   }
   assert.deepEqual(run(), run())
 })
+
+test('a book near the edge of its depth should be anchored anew without leaving LIVE', () => {
+  const rig = opened({ keeper: { ...SHARD_DEFAULTS.keeper, snapshotLevels: 2 } })
+  const ns = 1_723_161_300_000_000_000n
+  const levels = (...prices: number[]) => prices.map((price) => [String(price), '1'])
+  const tick = (seconds: bigint) => rig.frame(TICK, '', { ns: ns + seconds * 1_000_000_000n })
+  tick(0n)
+  rig.frame(SNAPSHOT, body(100, levels(99, 98), levels(101, 102)), { extra: 0, ns })
+  rig.frame(DATA, depth(99, 110, 98, [['99', '0'], ...levels(97)], []), { ns })
+  const asked = rig.requests.length
+  tick(1n)
+  tick(2n)
+  assert.equal(rig.requests.length, asked + 1) // one question, however long the answer takes
+  // the hidden level 95 was there all the time; what comes while the answer is under way is in both
+  rig.frame(DATA, depth(111, 120, 110, levels(96), []), { ns })
+  rig.frame(DATA, depth(121, 130, 120, [['98', '0']], []), { ns })
+  rig.frame(SNAPSHOT, body(120, levels(98, 97, 96, 95), levels(101, 102)), { extra: 0, ns })
+  assert.equal(state(rig), 'LIVE')
+  rig.frame(DATA, depth(131, 140, 130, levels(94), []), { ns })
+  const got = summarise(rig.shard).instruments[BTC]
+  assert.deepEqual(
+    got?.bids.map(([price]) => price),
+    ['97', '96', '95', '94'],
+  )
+  assert.deepEqual([got?.state, got?.gaps, got?.lastSeq, got?.applied], ['LIVE', 0, '140', 4])
+  const anchors = rows(rig, 'book_snapshots').filter((row) => row.kind === 'anchor')
+  assert.deepEqual(pick(anchors, 'last_seq', 'book_epoch', 'bid_prices'), [
+    ['100', 1, ['99', '98']],
+    ['130', 2, ['97', '96', '95']],
+  ])
+})
+
+test('a second snapshot that is older than its question should change nothing, and be asked for again later', () => {
+  const rig = opened({ keeper: { ...SHARD_DEFAULTS.keeper, snapshotLevels: 2 } })
+  const ns = 1_723_161_300_000_000_000n
+  const levels = (...prices: number[]) => prices.map((price) => [String(price), '1'])
+  const tick = (seconds: bigint) => rig.frame(TICK, '', { ns: ns + seconds * 1_000_000_000n })
+  tick(0n)
+  rig.frame(SNAPSHOT, body(100, levels(99, 98), levels(101, 102)), { extra: 0, ns })
+  rig.frame(DATA, depth(99, 110, 98, [['99', '0'], ...levels(97)], []), { ns })
+  tick(1n)
+  const asked = rig.requests.length
+  rig.frame(SNAPSHOT, body(105, levels(1), levels(2)), { extra: 0, ns })
+  assert.deepEqual([state(rig), summarise(rig.shard).instruments[BTC]?.bids], ['LIVE', [['98', '1'], ['97', '1']]])
+  for (const second of [5n, 9n]) {
+    rig.frame(DATA, depth(111 + Number(second) * 2, 112 + Number(second) * 2, second === 5n ? 110 : 122, levels(97), []), { ns })
+    tick(second)
+  }
+  assert.equal(rig.requests.length, asked)
+  rig.frame(DATA, depth(131, 132, 130, levels(97), []), { ns })
+  tick(40n)
+  assert.equal(rig.requests.length, asked + 1)
+})

@@ -94,7 +94,8 @@ export class Shard implements Emit {
     this.#settings = settings
     this.#requests = requests
     this.#counts = new ShardCounts(counters)
-    this.list = new InstrumentList(settings.keeper, this.#keeperEvents())
+    const limits = { ...settings.keeper, refreshes: settings.keeper.refreshes && !settings.learnUnknown }
+    this.list = new InstrumentList(limits, this.#keeperEvents())
     this.priceScales = this.list.scales.prices
     this.quantityScales = this.list.scales.quantities
     this.#output = new ShardOutput(
@@ -204,6 +205,10 @@ export class Shard implements Emit {
   }
 
   // ---- what the parser calls
+
+  get symbols(): object {
+    return this.#table
+  }
 
   find(bytes: Uint8Array, offset: number, end: number): number {
     return this.#table.find(bytes, offset, end)
@@ -325,7 +330,8 @@ export class Shard implements Emit {
     // A book that nobody opened yet waits from now on: in a recording the snapshot may come first.
     if (slot.keeper.book.state === BOOK_STATES.INIT && this.#settings.learnUnknown) slot.keeper.begin()
     const isAwaited = this.#settings.learnUnknown || this.#questions.isAwaited(slot.index, this.#generation)
-    if (!slot.keeper.isWaiting || !isAwaited) return this.#counts.add('snapshots_unwanted', 1)
+    const { keeper } = slot
+    if (!(keeper.isWaiting || keeper.isRefreshing) || !isAwaited) return this.#counts.add('snapshots_unwanted', 1)
     this.#questions.answered(slot.index)
     const outcome = this.#parser.parseSnapshot(bytes, offset, length, slot.index, this.#snapshot)
     if (outcome !== '') {
@@ -334,7 +340,8 @@ export class Shard implements Emit {
       this.#reject(outcome, bytes, offset, length)
       return this.#snapshotFailed(slot.index)
     }
-    slot.keeper.anchor(this.#snapshot)
+    if (keeper.isRefreshing) keeper.renew(this.#snapshot)
+    else keeper.anchor(this.#snapshot)
   }
 
   /** A bare REST body of a recording: of the instrument it names, else of the one whose book waits. */
@@ -349,6 +356,7 @@ export class Shard implements Emit {
 
   #snapshotFailed(instrument: number): void {
     const keeper = this.list.slots[instrument]?.keeper
+    keeper?.abandonRefresh()
     if (keeper?.isWaiting) this.#questions.wantLater(instrument, keeper.attempts)
   }
 

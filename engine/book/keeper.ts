@@ -1,5 +1,4 @@
-import type { DepthEvent } from '../record/emit.ts'
-import { LEVELS_MAX } from '../record/emit.ts'
+import { DepthEvent, LEVELS_MAX } from '../record/emit.ts'
 import type { Recorder } from '../record/recorder.ts'
 import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, SNAPSHOT_KINDS } from '../record/schema.ts'
 import type { GapCause } from '../record/schema.ts'
@@ -10,6 +9,7 @@ import type { SyncRules } from './chain.ts'
 import type { GapLog } from './gap-log.ts'
 import { LADDER_LIMITS } from './ladder.ts'
 import type { LadderLimits } from './ladder.ts'
+import { Refresh } from './refresh.ts'
 import { MissingRanges } from './trade-line.ts'
 
 /**
@@ -33,6 +33,8 @@ export interface KeeperLimits {
   crossedEventsMax: number
   /** A REST snapshot with so many levels a side was cut: deeper levels are unknown. */
   snapshotLevels: number
+  /** Whether there is somebody to give a LIVE book a second snapshot (not in a replay). */
+  refreshes: boolean
   ladder: LadderLimits
 }
 
@@ -40,8 +42,13 @@ export const KEEPER_LIMITS: KeeperLimits = {
   bufferedFramesMax: 2048,
   crossedEventsMax: 8,
   snapshotLevels: 1000,
+  refreshes: true,
   ladder: LADDER_LIMITS,
 }
+
+/** A book asks for a second snapshot at most this often; after each that was of no use it waits twice as long. */
+const REFRESH_MS_MIN = 10_000
+const REFRESH_DOUBLINGS_MAX = 6
 
 /** What the keeper tells; the shard counts and sends. */
 export interface KeeperEvents {
@@ -98,6 +105,9 @@ export class BookKeeper {
   /** Last sequence of the stream that arrived, applied or not; −1 before the first. */
   #receivedSeq = -1
   readonly #missing = new MissingRanges()
+  #refresh: Refresh | undefined
+  #refreshFromMs = 0
+  #refreshFailures = 0
 
   constructor(
     instrument: number,
@@ -137,6 +147,7 @@ export class BookKeeper {
     const { state } = this.book
     if (state === BOOK_STATES.INIT) return
     this.#move(BOOK_STATES.GAP)
+    this.#refresh = undefined
     this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES.disconnect, hi, lo, this.#receivedSeq, 0, detail)
     this.#flushBuffer(state)
   }
@@ -147,6 +158,7 @@ export class BookKeeper {
     if (state === BOOK_STATES.INIT || state === BOOK_STATES.GAP) return
     const wasLive = this.book.isLive
     this.#move(BOOK_STATES.RESYNC)
+    this.#refresh = undefined
     this.gapCount++
     const from = this.lastHi === 0 ? this.#recorder : { hi: this.lastHi, lo: this.lastLo }
     this.#gaps.open(
@@ -167,6 +179,7 @@ export class BookKeeper {
 
   /** Widens the book with its instrument. */
   rescale(priceFactor: number, quantityFactor: number): void {
+    this.abandonRefresh() // what it holds is at the old scales
     if (!this.book.rescale(priceFactor, quantityFactor))
       this.resync('overflow', 0, 'the book does not fit the wider scale')
   }
@@ -254,6 +267,7 @@ export class BookKeeper {
     this.appliedCount++
     this.#events.count('applied', 1)
     this.#recorder.delta(event, BOOK_STATES.LIVE, book.epoch, hi, lo)
+    if (this.#refresh !== undefined) this.#holdForRefresh(this.#refresh, event)
     if (!hasAllBids || !hasAllAsks) this.resync('overflow', 0, 'more price levels than a book may hold')
     else if (book.isCrossed) {
       if (++book.crossedEvents > this.#limits.crossedEventsMax)
@@ -325,6 +339,70 @@ export class BookKeeper {
     this.#move(BOOK_STATES.LIVE)
     this.#release()
     return book.isLive
+  }
+
+  get isRefreshing(): boolean {
+    return this.#refresh !== undefined
+  }
+
+  /** The market has come close to the edge of what the anchor proved: asks for a new anchor, LIVE all the while. */
+  refresh(nowMs: number): void {
+    if (!this.#limits.refreshes || !this.book.isLive || this.#refresh !== undefined || nowMs < this.#refreshFromMs) return
+    this.#refreshFromMs = nowMs + REFRESH_MS_MIN * 2 ** this.#refreshFailures
+    this.#refresh = new Refresh(this.book.chain.seq)
+    this.#events.wantSnapshot(this.instrument, 0)
+  }
+
+  /** No snapshot, or one that is of no use: the book stays as it is, and asks again later. */
+  abandonRefresh(): void {
+    if (this.#refresh === undefined) return
+    this.#refresh = undefined
+    this.#refreshFailures = Math.min(this.#refreshFailures + 1, REFRESH_DOUBLINGS_MAX)
+  }
+
+  /** The answer to `refresh`: the book is built anew from it and from what came since, and goes on where it was. */
+  renew(snapshot: DepthEvent): void {
+    const { book } = this
+    const events = this.#refresh?.continuation(this.#rules, snapshot.lastSeq)
+    if (events === undefined || (events.length === 0 && snapshot.lastSeq !== book.chain.seq)) {
+      this.#events.count('snapshots_old', 1)
+      return this.abandonRefresh()
+    }
+    this.#refresh = undefined
+    this.#refreshFailures = 0
+    const { eventMs } = book
+    const { seq } = book.chain
+    book.reset(seq)
+    book.chain.events = 1 // the chain goes on
+    book.eventMs = eventMs
+    for (const part of [snapshot, ...events]) {
+      book.bids.setAll(part.bidPrices, part.bidQuantities, part.bidCount)
+      book.asks.setAll(part.askPrices, part.askQuantities, part.askCount)
+    }
+    this.#trust(snapshot)
+    this.isChanged = true
+    this.#writeAnchor(this.#wholeBook())
+    this.#events.count('anchors', 1)
+  }
+
+  #holdForRefresh(refresh: Refresh, event: DepthEvent): void {
+    if (refresh.eventCount >= this.#limits.bufferedFramesMax) this.abandonRefresh()
+    else refresh.hold(copyOf(event))
+  }
+
+  #wholeBook(): DepthEvent {
+    const { bids, asks, chain, eventMs } = this.book
+    const whole = new DepthEvent()
+    const [bidLevels, askLevels] = [bids.levels(), asks.levels()]
+    whole.eventMs = eventMs
+    whole.lastSeq = chain.seq
+    whole.bidCount = bids.levelCount
+    whole.askCount = asks.levelCount
+    whole.bidPrices = bidLevels.prices.slice()
+    whole.bidQuantities = bidLevels.quantities.slice()
+    whole.askPrices = askLevels.prices.slice()
+    whole.askQuantities = askLevels.quantities.slice()
+    return whole
   }
 
   /** What waited goes through the chain; a break in it sends the rest back to waiting. */

@@ -4,6 +4,7 @@ import type { Recorder } from '../record/recorder.ts'
 import { SNAPSHOT_KINDS } from '../record/schema.ts'
 import { decimalText } from '../scan/decimal.ts'
 import { elapsedMs } from '../record/recorder.ts'
+import type { Book } from './book.ts'
 import type { BookKeeper } from './keeper.ts'
 
 /**
@@ -64,6 +65,7 @@ export class BookPublisher {
   readonly #count: (outcome: PublishOutcome, by: number) => void
   readonly #row
   #snapshotSlot = -1
+  #nowMs = 0
   #publishSlot = -1
   /** Books that found no room, with the tries left. */
   readonly #retries = new Map<BookSource, number>()
@@ -102,6 +104,7 @@ export class BookPublisher {
 
   /** Time passes. @param nowMs frame time since the epoch. @param isLive whether messages go out at all. */
   tick(nowMs: number, sources: readonly BookSource[], isLive: boolean): void {
+    this.#nowMs = nowMs
     const snapshotSlot = Math.floor(nowMs / this.#snapshots.intervalMs)
     if (snapshotSlot !== this.#snapshotSlot) {
       if (this.#snapshotSlot >= 0) this.writeRows(sources)
@@ -130,7 +133,16 @@ export class BookPublisher {
       keeper.isChanged = false
       this.#copy(source, this.#snapshots.depth)
       this.#recorder.book(this.#row)
+      if (this.#isNearEdge(keeper.book)) keeper.refresh(this.#nowMs)
     }
+  }
+
+  /** Whether what a row shows reaches beyond what the anchor proved. */
+  #isNearEdge(book: Book): boolean {
+    const { bidPrices, bidCount, askPrices, askCount } = this.#row
+    return (
+      book.trustedCount('bid', bidPrices, bidCount) < bidCount || book.trustedCount('ask', askPrices, askCount) < askCount
+    )
   }
 
   #copy({ keeper, index }: BookSource, depth: number): void {
