@@ -13,6 +13,7 @@ import { setAside } from '../engine/sinks/aside.ts'
 import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { Intake, type IntakeOptions } from '../engine/sinks/intake.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
+import { Trim, TRIM_DEFAULT } from '../engine/sinks/trim.ts'
 import type { StoreSeat } from './loop.ts'
 
 export interface StoreWorkerSettings {
@@ -58,12 +59,15 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
     counters.set('up', intake.trouble() === undefined ? 1 : 0)
   }
   const counting = setInterval(writeCounters, COUNT_MS)
+  const trim = new Trim(link, { ...TRIM_DEFAULT, stream: settings.intake.stream, consumer: settings.intake.consumer }, log)
   link.start()
   intake.start()
+  void trim.run()
   /** @param isLast nothing is published any more: what the stream holds is stored first. */
   const stop = async (isLast: boolean): Promise<void> => {
     const endMs = clock.monotonicMs() + settings.stopMsMax
     const left = () => Math.max(0, endMs - clock.monotonicMs())
+    trim.stop()
     if (isLast) await intake.drained(left())
     await intake.stop(left())
     const closed = Promise.all([sink.close(), link.close()]).catch(() => undefined)
