@@ -3,17 +3,12 @@ import test from 'node:test'
 import type { ClickHouseClient } from '@clickhouse/client'
 import { seededRandom } from '../engine/base/random.ts'
 import { SCALE_MAX, TABLES, tableNamed } from '../engine/record/schema.ts'
-import { blockSubject, liveTypes, STREAM_DEFAULTS, streamShapes } from '../engine/record/streams.ts'
-import {
-  createDatabaseStatement,
-  createTableStatement,
-  STORAGE_DEFAULTS,
-  storedColumns,
-  storedTables,
-} from '../engine/record/tables.ts'
+import { blockSubject, liveTypes, streamShapes } from '../engine/record/streams.ts'
+import { createDatabaseStatement, createTableStatement, storedColumns, storedTables } from '../engine/record/tables.ts'
 import { ask, clientOf, startClickHouse } from './support/embedded.ts'
+import { STORAGE, STREAMS } from './support/settings.ts'
 
-const OPTIONS = { ...STORAGE_DEFAULTS, database: 'mp', ttlDays: 10_000, syncInserts: true }
+const OPTIONS = { ...STORAGE, database: 'mp', ttlDays: 10_000, syncInserts: true }
 
 test('tables should begin with the instrument and end with the identity', () => {
   for (const table of TABLES) {
@@ -30,12 +25,12 @@ test('tables should begin with the instrument and end with the identity', () => 
 })
 
 test('streams should refuse when full and take the subjects of blocks', () => {
-  const [blocks, ...others] = streamShapes(STREAM_DEFAULTS)
+  const [blocks, ...others] = streamShapes(STREAMS)
   assert.deepEqual(others, [])
   assert.deepEqual([blocks?.subjects, blocks?.discard, blocks?.storage], [['block.>'], 'new', 'file'])
-  assert.equal(blocks?.duplicate_window, 600e9)
+  assert.equal(blocks?.duplicate_window, 300e9)
   assert.equal(blockSubject('trades', 'binance'), 'block.trades.binance')
-  const withLive = streamShapes({ ...STREAM_DEFAULTS, live: { maxAgeMinutes: 1, bytesMax: 1e6 } })
+  const withLive = streamShapes({ ...STREAMS, live: { maxAgeMinutes: 1, bytesMax: 1e6 } })
   assert.deepEqual(
     withLive[1]?.subjects,
     liveTypes().map((type) => `${type}.>`),

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { connect } from 'nats'
 import { Fault } from '../engine/base/fault.ts'
-import { BLOCK_STREAM, STREAM_DEFAULTS, storeConsumer } from '../engine/record/streams.ts'
-import { STORAGE_DEFAULTS } from '../engine/record/tables.ts'
+import { BLOCK_STREAM, storeConsumer } from '../engine/record/streams.ts'
 import { provesDeduplication, provisionTables } from '../engine/sinks/provision.ts'
 import { provisionStreams } from '../engine/sinks/provision-streams.ts'
 import { ask, clientOf, startClickHouse, startNats } from './support/embedded.ts'
+import { STORAGE as DEFAULTS, STREAMS } from './support/settings.ts'
 
-const STORAGE = { ...STORAGE_DEFAULTS, database: 'mp' }
+const STORAGE = { ...DEFAULTS, database: 'mp' }
 const NOTHING = { created: [], changed: [], notes: [] }
 
 function refusal(...parts: RegExp[]): (error: unknown) => boolean {
@@ -159,14 +159,11 @@ test('provision of streams', async (t) => {
   const connection = await connect({ servers: server.url })
   t.after(() => connection.close())
   const manager = await connection.jetstreamManager()
-  const options = { ...STREAM_DEFAULTS, bytesMax: 1024 ** 3 }
+  const options = { ...STREAMS, bytesMax: 1024 ** 3 }
   const consumer = storeConsumer(16, 30)
 
   await t.test('provision should say that the server has no room for a stream', async () => {
-    await assert.rejects(
-      provisionStreams(manager, STREAM_DEFAULTS, consumer),
-      refusal(/MARKETPRISM_BLOCKS/, /max_file_store/),
-    )
+    await assert.rejects(provisionStreams(manager, STREAMS, consumer), refusal(/MARKETPRISM_BLOCKS/, /max_file_store/))
   })
 
   await t.test('provision should create stream and consumer once', async () => {
@@ -178,7 +175,7 @@ test('provision of streams', async (t) => {
     const { config } = await manager.streams.info(BLOCK_STREAM)
     assert.deepEqual(
       [config.discard, config.storage, config.max_bytes, config.max_age, config.duplicate_window, config.max_msg_size],
-      ['new', 'file', 1024 ** 3, 24 * 3600e9, 600e9, 8 * 1024 ** 2],
+      ['new', 'file', 1024 ** 3, 24 * 3600e9, 300e9, 8 * 1024 ** 2],
     )
   })
 

@@ -69,7 +69,7 @@ export const KEYS = {
       'How a worker waits: spin wakes fastest and burns a core, park costs the writer a wake-up, sleep polls.',
     ),
     hangMs: integer(
-      10_000,
+      2_000,
       limits.WORKER_HANG_MS,
       'A worker whose heartbeat stands still this long is ended and started anew.',
       ms,
@@ -219,7 +219,7 @@ export const KEYS = {
     }),
     ackTimeoutMs: integer(5_000, limits.ACK_TIMEOUT_MS, 'After this a publish is sent again with the same id.', ms),
     duplicateWindowSeconds: integer(300, limits.DUPLICATE_WINDOW_S, 'How long the server remembers ids.', seconds),
-    maxAgeHours: integer(48, limits.STREAM_AGE_HOURS, 'Age at which a stream forgets messages.', { unit: 'h' }),
+    maxAgeHours: integer(24, limits.STREAM_AGE_HOURS, 'Age at which a stream forgets messages.', { unit: 'h' }),
     maxBytes: integer(
       4 * GIB,
       limits.STREAM_BYTES,

@@ -78,7 +78,7 @@ export function market<Speed extends number>(defaults: MarketDefaults<Speed>) {
     maxPayloadBytes: integer(
       MIB,
       limits.FRAME_PAYLOAD_BYTES,
-      'A longer message closes the connection: a bound on memory.',
+      'A longer message closes the connection: a bound on memory. The longest in recordings has 60 kB.',
       { unit: 'bytes' },
     ),
     silenceMs: integer(

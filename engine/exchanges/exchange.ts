@@ -64,8 +64,6 @@ export interface FeedMarket {
   readonly restBase: string
   readonly limits: FeedLimits
   readonly heartbeat: Heartbeat
-  /** the largest frame that is believed; a longer one closes the connection */
-  readonly frameBytesMax: number
   readonly snapshotDepth: number
   readonly load: Readonly<Record<Channel, ChannelLoad>>
 }

@@ -20,15 +20,6 @@ export interface StreamOptions {
   readonly live: { readonly maxAgeMinutes: number; readonly bytesMax: number } | null
 }
 
-export const STREAM_DEFAULTS: StreamOptions = {
-  maxAgeHours: 24,
-  bytesMax: 16 * 1024 ** 3,
-  duplicateWindowSeconds: 600,
-  messageBytesMax: 8 * 1024 ** 2,
-  replicas: 1,
-  live: null,
-}
-
 /** The fields of JetStream's stream configuration that we set; times in ns, as the server has them. */
 export interface StreamShape {
   readonly name: string

@@ -24,13 +24,6 @@ export interface StorageOptions {
   readonly syncInserts: boolean
 }
 
-export const STORAGE_DEFAULTS: StorageOptions = {
-  database: 'marketprism',
-  ttlDays: 0,
-  dedupeWindowInserts: 100_000,
-  syncInserts: false,
-}
-
 /** A column as ClickHouse has it. */
 export interface StoredColumn {
   readonly name: string

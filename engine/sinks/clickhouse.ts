@@ -33,7 +33,7 @@ export const CLICKHOUSE_DEFAULT: ClickHouseOptions = {
   username: 'default',
   password: '',
   requestTimeoutMs: 30_000,
-  insertsMax: 2,
+  insertsMax: 4,
   markDelayMs: 100,
 }
 

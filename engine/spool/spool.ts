@@ -27,11 +27,11 @@ export interface SpoolOptions {
 }
 
 export const SPOOL_DEFAULT: SpoolOptions = {
-  fsync: { kind: 'group', delayMsMax: 10 },
+  fsync: { kind: 'group', delayMsMax: 5 },
   segmentBytesMax: 64 * 1024 * 1024,
   segmentAgeMsMax: 10 * 60_000,
-  bytesMax: 16 * 1024 ** 3,
-  freeBytesMin: 256 * 1024 * 1024,
+  bytesMax: 10 * 1024 ** 3,
+  freeBytesMin: 1024 ** 3,
   onFull: 'wait',
   retainAckedMs: 15 * 60_000,
   residentBytesMax: 32 * 1024 * 1024,

@@ -4,13 +4,9 @@ import { join } from 'node:path'
 import type { ClickHouseClient } from '@clickhouse/client'
 import { createLog } from '../../engine/base/log.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../engine/embedded/clickhouse.ts'
-import {
-  createDatabaseStatement,
-  createTableStatement,
-  STORAGE_DEFAULTS,
-  storedTables,
-} from '../../engine/record/tables.ts'
+import { createDatabaseStatement, createTableStatement, storedTables } from '../../engine/record/tables.ts'
 import { CLICKHOUSE_DEFAULT, type ClickHouseOptions, createClickHouseClient } from '../../engine/sinks/clickhouse.ts'
+import { STORAGE } from './settings.ts'
 
 /** A real ClickHouse engine of our own on a free port, with the product's tables. */
 export interface TestClickHouse {
@@ -21,14 +17,12 @@ export interface TestClickHouse {
   stop(): Promise<void>
 }
 
-export async function startTestClickHouse(
-  dedupeWindowInserts = STORAGE_DEFAULTS.dedupeWindowInserts,
-): Promise<TestClickHouse> {
+export async function startTestClickHouse(dedupeWindowInserts = STORAGE.dedupeWindowInserts): Promise<TestClickHouse> {
   const directory = await mkdtemp(join(tmpdir(), 'marketprism-clickhouse-'))
   const server = await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log: createLog('error', 'test') })
   const options = { ...CLICKHOUSE_DEFAULT, url: server.url, requestTimeoutMs: 10_000 }
   const first = createClickHouseClient({ ...options, database: 'default' })
-  const storage = { ...STORAGE_DEFAULTS, database: options.database, dedupeWindowInserts }
+  const storage = { ...STORAGE, database: options.database, dedupeWindowInserts }
   await first.command({ query: createDatabaseStatement(options.database) })
   for (const table of storedTables(storage))
     await first.command({ query: createTableStatement(table, options.database) })

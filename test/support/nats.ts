@@ -5,9 +5,10 @@ import type { NatsConnection } from 'nats'
 import { createLog } from '../../engine/base/log.ts'
 import { type EmbeddedNats, startEmbeddedNats } from '../../engine/embedded/nats.ts'
 import { findNatsServer } from '../../engine/embedded/nats-install.ts'
-import { STREAM_DEFAULTS, storeConsumer } from '../../engine/record/streams.ts'
+import { storeConsumer } from '../../engine/record/streams.ts'
 import { connectNats, NATS_DEFAULT, type NatsOptions } from '../../engine/sinks/nats.ts'
 import { provisionStreams } from '../../engine/sinks/provision-streams.ts'
+import { STREAMS } from './settings.ts'
 
 /** A real nats-server of our own on a free port, with the product's streams. */
 export interface TestNats {
@@ -35,7 +36,7 @@ export async function startTestNats(payloadBytesMax?: number): Promise<TestNats 
   }
   const options: NatsOptions = { ...NATS_DEFAULT, url: server.url, ackTimeoutMs: 1000, retryMsMin: 20, retryMsMax: 200 }
   const connection = await connectNats(options, 'test')
-  const streams = { ...STREAM_DEFAULTS, bytesMax: 64 * 1024 * 1024, messageBytesMax: 1024 * 1024 }
+  const streams = { ...STREAMS, bytesMax: 64 * 1024 * 1024, messageBytesMax: 1024 * 1024 }
   await provisionStreams(await connection.jetstreamManager(), streams, storeConsumer(32, 3))
   return {
     server,

@@ -30,8 +30,6 @@ export const MARKET_ROUTE = 'market'
 
 const DAY_MS = 86_400_000
 const CONNECTS_WINDOW_MS = 300_000
-/** The largest frame seen in recordings is a 0 ms depth event of 60 kB; 4 MiB leaves room for any burst. */
-const FRAME_BYTES_MAX = 4 * 1024 * 1024
 
 // futures, no page gives a number: weights as used by public clients, 20 for 1000 confirmed by two of them
 const FUTURES_DEPTH_WEIGHTS = [
@@ -59,7 +57,6 @@ export const SPOT: BinanceMarket = {
     weightPerMinuteMax: 6000, // SPOT, exchangeInfo.rateLimits
   },
   heartbeat: { serverPingMs: 20_000, pongDeadlineMs: 60_000, unsolicitedPongMs: 0 }, // SPOT, General WSS information
-  frameBytesMax: FRAME_BYTES_MAX,
   snapshotDepth: 1000,
   depthSpeedMs: 100, // SPOT, Diff. Depth Stream: 1000 or 100
   depthSpeedUnnamedMs: 1000,
@@ -88,7 +85,6 @@ export const USDM: BinanceMarket = {
     weightPerMinuteMax: 2400, // USDM, exchangeInfo.rateLimits
   },
   heartbeat: { serverPingMs: 180_000, pongDeadlineMs: 600_000, unsolicitedPongMs: 300_000 }, // USDM, WebSocket Market Streams
-  frameBytesMax: FRAME_BYTES_MAX,
   snapshotDepth: 1000,
   depthSpeedMs: 0, // used by public clients; USDM, Diff. Book Depth Streams lists 100, 250, 500
   depthSpeedUnnamedMs: 250,

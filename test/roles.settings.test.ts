@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { deliveryOptions, intakeOptions, shardSettings, spoolOptions } from '../engine/roles/settings.ts'
+import { clickHouseOptions, natsOptions } from '../engine/roles/settings.ts'
+import { KEEPER_LIMITS } from '../engine/book/keeper.ts'
+import { CLICKHOUSE_DEFAULT } from '../engine/sinks/clickhouse.ts'
+import { INTAKE_DEFAULT } from '../engine/sinks/intake.ts'
+import { NATS_DEFAULT } from '../engine/sinks/nats.ts'
+import { SPOOL_DEFAULT } from '../engine/spool/spool.ts'
+import { SHARD_DEFAULTS } from '../workers/shard-settings.ts'
+import { SLOT_DEFAULT } from '../workers/slot.ts'
+import { CONFIG } from './support/settings.ts'
+
+// Parts that run alone (benches, tests) have defaults of their own: they must be those of the keys.
+
+test('settings: a spool should have the same defaults alone and configured', () => {
+  assert.deepEqual(spoolOptions(CONFIG), SPOOL_DEFAULT)
+})
+
+test('settings: sinks should have the same defaults alone and configured', () => {
+  assert.deepEqual(natsOptions(CONFIG, NATS_DEFAULT.url), NATS_DEFAULT)
+  assert.deepEqual(clickHouseOptions(CONFIG, CLICKHOUSE_DEFAULT.url), CLICKHOUSE_DEFAULT)
+  assert.deepEqual(intakeOptions(CONFIG), INTAKE_DEFAULT)
+})
+
+test('settings: a book worker should have the same defaults alone and configured, and the deepest snapshot of the markets', () => {
+  const { instruments, market, ...settings } = shardSettings(CONFIG, 0, 'binance', 'spot', [], true)
+  const snapshotLevels = CONFIG.exchanges.binance.spot.snapshotLimit
+  assert.deepEqual(settings, {
+    ...SHARD_DEFAULTS,
+    producer: CONFIG.producer,
+    keeper: { ...KEEPER_LIMITS, snapshotLevels },
+  })
+})
+
+test('settings: a worker should be hung after the same time alone and configured', () => {
+  assert.equal(CONFIG.workers.hangMs, SLOT_DEFAULT.hungMs)
+})
+
+test('settings: delivery should have more publishes than inserts under way, for an insert costs the server more', () => {
+  assert.ok(deliveryOptions(CONFIG, 'jetstream').inFlightCountMax > deliveryOptions(CONFIG, 'direct').inFlightCountMax)
+})
