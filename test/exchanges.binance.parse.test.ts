@@ -496,14 +496,16 @@ test('parser should blame the book that a broken depth frame was meant for', () 
   const { parser } = parse(
     '{"stream":"ethusdt@depth@0ms","data":{"e":"depthUpdate","E":1,"T":1,"s":"ETHUSDT","U":1,"u":2,"b":[["1.0',
   )
-  assert.deepEqual(parser.blamed, { instrument: 1, isDepth: true })
+  assert.deepEqual(parser.blamed, { instrument: 1, isDepth: true, isTicker: false })
   assert.deepEqual(parse('{"stream":"btcusdt@depth@0ms","data":{"e":"dept').parser.blamed, {
     instrument: 0,
     isDepth: true,
+    isTicker: false,
   })
   assert.deepEqual(parse('{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT"').parser.blamed, {
     instrument: 0,
     isDepth: false,
+    isTicker: false,
   })
-  assert.deepEqual(parse('xxxx').parser.blamed, { instrument: -1, isDepth: false })
+  assert.deepEqual(parse('xxxx').parser.blamed, { instrument: -1, isDepth: false, isTicker: false })
 })

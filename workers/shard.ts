@@ -308,8 +308,17 @@ export class Shard implements Emit {
   #refused(outcome: string, bytes: Uint8Array, offset: number, length: number): void {
     if (!this.#counts.refused(outcome)) return
     this.#reject(outcome, bytes, offset, length)
-    const { instrument, isDepth } = this.#parser.blamed
-    if (isDepth && instrument >= 0) this.list.slots[instrument]?.keeper.resync('rejected', 1, outcome)
+    const { instrument, isDepth, isTicker } = this.#parser.blamed
+    const slot = this.list.slots[instrument]
+    if (slot === undefined) return
+    if (isDepth) slot.keeper.resync('rejected', 1, outcome)
+    else if (isTicker) this.#missingTicker(slot, outcome)
+  }
+
+  /** Trades tell by their ids what is missing, tickers do not: the gap is from the refused frame to the next ticker. */
+  #missingTicker({ index, tickers }: InstrumentSlot, detail: string): void {
+    const { hi, lo } = this.recorder
+    this.gaps.open(index, GAP_CHANNELS.book_tickers, GAP_CAUSES.rejected, hi, lo, Math.max(0, tickers.lastId), 1, detail)
   }
 
   #reject(reason: string, bytes: Uint8Array, offset: number, length: number): void {

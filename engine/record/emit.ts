@@ -125,6 +125,6 @@ export interface FrameParser {
   parseSnapshot(bytes: Uint8Array, offset: number, length: number, instrument: number, into: DepthEvent): Outcome
   /** The symbol that a REST depth body names itself, or ''. */
   snapshotSymbol(bytes: Uint8Array, offset: number, length: number): string
-  /** After a rejection: the instrument the frame spoke of, or −1, and whether it changed its book. */
-  readonly blamed: { instrument: number; isDepth: boolean }
+  /** After a rejection: the instrument the frame spoke of, or −1, and whether it changed its book, or was a ticker. */
+  readonly blamed: { instrument: number; isDepth: boolean; isTicker: boolean }
 }

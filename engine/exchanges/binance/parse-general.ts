@@ -33,7 +33,7 @@ const IGNORED_EVENTS: Readonly<Record<string, IgnoreReason>> = {
 }
 
 export class GeneralParser {
-  readonly blamed = { instrument: ABSENT, isDepth: false }
+  readonly blamed = { instrument: ABSENT, isDepth: false, isTicker: false }
   readonly #emit: Emit
   readonly #values: FrameValues
   #wideningInstrument = ABSENT
@@ -228,13 +228,15 @@ export class GeneralParser {
     return this.#values.word(this.#values.offsetOf('symbol')) ?? ''
   }
 
-  /** Notes whose book a refused frame may have been meant for: what can still be read of it. */
+  /** Notes whose book or ticker a refused frame may have been meant for: what can still be read of it. */
   #blame(outcome: Outcome, offset: number, length: number): Outcome {
     this.blamed.instrument = ABSENT
     this.blamed.isDepth = false
+    this.blamed.isTicker = false
     if (outcome === '' || !isRejection(outcome)) return outcome
     const text = asciiText(this.#values.bytes, offset, offset + Math.min(length, BLAME_BYTES_MAX))
     this.blamed.isDepth = text.includes('depthUpdate') || /"stream" *: *"[^"@]+@depth/.test(text)
+    this.blamed.isTicker = text.includes('"bookTicker"') || /"stream" *: *"[^"@]+@bookTicker"/.test(text)
     const symbol =
       /"s" *: *"([^"]{1,40})"/.exec(text)?.[1] ?? /"stream" *: *"([^"@]{1,40})@/.exec(text)?.[1]?.toUpperCase()
     if (symbol === undefined) return outcome

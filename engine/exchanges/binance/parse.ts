@@ -102,7 +102,7 @@ export class BinanceParser implements FrameParser {
     this.#general = new GeneralParser(emit)
   }
 
-  get blamed(): { instrument: number; isDepth: boolean } {
+  get blamed(): { instrument: number; isDepth: boolean; isTicker: boolean } {
     return this.#general.blamed
   }
 
