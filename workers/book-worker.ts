@@ -1,12 +1,13 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { joinNs } from '../engine/base/clock.ts'
 import { Counters } from '../engine/ring/counters.ts'
-import { DRAIN } from '../engine/ring/frame.ts'
+import { DRAIN, TICK } from '../engine/ring/frame.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
 import { awaitRoom } from '../engine/ring/idle.ts'
 import { RingReader, RingWriter } from '../engine/ring/ring.ts'
 import { runLoop } from './loop.ts'
 import type { BookSeat } from './loop.ts'
+import type { RejectedFrame } from './rejected-frames.ts'
 import { createShard } from './shard.ts'
 import type { BookShardSettings } from './shard-settings.ts'
 import { SHARD_COUNTERS } from './shard-counters.ts'
@@ -18,6 +19,8 @@ export interface BookWorkerSettings {
   shard: BookShardSettings
   /** Post a BookWorkerReport after each DRAIN (replay, tests). */
   reportOnDrain: boolean
+  /** Post a RejectedReport now and then when there are frames that could not be read. */
+  tellsRejected?: boolean
 }
 
 export interface BookWorkerReport {
@@ -25,8 +28,14 @@ export interface BookWorkerReport {
   summary: ShardSummary
 }
 
+export interface RejectedReport {
+  rejected: readonly RejectedFrame[]
+}
+
 /** Bounds the time between two heart beats: 1,024 frames of 1 µs to 5 µs. */
 const FRAMES_PER_CYCLE_MAX = 1024
+/** A second: a venue gone mad makes 64 kept frames of it, whatever it sends. */
+const TICKS_PER_REJECTED_REPORT = 20
 
 const seat = workerData as BookSeat<BookWorkerSettings>
 const inbox = new RingReader(seat.frames)
@@ -45,8 +54,19 @@ if (seat.restart !== undefined) {
   shard.restarted(Number(sinceNs >> 32n), Number(sinceNs & 0xffffffffn), detail)
 }
 
+let ticks = 0
+
+function tellRejected(): void {
+  const rejected = shard.rejected.takeNew()
+  if (rejected.length > 0) parentPort?.postMessage({ rejected } satisfies RejectedReport)
+}
+
 function onFrame(kind: number, bytes: Uint8Array, offset: number, length: number): void {
   shard.onFrame(kind, bytes, offset, length)
+  if (kind === TICK || kind === DRAIN) {
+    if (seat.settings.tellsRejected === true && (kind === DRAIN || ++ticks % TICKS_PER_REJECTED_REPORT === 0))
+      tellRejected()
+  }
   if (kind === DRAIN && seat.settings.reportOnDrain) {
     const report: BookWorkerReport = { workerIndex: seat.workerIndex, summary: summarise(shard) }
     parentPort?.postMessage(report)

@@ -14,6 +14,7 @@ export interface RejectedFrame {
 
 export class RejectedFrames {
   readonly #frames: RejectedFrame[] = []
+  #untold = 0
 
   keep(
     reason: string,
@@ -26,10 +27,18 @@ export class RejectedFrames {
   ): void {
     if (this.#frames.length === FRAMES_MAX) this.#frames.shift()
     const text = Buffer.from(bytes.subarray(offset, offset + Math.min(length, FRAME_BYTES_MAX))).toString('latin1')
+    this.#untold = Math.min(this.#untold + 1, FRAMES_MAX)
     this.#frames.push({ reason, source, generation, receivedNs: receivedNs.toString(), bytes: length, text })
   }
 
   list(): readonly RejectedFrame[] {
     return this.#frames
+  }
+
+  /** Those kept since the last call, the newest of them if there were too many. */
+  takeNew(): readonly RejectedFrame[] {
+    const fresh = this.#untold === 0 ? [] : this.#frames.slice(-this.#untold)
+    this.#untold = 0
+    return fresh
   }
 }

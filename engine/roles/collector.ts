@@ -15,12 +15,13 @@ import { freshSeed, seededRandom } from '../base/random.ts'
 import type { Instrument } from '../exchanges/exchange.ts'
 import type { SnapshotWant } from '../feed/snapshots.ts'
 import { realTime } from '../feed/timer.ts'
+import { RejectedFile } from '../observe/rejected-file.ts'
 import { Counters } from '../ring/counters.ts'
 import { extra, generation, source, WANT_RECONNECT, WANT_SNAPSHOT } from '../ring/frame.ts'
 import { Histogram } from '../ring/histogram.ts'
 import { type Plan, type PlannedConnection, plan as planConnections } from '../route/plan.ts'
 import { Router } from '../route/router.ts'
-import type { BookWorkerSettings } from '../../workers/book-worker.ts'
+import type { BookWorkerSettings, RejectedReport } from '../../workers/book-worker.ts'
 import { type WorkerState, WorkerPool, type WorkerRole, workerUrl } from '../../workers/pool.ts'
 import { SHARD_COUNTERS, type ShardCounter } from '../../workers/shard-counters.ts'
 import {
@@ -71,6 +72,7 @@ export class Collector {
   readonly #config: Config
   readonly #log: Log
   readonly #events: CollectorEvents
+  readonly #rejected: RejectedFile
   /** generation of the open socket, by connection */
   readonly #open = new Map<number, number>()
   #ready: PromiseWithResolvers<void> = promiseWithResolvers()
@@ -128,6 +130,7 @@ export class Collector {
     this.#config = config
     this.#log = log
     this.#events = events
+    this.#rejected = new RejectedFile(dataDirectory(config, ''), () => clock.monotonicMs(), log)
     this.network = network
     this.plan = plan
     const idle = idleOptions(config)
@@ -170,6 +173,7 @@ export class Collector {
         onFault: (fault) => events.onFault(fault),
         onMessage: (role, _, message) => {
           if (role === 'sink') this.#onSinkMessage(message as SinkWorkerMessage)
+          else if (role === 'book') this.#onRejected(message as RejectedReport)
         },
       },
     )
@@ -204,6 +208,7 @@ export class Collector {
     while (this.router.isOverflowing && performance.now() < deadlineMs) await sleep(TICK_MS) // DRAIN is the last in the queue
     const forced = await this.pool.stop(STOP_GRACE_MS)
     await this.network.close()
+    await this.#rejected.close()
     const { undelivered, givenUp } = this.#stopped
     return { undelivered, givenUp, forced }
   }
@@ -226,7 +231,7 @@ export class Collector {
     const exchange = this.plan.markets[0]?.exchange ?? ''
     const market = this.plan.markets[0]?.market ?? ''
     const shard = shardSettings(this.#config, workerIndex, exchange, market, instruments, hasLive)
-    return { shard, reportOnDrain: false }
+    return { shard, reportOnDrain: false, tellsRejected: true }
   }
 
   #sinkSettings(servers: Servers): SinkWorkerSettings {
@@ -299,6 +304,14 @@ export class Collector {
       if (connection.shard === workerIndex && generation !== undefined) this.#onOpen(connection, generation)
     }
     this.router.endOfBurst()
+  }
+
+  #onRejected({ rejected }: RejectedReport): void {
+    const rows = rejected.map(({ source: connection, ...frame }) => {
+      const { exchange, market } = this.plan.connections[connection] as PlannedConnection
+      return { market: `${exchange}.${market}`, connection, ...frame }
+    })
+    this.#rejected.write(rows)
   }
 
   #onSinkMessage(message: SinkWorkerMessage): void {
