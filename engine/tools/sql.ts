@@ -1,10 +1,11 @@
 /** `marketprism sql`: a question to the store, embedded or configured, answered as a table (or in any format of ClickHouse). */
+import { existsSync } from 'node:fs'
+import { ClickHouseError } from '@clickhouse/client'
 import type { Run } from '../base/run.ts'
-import { EXIT_USAGE, Fault } from '../base/fault.ts'
+import { Fault } from '../base/fault.ts'
 import { startEmbeddedClickHouse } from '../embedded/clickhouse.ts'
 import { clickHouseOptions, dataDirectory } from '../roles/settings.ts'
 import { createClickHouseClient } from '../sinks/clickhouse.ts'
-import { existsSync } from 'node:fs'
 
 export interface SqlOptions {
   /** statements, one answer each */
@@ -12,10 +13,7 @@ export interface SqlOptions {
   readonly format: string
 }
 
-export async function runSql(options: SqlOptions, run: Run): Promise<void> {
-  const { config, log } = run
-  if (options.queries.length === 0)
-    throw new Fault('NO_QUERY', 'give a query, e.g. marketprism sql "SELECT count() FROM trades"', EXIT_USAGE)
+export async function runSql({ queries, format }: SqlOptions, { config, log }: Run): Promise<void> {
   const directory = dataDirectory(config, 'clickhouse')
   const isEmbedded = config.clickhouse.url === ''
   if (isEmbedded && !existsSync(directory)) {
@@ -25,18 +23,23 @@ export async function runSql(options: SqlOptions, run: Run): Promise<void> {
     )
   }
   const server = isEmbedded ? await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log }) : undefined
-  const client = createClickHouseClient(clickHouseOptions(config, server?.url ?? config.clickhouse.url))
+  const options = clickHouseOptions(config, server?.url ?? config.clickhouse.url)
+  const client = createClickHouseClient(options)
   try {
-    for (const query of options.queries) {
-      const answer = await client.exec({ query: `${query.replace(/[\s;]+$/, '')} FORMAT ${options.format}` })
+    for (const query of queries) {
+      const answer = await client.exec({ query: `${query.replace(/[\s;]+$/, '')} FORMAT ${format}` })
       for await (const piece of answer.stream) process.stdout.write(piece as Buffer)
     }
   } catch (error) {
-    throw new Fault('SQL', `ClickHouse refuses: ${(error as Error).message.split('\n', 1)[0]}`, undefined, {
-      cause: error,
-    })
+    throw new Fault('SQL', answerLine(error, options.url), undefined, { cause: error })
   } finally {
     await client.close()
     await server?.stop()
   }
+}
+
+function answerLine(error: unknown, url: string): string {
+  const { message, code } = error as Error & { code?: string }
+  if (error instanceof ClickHouseError) return `ClickHouse refuses: ${message.split('\n', 1)[0]?.trimEnd()}`
+  return `ClickHouse at ${url} cannot be reached (${code ?? message}): start it, or correct clickhouse.url`
 }
