@@ -1,3 +1,4 @@
+import { attemptAfter } from '../engine/feed/connection.ts'
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import net, { type AddressInfo, type Socket } from 'node:net'
@@ -454,3 +455,17 @@ for (const [name, start] of [
     await venue.close()
   })
 }
+
+test('connection should forget a step of its backoff for each healthy 5 s of 60, and all of them after 60', () => {
+  const cases = [
+    [0, 7],
+    [4_999, 7],
+    [5_000, 6],
+    [16_000, 4],
+    [40_000, 0],
+    [60_000, 0],
+  ] as const
+  for (const [healthyMs, expected] of cases) assert.equal(attemptAfter(7, healthyMs, 60_000), expected, `${healthyMs} ms`)
+  assert.equal(attemptAfter(100, 59_999, 60_000), 89)
+  assert.equal(attemptAfter(100, 60_000, 60_000), 0)
+})

@@ -101,6 +101,18 @@ const LIFE_SHARE_MIN = 0.9
 const LIFE_SHARE_MAX = 0.97
 const MS_PER_SECOND = 1_000
 
+/** A step of the backoff is forgotten for each part of this many of the healthy time, all of them after the whole of it. */
+const HEALTHY_STEPS = 12
+
+/**
+ * A venue that refuses us must be left alone longer and longer; one that served us well and then closed should be asked
+ * again soon, or books stay down for half a minute because of closes that were minutes apart.
+ */
+export function attemptAfter(attempt: number, healthyMs: number, healthyAfterMs: number): number {
+  if (healthyMs >= healthyAfterMs) return 0
+  return Math.max(0, attempt - Math.floor((healthyMs * HEALTHY_STEPS) / healthyAfterMs))
+}
+
 export class Connection {
   readonly options: ConnectionOptions
   readonly #rules: Pick<FeedRules, 'isControl' | 'readControl' | 'probeFrame' | 'subscribeFrames'>
@@ -316,7 +328,8 @@ export class Connection {
     const { timing } = this.options
     const { time, random, log } = this.#around
     const livedMs = time.monotonicMs() - this.#connectedMs
-    if (this.#isAnnounced && livedMs >= timing.healthyAfterMs) this.#attempt = 0
+    const healthyMs = this.#isAnnounced ? livedMs : 0
+    this.#attempt = attemptAfter(this.#attempt, healthyMs, timing.healthyAfterMs)
     this.#drop(reason)
     const delayMs = backoffMs(this.#attempt, timing.backoffFloorMs, timing.backoffCapMs, random)
     this.#attempt++
