@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { METRICS } from '../engine/observe/metric-list.ts'
 import { latencySample, Metrics, SERIES_MAX } from '../engine/observe/metrics.ts'
 import { observeRuntime } from '../engine/observe/runtime.ts'
+import { REJECT_REASONS } from '../engine/record/emit.ts'
 import { Histogram } from '../engine/ring/histogram.ts'
 
 /** Sample lines of a scrape: `name{labels}` → value. */
@@ -26,8 +27,9 @@ test('metrics should be named marketprism_, by unit, and explained', () => {
 test('metrics should have every closed counter at 0 before anything happens', async () => {
   const found = samples(await new Metrics().scrape())
   assert.equal(found.get('marketprism_spool_fsync_errors_total'), 0)
-  assert.equal(found.get('marketprism_gaps_total{cause="sequence"}'), 0)
-  assert.equal(found.get('marketprism_rows_total{table="trades"}'), 0)
+  for (const kind of ['book', 'sink', 'store'])
+    assert.equal(found.get(`marketprism_worker_restarts_total{kind="${kind}"}`), 0)
+  for (const reason of REJECT_REASONS) assert.equal(found.get(`marketprism_rejected_total{reason="${reason}"}`), 0)
   assert.ok(!found.has('marketprism_spool_bytes'), 'a gauge without a source is absent, not 0')
 })
 
@@ -80,8 +82,8 @@ test('metrics should survive a source that throws, an unknown label word and too
     throw new Error('closed')
   })
   metrics.source('marketprism_books', () => [{ labels: { state: 'BROKEN' }, value: 1 }])
-  metrics.source('marketprism_rejected_total', () =>
-    Array.from({ length: SERIES_MAX + 1 }, (_, index) => ({ labels: { reason: `r${index}` }, value: 1 })),
+  metrics.source('marketprism_frames_lost_total', () =>
+    Array.from({ length: SERIES_MAX + 1 }, (_, index) => ({ labels: { shard: String(index) }, value: 1 })),
   )
   metrics.source('marketprism_spool_segments', () => 3)
   await metrics.scrape()
@@ -90,7 +92,7 @@ test('metrics should survive a source that throws, an unknown label word and too
   assert.ok(![...found.keys()].some((name) => name.includes('BROKEN')))
   assert.deepEqual(errors.slice(0, 3).sort(), [
     'marketprism_books',
-    'marketprism_rejected_total',
+    'marketprism_frames_lost_total',
     'marketprism_spool_bytes',
   ])
   assert.equal(found.get('marketprism_metric_source_errors_total'), 3) // of the scrape before
@@ -98,8 +100,8 @@ test('metrics should survive a source that throws, an unknown label word and too
 
 test('metrics should escape label values', async () => {
   const metrics = new Metrics()
-  metrics.source('marketprism_rejected_total', () => [{ labels: { reason: 'a"b\\c\nd' }, value: 1 }])
-  assert.match(await metrics.scrape(), /reason="a\\"b\\\\c\\nd"\} 1/)
+  metrics.source('marketprism_build_info', () => [{ labels: { version: 'a"b\\c\nd' }, value: 1 }])
+  assert.match(await metrics.scrape(), /version="a\\"b\\\\c\\nd"\} 1/)
 })
 
 test('metrics should show a blocked event loop', async (t) => {

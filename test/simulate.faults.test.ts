@@ -43,10 +43,11 @@ test('simulate faults: a gap should leave out so many events and note their ids 
 })
 
 test('simulate faults: a gap in depth should break the chain of a client', async () => {
-  const { simulator, client, rest } = await spot()
+  const { simulator, client, rest, ids } = await spot()
   const snapshot = (await (await fetch(`${rest}/api/v3/depth?symbol=BTCUSDT&limit=1000`)).json()) as Parameters<
     typeof followBook
   >[1]
+  await client.until(() => ids('depth', 'u').some((last) => last > snapshot.lastUpdateId)) // a gap before it shows nothing
   simulator.inject({ kind: 'gap', stream: 'depth' })
   await client.until(() => simulator.truth().losses.length > 0)
   await new Promise((next) => setTimeout(next, 50))
