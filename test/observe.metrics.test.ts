@@ -26,7 +26,7 @@ test('metrics should be named marketprism_, by unit, and explained', () => {
 
 test('metrics should have every closed counter at 0 before anything happens', async () => {
   const found = samples(await new Metrics().scrape())
-  assert.equal(found.get('marketprism_spool_fsync_errors_total'), 0)
+  assert.equal(found.get('marketprism_spool_fsyncs_total'), 0)
   for (const kind of ['book', 'sink', 'store'])
     assert.equal(found.get(`marketprism_worker_restarts_total{kind="${kind}"}`), 0)
   for (const reason of REJECT_REASONS) assert.equal(found.get(`marketprism_rejected_total{reason="${reason}"}`), 0)
