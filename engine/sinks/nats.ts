@@ -1,6 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ConnectionOptions, connect, credsAuthenticator, Events, type JetStreamClient, type NatsConnection } from 'nats'
+import {
+  type ConnectionOptions,
+  connect,
+  credsAuthenticator,
+  Events,
+  type JetStreamClient,
+  type NatsConnection,
+} from 'nats'
 import { backoffMs } from '../base/backoff.ts'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
@@ -67,7 +74,11 @@ function readCreds(path: string): Uint8Array {
     return readFileSync(path)
   } catch (error) {
     const { code = String(error) } = error as NodeJS.ErrnoException
-    throw new Fault('NATS_CREDENTIALS', `nats.credsFile = ${path} cannot be read (${code}): give the path of a credentials file`, EXIT_CONFIG)
+    throw new Fault(
+      'NATS_CREDENTIALS',
+      `nats.credsFile = ${path} cannot be read (${code}): give the path of a credentials file`,
+      EXIT_CONFIG,
+    )
   }
 }
 
