@@ -33,7 +33,9 @@ export class Trim {
   async run(): Promise<void> {
     const { signal } = this.#stop
     while (!signal.aborted) {
-      await this.look().catch((error: Error) => this.#log.warn({ error: error.message }, 'the block stream could not be trimmed'))
+      await this.look().catch((error: Error) =>
+        this.#log.warn({ error: error.message }, 'the block stream could not be trimmed'),
+      )
       await sleep(this.#options.lookMs, undefined, { signal }).catch(() => undefined)
     }
   }
