@@ -465,7 +465,8 @@ test('connection should forget a step of its backoff for each healthy 5 s of 60,
     [40_000, 0],
     [60_000, 0],
   ] as const
-  for (const [healthyMs, expected] of cases) assert.equal(attemptAfter(7, healthyMs, 60_000), expected, `${healthyMs} ms`)
+  for (const [healthyMs, expected] of cases)
+    assert.equal(attemptAfter(7, healthyMs, 60_000), expected, `${healthyMs} ms`)
   assert.equal(attemptAfter(100, 59_999, 60_000), 89)
   assert.equal(attemptAfter(100, 60_000, 60_000), 0)
 })
