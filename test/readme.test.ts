@@ -14,7 +14,14 @@ test('readme should show Python that reads a block', (t) => {
   const python = PYTHONS.find((name) => spawnSync(name, ['-c', 'import msgpack, numpy']).status === 0)
   if (python === undefined) return t.skip('no Python with msgpack and numpy here')
   const rows = tradeRows(5, 1000)
-  const block = buildBlock({ table: 'trades', rows, instruments: TRADE_INSTRUMENTS, epoch: 7n, blockSeq: 9n, producer: 'p' })
+  const block = buildBlock({
+    table: 'trades',
+    rows,
+    instruments: TRADE_INSTRUMENTS,
+    epoch: 7n,
+    blockSeq: 9n,
+    producer: 'p',
+  })
   const { stdout, stderr, status } = spawnSync(python, ['-c', code], { input: block, encoding: 'utf8' })
   assert.equal(status, 0, stderr)
   const lines = stdout.trim().split('\n')
