@@ -639,9 +639,22 @@ test('a second snapshot that is older than its question should change nothing, a
   tick(1n)
   const asked = rig.requests.length
   rig.frame(SNAPSHOT, body(105, levels(1), levels(2)), { extra: 0, ns })
-  assert.deepEqual([state(rig), summarise(rig.shard).instruments[BTC]?.bids], ['LIVE', [['98', '1'], ['97', '1']]])
+  assert.deepEqual(
+    [state(rig), summarise(rig.shard).instruments[BTC]?.bids],
+    [
+      'LIVE',
+      [
+        ['98', '1'],
+        ['97', '1'],
+      ],
+    ],
+  )
   for (const second of [5n, 9n]) {
-    rig.frame(DATA, depth(111 + Number(second) * 2, 112 + Number(second) * 2, second === 5n ? 110 : 122, levels(97), []), { ns })
+    rig.frame(
+      DATA,
+      depth(111 + Number(second) * 2, 112 + Number(second) * 2, second === 5n ? 110 : 122, levels(97), []),
+      { ns },
+    )
     tick(second)
   }
   assert.equal(rig.requests.length, asked)
