@@ -60,8 +60,12 @@ function whatIsWrong(collector: Collector): string {
     .filter(({ state }) => state !== 'open')
     .map(({ options, state, lastReason }) => `${options.name} ${state} after ${lastReason}`)
   const { stats, pendingCount } = network.snapshots
-  const markets = [...network.markets.values()].map(({ choice, ledger }) => ({ [choice.market]: ledger.stats(choice.market) }))
-  const states = ['BUFFERING', 'GAP', 'RESYNC'].map((state) => `${state} ${collector.total(`books_${state}` as 'books_GAP')}`)
+  const markets = [...network.markets.values()].map(({ choice, ledger }) => ({
+    [choice.market]: ledger.stats(choice.market),
+  }))
+  const states = ['BUFFERING', 'GAP', 'RESYNC'].map(
+    (state) => `${state} ${collector.total(`books_${state}` as 'books_GAP')}`,
+  )
   return JSON.stringify({ states, sockets, pendingCount, stats, old: collector.total('snapshots_old'), markets })
 }
 
@@ -166,8 +170,13 @@ async function watch(engine: Engine, venue: Venue, database: string, truthDirect
     const gaps = await ask<GapRow>(
       `SELECT market, symbol, toString(channel) AS channel, toString(status) AS status, toString(cause) AS cause, from_seq, to_seq, toUnixTimestamp64Milli(from_ns) AS from_ms, toUnixTimestamp64Milli(to_ns) AS to_ms FROM ${database}.gaps FINAL`,
     )
-    const notes = readFileSync(join(truthDirectory, 'faults.ndjson'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
-    const closes = notes.filter((note): note is Record<string, unknown> & ClosedNote => note.closed !== undefined && note.by !== 'client')
+    const notes = readFileSync(join(truthDirectory, 'faults.ndjson'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    const closes = notes.filter(
+      (note): note is Record<string, unknown> & ClosedNote => note.closed !== undefined && note.by !== 'client',
+    )
     const losses = notes.flatMap((note) => (note.loss === undefined ? [] : [note.loss as LossNote]))
     const check = await checkAgainstTruth(client, database, truthDirectory)
     return {
