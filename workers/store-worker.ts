@@ -59,7 +59,11 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
     counters.set('up', intake.trouble() === undefined ? 1 : 0)
   }
   const counting = setInterval(writeCounters, COUNT_MS)
-  const trim = new Trim(link, { ...TRIM_DEFAULT, stream: settings.intake.stream, consumer: settings.intake.consumer }, log)
+  const trim = new Trim(
+    link,
+    { ...TRIM_DEFAULT, stream: settings.intake.stream, consumer: settings.intake.consumer },
+    log,
+  )
   link.start()
   intake.start()
   void trim.run()
