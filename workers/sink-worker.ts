@@ -295,7 +295,8 @@ export class SinkWorker {
   async stop(msMax: number): Promise<{ undelivered: number; givenUp: number }> {
     const endMs = this.#clock.monotonicMs() + msMax
     const left = () => Math.max(0, endMs - this.#clock.monotonicMs())
-    const inTime = (work: Promise<unknown> | undefined) => Promise.race([work, sleep(left(), undefined, { ref: false })])
+    const inTime = (work: Promise<unknown> | undefined) =>
+      Promise.race([work, sleep(left(), undefined, { ref: false })])
     await inTime(this.spool.flush().catch(() => undefined))
     await this.#delivery.stop(left())
     await inTime(Promise.all([this.#sink.close(), this.#liveLink?.close()]).catch(() => undefined))
