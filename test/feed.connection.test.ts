@@ -158,7 +158,7 @@ test('connection should leave a half-open socket within its deadlines', async ()
   const startMs = performance.now()
   seen.connection.start()
   await until('a reconnect', () => seen.connection.generation >= 2)
-  assert.ok(performance.now() - startMs < 1_500)
+  assert.ok(performance.now() - startMs < 5_000)
   assert.equal(
     seen.log.find((line) => line.startsWith('close 1')),
     'close 1 SILENT',
@@ -428,7 +428,7 @@ test('connection should not wait for a peer that says goodbye and stays', async 
   const startMs = performance.now()
   seen.connection.start()
   await until('a reconnect', () => seen.connection.generation >= 2)
-  assert.ok(performance.now() - startMs < 2_000)
+  assert.ok(performance.now() - startMs < 8_000, 'before the probe finds out')
   seen.connection.stop()
   await venue.close()
 })
