@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { JsMsg } from 'nats'
+import type { ConsumerMessages, JsMsg } from 'nats'
 import { backoffMs } from '../base/backoff.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
@@ -47,8 +47,8 @@ export interface IntakeStats {
 }
 
 const DRAIN_LOOK_MS = 50
-/** One pull waits this long for messages. */
-const PULL_MS = 1000
+/** A pull is renewed this often; half of it is how long a silent server is believed. */
+const PULL_MS = 5000
 
 export class Intake {
   readonly stats: IntakeStats = {
@@ -123,30 +123,50 @@ export class Intake {
   }
 
   async #pull(): Promise<void> {
+    const { stream, consumer: name, inFlightCountMax } = this.#options
     while (!this.#stop.signal.aborted) {
       const connection = this.#link.up()
-      if (connection === undefined || this.#failures > 0) {
+      if (connection === undefined) {
         await this.#pause(this.#options.retryMsMin)
-        if (connection === undefined || this.stats.inFlight > 0) continue // a block under way tries again first
-      }
-      const room = this.#options.inFlightCountMax - this.stats.inFlight
-      if (room <= 0) {
-        await Promise.race(this.#working)
         continue
       }
       try {
-        const consumer = await (connection as NonNullable<typeof connection>)
-          .jetstream()
-          .consumers.get(this.#options.stream, this.#options.consumer)
-        const messages = await consumer.fetch({ max_messages: room, expires: PULL_MS })
-        for await (const message of messages) this.#take(message)
-        this.#trouble = undefined
+        const consumer = await connection.jetstream().consumers.get(stream, name)
+        // One pull that is kept filled. Pulls that end and begin again lose what is on its way at the seam for ack_wait.
+        await this.#consume(
+          await consumer.consume({ max_messages: inFlightCountMax, expires: PULL_MS, abort_on_missing_resource: true }),
+        )
       } catch (error) {
         this.#pullFailed(error)
         await this.#pause(
           this.#options.retryMsMin + backoffMs(2, this.#options.retryMsMin, this.#options.retryMsMax, this.#random),
         )
       }
+    }
+  }
+
+  async #consume(messages: ConsumerMessages): Promise<void> {
+    const { signal } = this.#stop
+    const end = (): void => messages.stop()
+    signal.addEventListener('abort', end, { once: true })
+    try {
+      for await (const message of messages) {
+        if (signal.aborted) return
+        this.#trouble = undefined
+        this.#take(message)
+        await this.#room()
+      }
+    } finally {
+      signal.removeEventListener('abort', end)
+      messages.stop()
+    }
+  }
+
+  /** The window is not exceeded; and while blocks fail, those under way try again before another is begun. */
+  async #room(): Promise<void> {
+    while (this.stats.inFlight >= (this.#failures > 0 ? 1 : this.#options.inFlightCountMax)) {
+      if (this.#stop.signal.aborted) return
+      await Promise.race(this.#working)
     }
   }
 

@@ -34,6 +34,7 @@ const MARKER = 'DEMO'
 /** Nothing new from the sockets for so long after the venue said that all is sent: all has arrived. */
 const QUIET_MS = 500
 const ARRIVAL_MS_MAX = 60_000
+const STORING_MS_MAX = 300_000
 
 export async function runDemo(options: DemoOptions, run: Run): Promise<void> {
   const isOwnDirectory = run.effective.origins.get('data.directory')?.layer === 'flag'
@@ -167,7 +168,30 @@ function whereDataGoes(engine: EngineProcess, venue: Venue, directory: string): 
   ]
 }
 
-/** Until the venue has sent all and all of it has arrived, or the signal. */
+async function until(isDone: () => boolean, msMax: number): Promise<void> {
+  const deadlineAt = performance.now() + msMax
+  while (!isDone() && performance.now() < deadlineAt) await sleep(QUIET_MS)
+}
+
+/** True when nothing new has come since the last look. */
+const allArrived = (() => {
+  let seen = -1
+  return ({ collector }: EngineProcess): boolean => {
+    const before = seen
+    seen = collector?.total('messages') ?? 0
+    return seen === before
+  }
+})()
+
+/** True when no block waits in the spool, and none in JetStream. */
+function allStored({ collector }: EngineProcess): boolean {
+  if (collector === undefined) return true
+  const { sinkCounters: sink, storeCounters: store } = collector
+  const isDelivered = sink.read('spoolUnacked') === 0
+  return isDelivered && (store === undefined || (store.read('pending') === 0 && store.read('inFlight') === 0))
+}
+
+/** Until the venue has sent all, all of it has arrived and is stored; or the signal. */
 async function runMarket(engine: EngineProcess, venue: Venue, stop: AbortSignal): Promise<StatusLine> {
   const { collector } = engine
   const status = new StatusLine(engine)
@@ -179,14 +203,8 @@ async function runMarket(engine: EngineProcess, venue: Venue, stop: AbortSignal)
     await Promise.race([venue.over, stopped, engine.failed])
     venue.finish()
     await venue.over
-    let seen = -1
-    const deadlineAt = performance.now() + ARRIVAL_MS_MAX
-    for (;;) {
-      const now = collector?.total('messages') ?? 0
-      if (now === seen || performance.now() > deadlineAt) break
-      seen = now
-      await sleep(QUIET_MS)
-    }
+    await until(() => allArrived(engine), ARRIVAL_MS_MAX)
+    await until(() => allStored(engine), STORING_MS_MAX)
   } finally {
     status.close()
   }
