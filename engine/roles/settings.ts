@@ -2,12 +2,12 @@
 import { isAbsolute, join } from 'node:path'
 import type { Config } from '../base/config.ts'
 import { KEEPER_LIMITS } from '../book/keeper.ts'
-import type { Channel, FeedRules, Instrument } from '../exchanges/exchange.ts'
+import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import { feedRules } from '../exchanges/index.ts'
 import type { StreamOptions } from '../record/streams.ts'
 import type { StorageOptions } from '../record/tables.ts'
 import { IDLE_DEFAULT, type IdleOptions } from '../ring/idle.ts'
-import { PLAN_DEFAULTS, type PlanSettings } from '../route/plan.ts'
+import { type MarketSettings, PLAN_DEFAULTS, type PlanSettings } from '../route/plan.ts'
 import { CLICKHOUSE_DEFAULT, type ClickHouseOptions } from '../sinks/clickhouse.ts'
 import { DELIVERY_DEFAULT, type DeliveryOptions } from '../sinks/delivery.ts'
 import { INTAKE_DEFAULT, type IntakeOptions } from '../sinks/intake.ts'
@@ -22,20 +22,13 @@ const MESSAGE_BYTES_MAX = 8 * 1024 ** 2
 export const STORE_ACK_WAIT_SECONDS = 60
 
 /** One enabled market as the configuration has it. */
-export interface MarketChoice {
+export interface MarketChoice extends MarketSettings {
   /** `binance.usdm` */
   readonly key: string
   readonly exchange: string
   readonly market: string
   /** symbols and globs */
   readonly instruments: readonly string[]
-  readonly channels: readonly Channel[]
-  readonly wsUrl: string
-  readonly restUrl: string
-  readonly streamsPerConnection: number
-  readonly connections: number
-  readonly restWeightShare: number
-  readonly snapshotLimit: number
   readonly proxy: string
   readonly maxPayloadBytes: number
   readonly silenceMs: number
