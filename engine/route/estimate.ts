@@ -53,8 +53,13 @@ const WORKER_BYTES = 40 * MIB
 const BOOK_BYTES = 1.5 * MIB
 /** ws, its receiver, kernel buffers in flight. */
 const SOCKET_BYTES = 0.25 * MIB
-/** Of a wire byte of JSON this much remains in columns under ZSTD. */
-const DISK_SHARE: Readonly<Record<Channel, number>> = { book: 0.12, trades: 0.12, agg_trades: 0.12, book_tickers: 0.1 }
+/** Of a wire byte of JSON this much remains in columns under ZSTD: measured on 94,000 recorded USD-M messages (189, 5.1 and 6.7 bytes a row). */
+const DISK_SHARE: Readonly<Record<Channel, number>> = {
+  book: 0.12,
+  trades: 0.035,
+  agg_trades: 0.035,
+  book_tickers: 0.04,
+}
 
 export function estimate(rules: ReadonlyMap<string, FeedRules>, plan: EstimatedPlan): Estimate {
   const { shards, connections, markets } = plan
@@ -80,12 +85,14 @@ export function estimate(rules: ReadonlyMap<string, FeedRules>, plan: EstimatedP
     ),
     assumptions: [
       'every instrument is as busy as BTC was on an average day of 2024: real totals are lower, bursts are 5 to 20 times higher',
-      `disk is ${Math.round(DISK_SHARE.book * 100)} % of the wire bytes of books and trades, ${Math.round(DISK_SHARE.book_tickers * 100)} % of book tickers, before TTL`,
+      `disk is ${percent(DISK_SHARE.book)} of the wire bytes of books, ${percent(DISK_SHARE.trades)} of trades, ${percent(DISK_SHARE.book_tickers)} of book tickers, before TTL`,
       `one snapshot takes ${SNAPSHOT_MS} ms; weight used by others on this IP is not counted`,
       'memory without ClickHouse and nats-server',
     ],
   }
 }
+
+const percent = (share: number): string => `${Math.round(share * 1000) / 10} %`
 
 interface Load {
   readonly shard: number
