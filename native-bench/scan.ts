@@ -21,6 +21,10 @@ class Tally implements Emit {
     this.#symbol = new TextEncoder().encode(symbol)
   }
 
+  get symbols(): object {
+    return this.#symbol
+  }
+
   find(bytes: Uint8Array, offset: number, end: number): number {
     if (end - offset !== this.#symbol.length) return -1
     for (let at = offset; at < end; at++) if (bytes[at] !== this.#symbol[at - offset]) return -1

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { DecimalScanner, decimalText } from '../engine/scan/decimal.ts'
+import { FixedText, NO_VALUE, WordScanner } from '../engine/scan/words.ts'
 
 const scan = new DecimalScanner()
 const bytesOf = (text: string) => new TextEncoder().encode(`${text}"`)
@@ -82,4 +83,42 @@ test('decimal text should be canonical', () => {
     ],
     ['61800.2', '0.005', '0', '-1.5', '1000', '100000000000000000'],
   )
+})
+
+test('words should give what the scanner of bytes gives, or refuse', (t) => {
+  const seed = freshSeed()
+  t.diagnostic(`seed ${seed}`)
+  const random = seededRandom(seed)
+  const words = new WordScanner()
+  const alphabet = '00123456789.99:/,x}\u00ff'
+  const bytes = new Uint8Array(64)
+  words.begin(bytes)
+  for (let round = 0; round < 100_000; round++) {
+    const isPlain = random() < 0.7
+    const length = 1 + Math.floor(random() * 20)
+    const point = random() < 0.8 ? Math.floor(random() * 10) : -1
+    bytes.fill(57)
+    for (let at = 0; at < length; at++) {
+      const plain = at === point ? '.' : String(Math.floor(random() * (random() < 0.3 ? 1 : 10)))
+      bytes[at] = (isPlain ? plain : (alphabet[Math.floor(random() * alphabet.length)] as string)).charCodeAt(0)
+    }
+    bytes[length] = 34
+    const text = String.fromCharCode(...bytes.subarray(0, length))
+    const scale = Math.floor(random() * 12)
+    const integer = scan.integer(bytes, 0)
+    assert.equal(words.integer(0), integer >= 0 ? scan.at : NO_VALUE, `${text}, seed ${seed}`)
+    if (integer >= 0) assert.equal(words.value, integer, `${text}, seed ${seed}`)
+    const decimal = scan.decimal(bytes, 0, scale)
+    assert.equal(words.decimal(0, scale), decimal >= 0 ? scan.at : NO_VALUE, `${text} at ${scale}, seed ${seed}`)
+    if (decimal >= 0) assert.equal(words.value, decimal, `${text} at ${scale}, seed ${seed}`)
+  }
+})
+
+test('fixed text should be found where it stands and nowhere else', () => {
+  const view = new DataView(new TextEncoder().encode('xx,"ps":"BTCUSD"....').buffer)
+  for (const text of [',"ps', ',"ps":', ',"ps":"', ',"ps":"B']) {
+    assert.ok(new FixedText(text).isAt(view, 2), text)
+    assert.ok(!new FixedText(text).isAt(view, 1), text)
+    assert.ok(!new FixedText(`${text.slice(0, -1)}~`).isAt(view, 2), text)
+  }
 })

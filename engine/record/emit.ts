@@ -74,6 +74,8 @@ export interface Emit {
   /** By instrument index. */
   readonly priceScales: Uint8Array
   readonly quantityScales: Uint8Array
+  /** What `find` looks in: an answer holds as long as this is the same object. */
+  readonly symbols: object
   /** Instrument of the symbol in bytes [offset, end), or −1. */
   find(bytes: Uint8Array, offset: number, end: number): number
   /** As `find`, for a symbol that `find` does not know: may register it. */
