@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { temporaryDirectory, until } from './support/embedded.ts'
+import { type AfterRun, afterRun, arrived, type RigEngine, rigEngine, rigVenue } from './support/rig.ts'
+
+/** Sick workers, full rings, full spools and full disks of the whole engine. */
+
+/** Ids that were sent and are not stored, by instrument and table, and whether a gap row of the channel holds them. */
+async function assertInGaps({ sql }: AfterRun, truthDirectory: string): Promise<number> {
+  const { readFileSync } = await import('node:fs')
+  let missing = 0
+  for (const [table, id, channel] of [
+    ['trades', 'trade_id', 'trades'],
+    ['book_deltas', 'last_seq', 'book'],
+    ['book_tickers', 'update_id', 'book_tickers'],
+  ] as const) {
+    const { structure } = JSON.parse(readFileSync(path.join(truthDirectory, `${table}.json`), 'utf8')) as {
+      structure: { name: string; type: string }[]
+    }
+    const columns = structure
+      .map(({ name, type }) => `${name} ${type}`)
+      .join(', ')
+      .replaceAll("'", "\\'")
+    const [row] = await sql<{ missing: string; outside: string }>(`
+      WITH lost AS (SELECT market, symbol, toUInt64(${id}) AS id FROM file('${truthDirectory}/${table}.rowbinary', 'RowBinary', '${columns}')
+                    WHERE (market, symbol, id) NOT IN (SELECT market, symbol, toUInt64(${id}) FROM ${table})),
+           holes AS (SELECT market, symbol, from_seq, to_seq FROM gaps FINAL WHERE channel = '${channel}')
+      SELECT count() AS missing, countIf(gaps = 0) AS outside FROM (
+        SELECT market, symbol, id, countIf(from_seq <= id AND (to_seq = 0 OR id <= to_seq)) AS gaps
+        FROM lost LEFT JOIN holes USING (market, symbol) GROUP BY market, symbol, id)`)
+    assert.equal(Number(row?.outside), 0, `${table}: missing and in no gap row`)
+    missing += Number(row?.missing)
+  }
+  return missing
+}
+
+const SICK = fileURLToPath(new URL('../../test/support/sick-worker.cjs', import.meta.url))
+
+for (const illness of ['crash', 'hang'])
+  test(`engine should replace a book worker after a ${illness}: gaps for its books, nothing for the others`, async (t) => {
+    const venue = await rigVenue(t, { instruments: 3 })
+    const data = temporaryDirectory(t)
+    const order = path.join(temporaryDirectory(t), 'order')
+    const flags = ['--delivery', 'direct', '--workers', '2', '--set', 'workers.hangMs=1000', ...venue.flags]
+    const engine = await rigEngine(t, data, flags, { NODE_OPTIONS: `--require=${SICK}`, SICK_WORKER_FILE: order })
+    await engine.booksLive(9, 10_000)
+    await sleep(1_000)
+    writeFileSync(order, illness)
+    await until(
+      async () => (await engine.metric('marketprism_worker_restarts_total', { kind: 'book' })) === 1,
+      8_000,
+      'a worker is replaced',
+    )
+    await engine.booksLive(9, 10_000)
+    await sleep(1_000)
+    await arrived(engine, venue)
+    engine.kill('SIGTERM')
+    const { code, stderr } = await engine.ended
+    assert.equal(code, 0, stderr)
+    assert.match(stderr, illness === 'crash' ? /sick on order.*worker lost/ : /no heart beat.*worker lost/)
+    const result = await afterRun(t, data, venue)
+    assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
+    assert.ok((await assertInGaps(result, venue.truthDirectory)) > 0)
+    const gaps = await result.sql<{ market: string; symbol: string; causes: string[]; open: string }>(
+      `SELECT market, symbol, groupUniqArray(toString(cause)) AS causes, countIf(status = 'open') AS open FROM gaps FINAL GROUP BY market, symbol`,
+    )
+    assert.ok(gaps.length > 0 && gaps.length < 9, `gaps of ${gaps.length} of 9 instruments`)
+    for (const { causes, open } of gaps) assert.deepEqual([causes, Number(open)], [['worker_restart'], 0])
+  })
+
+const TINY = [
+  'rings.framesBytes=262144',
+  'rings.batchesBytes=262144',
+  'batch.bytesMax=65536',
+  'spool.segmentBytes=262144',
+  'spool.maxBytes=2097152',
+  'spool.retainSeconds=0',
+  'spool.freeBytesMin=0',
+  ...['spot', 'usdm', 'coinm'].map((market) => `exchanges.binance.${market}.maxPayloadBytes=65536`),
+].flatMap((text) => ['--set', text])
+
+async function paused(engine: RigEngine): Promise<boolean> {
+  return (await engine.metric('marketprism_sockets_paused')) > 0
+}
+
+test('engine should hold the sockets back when nothing takes its rows, and tell each loss as a gap', async (t) => {
+  const venue = await rigVenue(t, { rate: 20_000 })
+  const data = temporaryDirectory(t)
+  const engine = await rigEngine(t, data, ['--delivery', 'direct', ...TINY, ...venue.flags])
+  await engine.booksLive(6, 10_000)
+  await sleep(1_000)
+  const server = engine.child('clickhouse-server')
+  process.kill(server, 'SIGSTOP')
+  await until(() => paused(engine), 20_000, 'sockets are paused')
+  const before = await engine.metric('marketprism_resident_memory_bytes')
+  await sleep(4_000)
+  const after = await engine.metric('marketprism_resident_memory_bytes')
+  assert.ok(after - before < 32 * 2 ** 20, `${Math.round((after - before) / 2 ** 20)} MiB more while nothing was taken`)
+  assert.ok((await engine.metric('marketprism_spool_bytes')) <= 2.2 * 2 ** 20)
+  process.kill(server, 'SIGCONT')
+  await until(async () => !(await paused(engine)), 20_000, 'sockets are read again')
+  await engine.booksLive(6, 20_000)
+  await sleep(1_000)
+  await arrived(engine, venue)
+  await until(
+    async () => (await engine.metric('marketprism_spool_undelivered_blocks')) === 0,
+    10_000,
+    'all is delivered',
+  )
+  engine.kill('SIGTERM')
+  const { code, stderr } = await engine.ended
+  assert.equal(code, 0, stderr)
+  const result = await afterRun(t, data, venue)
+  assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
+  await assertInGaps(result, venue.truthDirectory)
+})
+
+/** @returns why there is no small disk here, or '' when one is mounted on `directory`. */
+function mountSmallDisk(t: TestContext, directory: string, mebibytes: number): string {
+  mkdirSync(directory, { recursive: true })
+  const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', directory])
+  if (status !== 0) return `no small disk can be mounted here: ${String(stderr ?? 'mount is not there').trim()}`
+  t.after(() => void spawnSync('umount', ['-l', directory]))
+  return ''
+}
+
+test('engine should wait for room on a full disk, say so once, and go on when there is room', async (t) => {
+  const spool = path.join(temporaryDirectory(t), 'spool')
+  const reason = mountSmallDisk(t, spool, 8)
+  if (reason !== '') return t.skip(reason)
+  const venue = await rigVenue(t, { rate: 20_000 })
+  const data = temporaryDirectory(t)
+  const room = [
+    '--set',
+    'spool.freeBytesMin=0',
+    '--set',
+    'spool.maxBytes=1073741824',
+    '--set',
+    'spool.segmentBytes=1048576',
+    '--set',
+    'spool.retainSeconds=0',
+  ]
+  const engine = await rigEngine(t, data, [
+    '--delivery',
+    'direct',
+    '--set',
+    `spool.directory=${spool}`,
+    ...room,
+    ...venue.flags,
+  ])
+  await engine.booksLive(6, 10_000)
+  await sleep(1_000)
+  const ballast = path.join(spool, 'ballast')
+  spawnSync('dd', ['if=/dev/zero', `of=${ballast}`, 'bs=64k', 'count=1024']) // to the last byte
+  assert.ok(existsSync(ballast))
+  await sleep(4_000)
+  assert.equal((await engine.page('livez')).status, 200)
+  spawnSync('rm', [ballast])
+  await engine.booksLive(6, 20_000)
+  await sleep(1_500)
+  await arrived(engine, venue)
+  await until(
+    async () => (await engine.metric('marketprism_spool_undelivered_blocks')) === 0,
+    10_000,
+    'all is delivered',
+  )
+  engine.kill('SIGTERM')
+  const { code, stderr } = await engine.ended
+  assert.equal(code, 0, stderr)
+  console.log(stderr)
+  const result = await afterRun(t, data, venue)
+  assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
+  await assertInGaps(result, venue.truthDirectory)
+})
