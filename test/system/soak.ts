@@ -41,6 +41,8 @@ export interface SoakResult {
   readonly closesWithoutGap: number
   /** ids that nobody heard and that no gap row covers, or that are missing although they were heard */
   readonly unexplained: number
+  /** the same without looking at the gap rows: a control that the check can fail */
+  readonly unexplainedWithoutGaps: number
   readonly check: Check
   readonly rssMiB: readonly number[]
   /** what was not well when books had been down for SLOW_MS */
@@ -189,6 +191,7 @@ async function watch(engine: Engine, venue: Venue, database: string, truthDirect
       gapsOpenAtEnd: gaps.filter(({ status }) => status === 'open').length,
       closesWithoutGap: closes.filter((close) => !isCovered(close, gaps)).length,
       unexplained: losses.filter((loss) => !isExplained(loss, gaps)).length,
+      unexplainedWithoutGaps: losses.filter((loss) => !isExplained(loss, [])).length,
       check,
       slow,
       rssMiB: rss.filter((_, index) => index % Math.max(1, Math.floor(rss.length / 8)) === 0),
