@@ -1,3 +1,4 @@
+import { DepthEvent } from '../record/emit.ts'
 import { BOOK_STATES } from '../record/schema.ts'
 import type { Chain } from './chain.ts'
 import { LADDER_LIMITS, Ladder, NO_PRICE } from './ladder.ts'
@@ -46,6 +47,34 @@ export class Book {
     this.trustedBid = NO_PRICE
     this.trustedAsk = NO_PRICE
     this.crossedEvents = 0
+  }
+
+  /** Sets all levels of an event or a snapshot. @returns false when one of them found no room. */
+  set(event: DepthEvent): boolean {
+    const hasAllBids = this.bids.setAll(event.bidPrices, event.bidQuantities, event.bidCount)
+    const hasAllAsks = this.asks.setAll(event.askPrices, event.askQuantities, event.askCount)
+    return hasAllBids && hasAllAsks
+  }
+
+  /** A snapshot with `levelsMax` levels on a side was cut there: deeper levels are unknown. */
+  trust(snapshot: DepthEvent, levelsMax: number): void {
+    if (snapshot.bidCount >= levelsMax) this.trustedBid = snapshot.bidPrices[snapshot.bidCount - 1] as number
+    if (snapshot.askCount >= levelsMax) this.trustedAsk = snapshot.askPrices[snapshot.askCount - 1] as number
+  }
+
+  /** All levels, as a snapshot of this moment. */
+  whole(): DepthEvent {
+    const whole = new DepthEvent()
+    const [bids, asks] = [this.bids.levels(), this.asks.levels()]
+    whole.eventMs = this.eventMs
+    whole.lastSeq = this.chain.seq
+    whole.bidCount = this.bids.levelCount
+    whole.askCount = this.asks.levelCount
+    whole.bidPrices = bids.prices.slice()
+    whole.bidQuantities = bids.quantities.slice()
+    whole.askPrices = asks.prices.slice()
+    whole.askQuantities = asks.quantities.slice()
+    return whole
   }
 
   /** How many of these levels (best first) lie within the trusted depth. */

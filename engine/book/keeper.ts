@@ -1,12 +1,12 @@
-import { DepthEvent, LEVELS_MAX } from '../record/emit.ts'
+import { type DepthEvent, LEVELS_MAX } from '../record/emit.ts'
 import type { Recorder } from '../record/recorder.ts'
 import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, SNAPSHOT_KINDS } from '../record/schema.ts'
 import type { GapCause } from '../record/schema.ts'
-import { POWERS_OF_TEN } from '../scan/decimal.ts'
 import { Book } from './book.ts'
 import { AGAIN, APPLY, GAP, STALE } from './chain.ts'
 import type { SyncRules } from './chain.ts'
 import type { GapLog } from './gap-log.ts'
+import { copyOf, HeldDepth } from './held-depth.ts'
 import { LADDER_LIMITS } from './ladder.ts'
 import type { LadderLimits } from './ladder.ts'
 import { Refresh } from './refresh.ts'
@@ -71,15 +71,6 @@ export interface KeeperEvents {
   ): void
 }
 
-/** An event that waits, at the scales of its arrival. */
-interface BufferedDepth {
-  readonly event: DepthEvent
-  readonly hi: number
-  readonly lo: number
-  readonly priceScale: number
-  readonly quantityScale: number
-}
-
 export class BookKeeper {
   readonly book: Book
   readonly instrument: number
@@ -101,7 +92,7 @@ export class BookKeeper {
   readonly #events: KeeperEvents
   readonly #priceScales: Uint8Array
   readonly #quantityScales: Uint8Array
-  #buffer: BufferedDepth[] = []
+  #buffer: HeldDepth[] = []
   /** Last sequence of the stream that arrived, applied or not; −1 before the first. */
   #receivedSeq = -1
   readonly #missing = new MissingRanges()
@@ -254,8 +245,7 @@ export class BookKeeper {
 
   #apply(event: DepthEvent, hi: number, lo: number): void {
     const { book } = this
-    const hasAllBids = book.bids.setAll(event.bidPrices, event.bidQuantities, event.bidCount)
-    const hasAllAsks = book.asks.setAll(event.askPrices, event.askQuantities, event.askCount)
+    const hasRoom = book.set(event)
     book.chain.seq = event.lastSeq
     book.chain.events++
     book.eventMs = event.eventMs
@@ -268,7 +258,7 @@ export class BookKeeper {
     this.#events.count('applied', 1)
     this.#recorder.delta(event, BOOK_STATES.LIVE, book.epoch, hi, lo)
     if (this.#refresh !== undefined) this.#holdForRefresh(this.#refresh, event)
-    if (!hasAllBids || !hasAllAsks) this.resync('overflow', 0, 'more price levels than a book may hold')
+    if (!hasRoom) this.resync('overflow', 0, 'more price levels than a book may hold')
     else if (book.isCrossed) {
       if (++book.crossedEvents > this.#limits.crossedEventsMax)
         this.resync('crossed', 0, `best bid >= best ask for ${book.crossedEvents} events`)
@@ -283,7 +273,7 @@ export class BookKeeper {
     }
     const priceScale = this.#priceScales[this.instrument] as number
     const quantityScale = this.#quantityScales[this.instrument] as number
-    this.#buffer.push({ event: copyOf(event), hi, lo, priceScale, quantityScale })
+    this.#buffer.push(new HeldDepth(event, hi, lo, priceScale, quantityScale))
   }
 
   /** Nothing will anchor what waits: it becomes rows as it is. */
@@ -300,19 +290,9 @@ export class BookKeeper {
     if (this.#buffer.length > 0) this.#flushBuffer(this.book.state)
   }
 
-  /** Brings a waiting event to the scales of now. @returns false when its numbers do not fit (they fitted when it came, so never in practice). */
-  #rescaleHeld(held: BufferedDepth): boolean {
-    const priceFactor = POWERS_OF_TEN[(this.#priceScales[this.instrument] as number) - held.priceScale] as number
-    const quantityFactor = POWERS_OF_TEN[
-      (this.#quantityScales[this.instrument] as number) - held.quantityScale
-    ] as number
-    const { event } = held
-    const fits =
-      multiply(event.bidPrices, event.bidCount, priceFactor) &&
-      multiply(event.askPrices, event.askCount, priceFactor) &&
-      multiply(event.bidQuantities, event.bidCount, quantityFactor) &&
-      multiply(event.askQuantities, event.askCount, quantityFactor)
-    return fits
+  #rescaleHeld(held: HeldDepth): boolean {
+    const { instrument } = this
+    return held.rescale(this.#priceScales[instrument] as number, this.#quantityScales[instrument] as number)
   }
 
   /** A REST snapshot. @returns whether the book is LIVE now. */
@@ -326,9 +306,8 @@ export class BookKeeper {
     }
     book.reset(snapshot.lastSeq)
     book.eventMs = snapshot.eventMs
-    book.bids.setAll(snapshot.bidPrices, snapshot.bidQuantities, snapshot.bidCount)
-    book.asks.setAll(snapshot.askPrices, snapshot.askQuantities, snapshot.askCount)
-    this.#trust(snapshot)
+    book.set(snapshot)
+    book.trust(snapshot, this.#limits.snapshotLevels)
     this.lastHi = this.#recorder.hi
     this.lastLo = this.#recorder.lo
     this.isChanged = true
@@ -347,7 +326,8 @@ export class BookKeeper {
 
   /** The market has come close to the edge of what the anchor proved: asks for a new anchor, LIVE all the while. */
   refresh(nowMs: number): void {
-    if (!this.#limits.refreshes || !this.book.isLive || this.#refresh !== undefined || nowMs < this.#refreshFromMs) return
+    if (!this.#limits.refreshes || !this.book.isLive || this.#refresh !== undefined || nowMs < this.#refreshFromMs)
+      return
     this.#refreshFromMs = nowMs + REFRESH_MS_MIN * 2 ** this.#refreshFailures
     this.#refresh = new Refresh(this.book.chain.seq)
     this.#events.wantSnapshot(this.instrument, 0)
@@ -375,34 +355,16 @@ export class BookKeeper {
     book.reset(seq)
     book.chain.events = 1 // the chain goes on
     book.eventMs = eventMs
-    for (const part of [snapshot, ...events]) {
-      book.bids.setAll(part.bidPrices, part.bidQuantities, part.bidCount)
-      book.asks.setAll(part.askPrices, part.askQuantities, part.askCount)
-    }
-    this.#trust(snapshot)
+    for (const part of [snapshot, ...events]) book.set(part)
+    book.trust(snapshot, this.#limits.snapshotLevels)
     this.isChanged = true
-    this.#writeAnchor(this.#wholeBook())
+    this.#writeAnchor(book.whole())
     this.#events.count('anchors', 1)
   }
 
   #holdForRefresh(refresh: Refresh, event: DepthEvent): void {
     if (refresh.eventCount >= this.#limits.bufferedFramesMax) this.abandonRefresh()
     else refresh.hold(copyOf(event))
-  }
-
-  #wholeBook(): DepthEvent {
-    const { bids, asks, chain, eventMs } = this.book
-    const whole = new DepthEvent()
-    const [bidLevels, askLevels] = [bids.levels(), asks.levels()]
-    whole.eventMs = eventMs
-    whole.lastSeq = chain.seq
-    whole.bidCount = bids.levelCount
-    whole.askCount = asks.levelCount
-    whole.bidPrices = bidLevels.prices.slice()
-    whole.bidQuantities = bidLevels.quantities.slice()
-    whole.askPrices = askLevels.prices.slice()
-    whole.askQuantities = askLevels.quantities.slice()
-    return whole
   }
 
   /** What waited goes through the chain; a break in it sends the rest back to waiting. */
@@ -420,12 +382,6 @@ export class BookKeeper {
     return (
       this.#rules.verdict({ seq: snapshot.lastSeq, events: 0 }, first.firstSeq, first.lastSeq, first.prevSeq) === AGAIN
     )
-  }
-
-  #trust(snapshot: DepthEvent): void {
-    const { snapshotLevels } = this.#limits
-    if (snapshot.bidCount >= snapshotLevels) this.book.trustedBid = snapshot.bidPrices[snapshot.bidCount - 1] as number
-    if (snapshot.askCount >= snapshotLevels) this.book.trustedAsk = snapshot.askPrices[snapshot.askCount - 1] as number
   }
 
   #writeAnchor(snapshot: DepthEvent): void {
@@ -456,22 +412,4 @@ export class BookKeeper {
     this.book.state = state
     this.#events.stateChanged(this.instrument, from, state)
   }
-}
-
-function copyOf(event: DepthEvent): DepthEvent {
-  const copy = Object.assign(Object.create(Object.getPrototypeOf(event)), event) as DepthEvent
-  copy.bidPrices = event.bidPrices.slice(0, event.bidCount)
-  copy.bidQuantities = event.bidQuantities.slice(0, event.bidCount)
-  copy.askPrices = event.askPrices.slice(0, event.askCount)
-  copy.askQuantities = event.askQuantities.slice(0, event.askCount)
-  return copy
-}
-
-function multiply(values: Float64Array, count: number, factor: number): boolean {
-  if (factor === 1) return true
-  for (let index = 0; index < count; index++) {
-    values[index] = (values[index] as number) * factor
-    if ((values[index] as number) > Number.MAX_SAFE_INTEGER) return false
-  }
-  return true
 }

@@ -141,7 +141,8 @@ export class BookPublisher {
   #isNearEdge(book: Book): boolean {
     const { bidPrices, bidCount, askPrices, askCount } = this.#row
     return (
-      book.trustedCount('bid', bidPrices, bidCount) < bidCount || book.trustedCount('ask', askPrices, askCount) < askCount
+      book.trustedCount('bid', bidPrices, bidCount) < bidCount ||
+      book.trustedCount('ask', askPrices, askCount) < askCount
     )
   }
 
