@@ -193,7 +193,6 @@ function allStored({ collector }: EngineProcess): boolean {
 
 /** Until the venue has sent all, all of it has arrived and is stored; or the signal. */
 async function runMarket(engine: EngineProcess, venue: Venue, stop: AbortSignal): Promise<StatusLine> {
-  const { collector } = engine
   const status = new StatusLine(engine)
   const stopped = new Promise<void>((done) => {
     if (stop.aborted) done()
