@@ -160,7 +160,6 @@ test('engine should come through everything that a venue does to its connections
   const connects = await engine.metric('marketprism_connects_total')
   const closes = await engine.metric('marketprism_closes_total')
   const planned = await engine.metric('marketprism_sockets_planned')
-  const retried = await engine.metric('marketprism_rest_requests_total', { outcome: 'retried' })
   const result = await endAndOpen(t, engine, venue)
   const gaps = await gapsOf(result)
   assert.deepEqual([closes, connects], [4, planned + 4], 'each cut is one close and one connect')
