@@ -318,7 +318,16 @@ export class Shard implements Emit {
   /** Trades tell by their ids what is missing, tickers do not: the gap is from the refused frame to the next ticker. */
   #missingTicker({ index, tickers }: InstrumentSlot, detail: string): void {
     const { hi, lo } = this.recorder
-    this.gaps.open(index, GAP_CHANNELS.book_tickers, GAP_CAUSES.rejected, hi, lo, Math.max(0, tickers.lastId), 1, detail)
+    this.gaps.open(
+      index,
+      GAP_CHANNELS.book_tickers,
+      GAP_CAUSES.rejected,
+      hi,
+      lo,
+      Math.max(0, tickers.lastId),
+      1,
+      detail,
+    )
   }
 
   #reject(reason: string, bytes: Uint8Array, offset: number, length: number): void {
