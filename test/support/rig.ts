@@ -122,12 +122,18 @@ async function askHttp<Row>(url: string, query: string): Promise<Row[]> {
   })
   const text = await answer.text()
   assert.equal(answer.status, 200, text)
-  return text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Row)
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Row)
 }
 
 export function childrenOf(pid: number): number[] {
   try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter((word) => word !== '').map(Number)
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      .split(' ')
+      .filter((word) => word !== '')
+      .map(Number)
   } catch {
     return []
   }
@@ -166,7 +172,13 @@ export interface AfterRun {
   readonly doubled: number
   readonly wrong: number
   sql<Row = Record<string, string>>(query: string): Promise<Row[]>
-  readonly books: readonly { market: string; symbol: string; lastSeq: number; bids: [number, number][]; asks: [number, number][] }[]
+  readonly books: readonly {
+    market: string
+    symbol: string
+    lastSeq: number
+    bids: [number, number][]
+    asks: [number, number][]
+  }[]
   readonly losses: readonly LossNote[]
 }
 
@@ -187,9 +199,13 @@ export async function afterRun(t: TestContext, dataDirectory: string, venue: Rig
   const client = createClickHouseClient({ ...CLICKHOUSE_DEFAULT, url: server.url, database: 'default' })
   t.after(() => client.close())
   const check = await checkAgainstTruth(client, 'marketprism', venue.truthDirectory)
-  const sum = (name: 'missing' | 'doubled' | 'wrong') => CHECKED_TABLES.reduce((total, table) => total + check[table][name], 0)
+  const sum = (name: 'missing' | 'doubled' | 'wrong') =>
+    CHECKED_TABLES.reduce((total, table) => total + check[table][name], 0)
   const ndjson = <Row>(name: string): Row[] =>
-    readFileSync(path.join(venue.truthDirectory, name), 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Row)
+    readFileSync(path.join(venue.truthDirectory, name), 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Row)
   return {
     check,
     missing: sum('missing'),
