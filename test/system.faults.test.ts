@@ -35,8 +35,13 @@ async function assertOneHole({ sql }: AfterRun, truthDirectory: string): Promise
 
 async function structureOf(directory: string, table: string): Promise<string> {
   const { readFileSync } = await import('node:fs')
-  const { structure } = JSON.parse(readFileSync(`${directory}/${table}.json`, 'utf8')) as { structure: { name: string; type: string }[] }
-  return structure.map(({ name, type }) => `${name} ${type}`).join(', ').replaceAll("'", "\\'")
+  const { structure } = JSON.parse(readFileSync(`${directory}/${table}.json`, 'utf8')) as {
+    structure: { name: string; type: string }[]
+  }
+  return structure
+    .map(({ name, type }) => `${name} ${type}`)
+    .join(', ')
+    .replaceAll("'", "\\'")
 }
 
 test('engine should store every event once when its ClickHouse is killed under load', async (t) => {
@@ -130,7 +135,9 @@ test('engine should keep what it accepted when it is killed under load, and brin
   const second = await rigEngine(t, data, flags)
   await until(
     async () => {
-      const [row] = await second.sql<{ rows: string }>(`SELECT count() AS rows FROM trades WHERE received_ns > fromUnixTimestamp64Milli(${killedMs})`)
+      const [row] = await second.sql<{ rows: string }>(
+        `SELECT count() AS rows FROM trades WHERE received_ns > fromUnixTimestamp64Milli(${killedMs})`,
+      )
       return Number(row?.rows) > 0
     },
     10_000,
@@ -145,7 +152,9 @@ test('engine should keep what it accepted when it is killed under load, and brin
   assert.equal((await second.ended).code, 0)
   const result = await afterRun(t, data, venue)
   assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
-  const [blocks] = await result.sql<{ blocks: string }>('SELECT count() AS blocks FROM blocks FINAL WHERE epoch = (SELECT min(epoch) FROM blocks)')
+  const [blocks] = await result.sql<{ blocks: string }>(
+    'SELECT count() AS blocks FROM blocks FINAL WHERE epoch = (SELECT min(epoch) FROM blocks)',
+  )
   assert.ok(Number(blocks?.blocks) >= accepted, `${blocks?.blocks} blocks stored of ${accepted} accepted`)
   assert.ok((await assertOneHole(result, venue.truthDirectory)) > 0)
 })
