@@ -37,7 +37,8 @@ function assertOneLine({ code, stderr, stdout }: CliResult, exitCode: number, ..
   assert.equal(stderr.trimEnd().split('\n').length, 1, stderr)
   assert.match(stderr, /^marketprism: /)
   assert.doesNotMatch(stderr, /\n\s+at /)
-  for (const part of parts) typeof part === 'string' ? assert.ok(stderr.includes(part), stderr) : assert.match(stderr, part)
+  for (const part of parts)
+    typeof part === 'string' ? assert.ok(stderr.includes(part), stderr) : assert.match(stderr, part)
   assert.deepEqual([code, stdout], [exitCode, ''], stderr)
 }
 
@@ -69,13 +70,38 @@ async function closedPort(): Promise<number> {
 }
 
 function engineWords(t: TestContext, venue: RigVenue | undefined, ...more: string[]): string[] {
-  return ['collect', 'store', '--data', path.join(temporaryDirectory(t), 'data'), '--delivery', 'direct', ...(venue?.flags ?? []), ...more]
+  return [
+    'collect',
+    'store',
+    '--data',
+    path.join(temporaryDirectory(t), 'data'),
+    '--delivery',
+    'direct',
+    ...(venue?.flags ?? []),
+    ...more,
+  ]
 }
 
 test('start should refuse a value, a key and a variable that are not allowed', async (t) => {
-  assertOneLine(await refused(engineWords(t, undefined, '--set', 'workers.count=lots')), CONFIG, 'workers.count', '"lots"', 'allowed is')
-  assertOneLine(await refused(engineWords(t, undefined, '--set', 'worker.count=1')), CONFIG, 'worker.count', 'marketprism config')
-  assertOneLine(await refused(engineWords(t, undefined), { MARKETPRISM_WORKERS: '2' }), CONFIG, 'MARKETPRISM_WORKERS', 'MARKETPRISM_WORKERS_COUNT')
+  assertOneLine(
+    await refused(engineWords(t, undefined, '--set', 'workers.count=lots')),
+    CONFIG,
+    'workers.count',
+    '"lots"',
+    'allowed is',
+  )
+  assertOneLine(
+    await refused(engineWords(t, undefined, '--set', 'worker.count=1')),
+    CONFIG,
+    'worker.count',
+    'marketprism config',
+  )
+  assertOneLine(
+    await refused(engineWords(t, undefined), { MARKETPRISM_WORKERS: '2' }),
+    CONFIG,
+    'MARKETPRISM_WORKERS',
+    'MARKETPRISM_WORKERS_COUNT',
+  )
 })
 
 test('start should name a port of its pages that is in use', async (t) => {
@@ -86,7 +112,9 @@ test('start should name a port of its pages that is in use', async (t) => {
 
 test('start should name a ClickHouse that is not there and free the port of its pages', async (t) => {
   const [port, pages] = [await closedPort(), await closedPort()]
-  const result = await refused(engineWords(t, undefined, '--set', `clickhouse.url=http://127.0.0.1:${port}`, '--port', String(pages)))
+  const result = await refused(
+    engineWords(t, undefined, '--set', `clickhouse.url=http://127.0.0.1:${port}`, '--port', String(pages)),
+  )
   assertOneLine(result, FAULT, `ClickHouse at http://127.0.0.1:${port}`, 'ECONNREFUSED', 'clickhouse.url')
   assert.equal(await isOpen(pages), false)
 })
@@ -114,8 +142,13 @@ test('start should name the user that ClickHouse refuses', async (t) => {
 })
 
 test('start should name a ClickHouse that takes connections and never answers', async (t) => {
-  const url = `http://127.0.0.1:${await listening(t, createServer(() => {}))}`
-  const result = await refused(engineWords(t, undefined, '--set', `clickhouse.url=${url}`, '--set', 'clickhouse.requestTimeoutMs=1500'))
+  const url = `http://127.0.0.1:${await listening(
+    t,
+    createServer(() => {}),
+  )}`
+  const result = await refused(
+    engineWords(t, undefined, '--set', `clickhouse.url=${url}`, '--set', 'clickhouse.requestTimeoutMs=1500'),
+  )
   assertOneLine(result, FAULT, `ClickHouse at ${url}`, 'clickhouse.url')
 })
 
@@ -134,21 +167,35 @@ test('start should name a server in place of NATS that does not speak its protoc
 
 test('start should name a file of NATS credentials that cannot be read', async (t) => {
   const result = await refused(
-    engineWords(t, undefined, '--delivery', 'jetstream', '--set', 'nats.url=nats://127.0.0.1:4222', '--set', 'nats.credsFile=/nowhere/x.creds'),
+    engineWords(
+      t,
+      undefined,
+      '--delivery',
+      'jetstream',
+      '--set',
+      'nats.url=nats://127.0.0.1:4222',
+      '--set',
+      'nats.credsFile=/nowhere/x.creds',
+    ),
   )
   assertOneLine(result, CONFIG, 'nats.credsFile', '/nowhere/x.creds', 'ENOENT')
 })
 
 test('start should say how to get a nats-server where delivery needs one and there is none', async (t) => {
   const empty = temporaryDirectory(t)
-  const result = await refused(engineWords(t, undefined, '--delivery', 'jetstream'), { PATH: empty, MARKETPRISM_CACHE_DIRECTORY: empty })
+  const result = await refused(engineWords(t, undefined, '--delivery', 'jetstream'), {
+    PATH: empty,
+    MARKETPRISM_CACHE_DIRECTORY: empty,
+  })
   assertOneLine(result, CONFIG, 'delivery = jetstream', 'nats-server')
 })
 
 test('start should name a venue whose REST does not answer', async (t) => {
   const venue = await rigVenue(t, { markets: ['spot'] })
   const port = await closedPort()
-  const result = await refused(engineWords(t, venue, '--set', `exchanges.binance.spot.restUrl=http://127.0.0.1:${port}`))
+  const result = await refused(
+    engineWords(t, venue, '--set', `exchanges.binance.spot.restUrl=http://127.0.0.1:${port}`),
+  )
   assertOneLine(result, FAULT, `127.0.0.1:${port}`, 'ECONNREFUSED', 'REST')
 })
 
@@ -161,7 +208,9 @@ test('start should name a symbol that the venue does not list, and a similar one
 test('start should refuse a plan that breaks a limit of the venue', async (t) => {
   const venue = await rigVenue(t, { markets: ['spot'] })
   const at = 'exchanges.binance.spot'
-  const result = await refused(engineWords(t, venue, '--set', `${at}.snapshotLimit=5000`, '--set', `${at}.restWeightShare=0.01`))
+  const result = await refused(
+    engineWords(t, venue, '--set', `${at}.snapshotLimit=5000`, '--set', `${at}.restWeightShare=0.01`),
+  )
   assertOneLine(result, CONFIG, 'plan refused', '6000', 'restWeightShare')
 })
 
@@ -169,8 +218,18 @@ test('start should name a directory that cannot be written: spool, ClickHouse, d
   const venue = await rigVenue(t, { markets: ['spot'] })
   const file = path.join(temporaryDirectory(t), 'file')
   writeFileSync(file, '')
-  assertOneLine(await refused(engineWords(t, venue, '--set', `spool.directory=${file}`)), FAULT, file, 'spool.directory')
-  assertOneLine(await refused(engineWords(t, venue, '--data', path.join(file, 'x'))), FAULT, path.join(file, 'x'), 'choose another')
+  assertOneLine(
+    await refused(engineWords(t, venue, '--set', `spool.directory=${file}`)),
+    FAULT,
+    file,
+    'spool.directory',
+  )
+  assertOneLine(
+    await refused(engineWords(t, venue, '--data', path.join(file, 'x'))),
+    FAULT,
+    path.join(file, 'x'),
+    'choose another',
+  )
 })
 
 test('start should say that another process uses its data directory, and leave that one alone', async (t) => {
@@ -223,5 +282,6 @@ test('simulate should name the flag that is wrong, the port in use, the director
     [['--port', String(port)], `port ${port}`, '--port'],
     [['--truth', path.join(file, 'x')], path.join(file, 'x'), '--truth'],
   ]
-  for (const [flags, ...parts] of cases) assertOneLine(await refused(['simulate', 'binance', ...flags]), USAGE, ...parts)
+  for (const [flags, ...parts] of cases)
+    assertOneLine(await refused(['simulate', 'binance', ...flags]), USAGE, ...parts)
 })
