@@ -72,11 +72,10 @@ export class ColumnBuffer {
 
   /** Milliseconds since the epoch, stored as nanoseconds; 0 stays 0. */
   putMs(row: number, ms: number): void {
-    // ms × 10^6 needs 61 bits: split at 2^16, where each half stays exact.
-    const upper = Math.floor(ms / 65536) * 1e6
-    const lower = (upper % 65536) * 65536 + (ms % 65536) * 1e6
-    this.words[2 * row] = lower | 0
-    this.words[2 * row + 1] = (Math.floor(upper / 65536) + Math.floor(lower / TWO32)) | 0
+    // ms × 10^6 needs 61 bits. The low word is exact by imul; what is left is a multiple of 2^32, so rounding hits it.
+    const lo = Math.imul(ms | 0, 1e6)
+    this.words[2 * row] = lo
+    this.words[2 * row + 1] = ((ms * 1e6 - (lo >>> 0)) / TWO32 + 0.5) | 0
   }
 
   /** An array of `count` exact non-negative integers. */

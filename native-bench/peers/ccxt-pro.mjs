@@ -16,6 +16,7 @@ const QUOTE = SYMBOL.slice(-4)
 const BASE = SYMBOL.slice(0, -4)
 const UNIFIED = `${BASE}/${QUOTE}:${QUOTE}`
 const BOOK_LEVELS = 1000 // its own default
+const WARM_RUNS = 2 // a pass takes seconds: long enough to compile everything
 const IS_WATCHED = process.argv[5] === 'watched'
 
 // ccxt.version lags behind its package
@@ -37,7 +38,7 @@ await measure('ccxt.pro', version, async (messages) => {
   }
   const book = exchange.orderbooks[UNIFIED]
   return { bid: book.bids[0].slice(0, 2), ask: book.asks[0].slice(0, 2), trades, tickers }
-})
+}, WARM_RUNS)
 
 function watch(client) {
   const take = async (messageHash, use) => {

@@ -19,17 +19,17 @@ export function readMessages(file) {
   return messages
 }
 
-/** @param once a function of the messages that starts from nothing and returns {bid, ask, trades, tickers}. */
-export async function measure(name, version, once) {
+/** @param warmRuns passes before the watch counts; @param once a function of the messages that starts from nothing and returns {bid, ask, trades, tickers}. */
+export async function measure(name, version, once, warmRuns = 10) {
   const [file, runCount] = process.argv.slice(2)
   const messages = readMessages(file)
   const seconds = []
   let answer
-  for (let run = 0; run <= Number(runCount); run++) {
+  for (let run = 0; run < warmRuns + Number(runCount); run++) {
     const startNs = process.hrtime.bigint()
     answer = await once(messages)
     const took = Number(process.hrtime.bigint() - startNs) / 1e9
-    if (run > 0) seconds.push(took) // the first is for warming up
+    if (run >= warmRuns) seconds.push(took)
   }
   process.stdout.write(`${JSON.stringify({ peer: name, version, messages: messages.length, seconds, ...answer })}\n`)
 }
