@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type TestContext, test } from 'node:test'
@@ -76,7 +77,7 @@ for (const illness of ['crash', 'hang'])
 const TINY = [
   'rings.framesBytes=262144',
   'rings.batchesBytes=262144',
-  'batch.bytesMax=65536',
+  'batch.bytesMax=32768',
   'spool.segmentBytes=262144',
   'spool.maxBytes=2097152',
   'spool.retainSeconds=0',
@@ -122,15 +123,17 @@ test('engine should hold the sockets back when nothing takes its rows, and tell 
 
 /** @returns why there is no small disk here, or '' when one is mounted on `directory`. */
 function mountSmallDisk(t: TestContext, directory: string, mebibytes: number): string {
-  mkdirSync(directory, { recursive: true })
   const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', directory])
   if (status !== 0) return `no small disk can be mounted here: ${String(stderr ?? 'mount is not there').trim()}`
-  t.after(() => void spawnSync('umount', ['-l', directory]))
+  t.after(() => {
+    spawnSync('umount', ['-l', directory])
+    rmdirSync(directory)
+  })
   return ''
 }
 
 test('engine should wait for room on a full disk, say so once, and go on when there is room', async (t) => {
-  const spool = path.join(temporaryDirectory(t), 'spool')
+  const spool = mkdtempSync(path.join(tmpdir(), 'marketprism-small-disk-'))
   const reason = mountSmallDisk(t, spool, 8)
   if (reason !== '') return t.skip(reason)
   const venue = await rigVenue(t, { rate: 20_000 })
@@ -172,7 +175,10 @@ test('engine should wait for room on a full disk, say so once, and go on when th
   engine.kill('SIGTERM')
   const { code, stderr } = await engine.ended
   assert.equal(code, 0, stderr)
-  console.log(stderr)
+  const told = stderr.split('\n').filter((line) => /has no room/.test(line))
+  assert.equal(told.length, 1, stderr)
+  assert.ok((told[0] as string).includes(spool), stderr)
+  assert.match(stderr, /has room again/)
   const result = await afterRun(t, data, venue)
   assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
   await assertInGaps(result, venue.truthDirectory)

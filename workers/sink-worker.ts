@@ -100,6 +100,8 @@ export type SinkWorkerMessage =
 const RECORDS_PER_DRAIN_MAX = 512
 const FULL_LOOK_MS = 20
 const TEND_MS = 100
+/** Shorter shortages are the work of back-pressure, and nothing for a person to do. */
+const SHORTAGE_TOLD_MS = 1_000
 
 /** One ring and the views to read it with. */
 interface Inbox {
@@ -125,6 +127,10 @@ export class SinkWorker {
   readonly #epoch: bigint
   readonly #stopMsMax: number
   #stoppedAtMs: number | undefined
+  readonly #log: Log
+  readonly #directory: string
+  #shortSinceMs: number | undefined
+  #isShortageTold = false
   #drained = 0
   #givenUp = 0
 
@@ -141,6 +147,8 @@ export class SinkWorker {
     this.counters = new Counters(SINK_COUNTERS, seat.counters)
     this.#clock = clock
     this.#stopMsMax = settings.stopMsMax
+    this.#log = log
+    this.#directory = settings.spoolDirectory
     this.#epoch = BigInt(spool.epoch)
     this.#inboxes = seat.batches.map((memory) => {
       const reader = new RingReader(memory)
@@ -183,11 +191,27 @@ export class SinkWorker {
   }
 
   #canAccept(): boolean {
-    const { spool } = this
-    return (
-      spool.writerFault === undefined &&
-      spool.hasRoom(this.#inboxes.length * (this.#inboxes[0]?.reader.capacityBytes ?? 0))
-    )
+    return this.spool.writerFault === undefined && this.#shortage() === ''
+  }
+
+  #shortage(): string {
+    return this.spool.shortage(this.#inboxes.length * (this.#inboxes[0]?.reader.capacityBytes ?? 0))
+  }
+
+  /** A spool without room is told once, when it lasts, and once more when it is over. */
+  #tellShortage(): void {
+    const reason = this.#shortage()
+    const now = this.#clock.monotonicMs()
+    if (reason === '') {
+      if (this.#isShortageTold) this.#log.warn(`the spool in ${this.#directory} has room again`)
+      this.#shortSinceMs = undefined
+      this.#isShortageTold = false
+      return
+    }
+    this.#shortSinceMs ??= now
+    if (this.#isShortageTold || now - this.#shortSinceMs < SHORTAGE_TOLD_MS) return
+    this.#isShortageTold = true
+    this.#log.error(`the spool in ${this.#directory} has no room, so the sockets are held back: ${reason}`)
   }
 
   /** At the end of the process a spool without room cannot be waited for endlessly, a broken one not at all. */
@@ -247,6 +271,7 @@ export class SinkWorker {
   /** Housekeeping of the spool, and the counters. */
   async tend(): Promise<void> {
     if (this.spool.writerFault === undefined) await this.spool.tend()
+    this.#tellShortage()
     this.writeCounters()
   }
 

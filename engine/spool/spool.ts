@@ -208,9 +208,17 @@ export class Spool {
 
   /** False when the spool is full or the disk is; ask before each append, ask again after `tend()`. */
   hasRoom(payloadBytes: number): boolean {
-    if (this.#writer.isStalled || this.#freeLow || this.#writer.pendingBytes > this.#options.residentBytesMax)
-      return false
-    return this.stats.bytes + this.#writer.pendingBytes + RECORD_HEAD_BYTES + payloadBytes <= this.#options.bytesMax
+    return this.shortage(payloadBytes) === ''
+  }
+
+  /** Why there is no room, for people; '' when there is. */
+  shortage(payloadBytes: number): string {
+    const { residentBytesMax, bytesMax, freeBytesMin } = this.#options
+    if (this.#writer.isStalled) return 'the disk is full: free some space'
+    if (this.#freeLow) return `the disk has less than ${freeBytesMin} bytes free (spool.freeBytesMin): free some space`
+    if (this.#writer.pendingBytes > residentBytesMax) return 'the disk is slower than the data'
+    if (this.stats.bytes + this.#writer.pendingBytes + RECORD_HEAD_BYTES + payloadBytes <= bytesMax) return ''
+    return `it holds ${bytesMax} bytes (spool.maxBytes) that are not delivered yet`
   }
 
   /** Accepts a block that carries `epoch` and `nextSeq`. It must not be changed afterwards. Durable after `flush()`. */
