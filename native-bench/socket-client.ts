@@ -122,7 +122,6 @@ async function ring(): Promise<SocketTimes> {
           router.onFrame(0, generation, bytes)
           if (seen === frameCount) resolve(opened)
         },
-        onBurstEnd: () => {}, // the router ends its bursts itself
         onClose: (generation, reason) => router.close(0, generation, reason),
       },
       around,

@@ -285,25 +285,6 @@ test('connection should close on a frame that exceeds its bound', async () => {
   await venue.close()
 })
 
-test('connection should end a burst once per piece of socket data, after its last frame', async () => {
-  const venue = await startVenue({
-    onRequest: (socket, request) => {
-      acknowledge(socket, request)
-      const raw = rawSocket(socket)
-      raw.cork()
-      for (let n = 0; n < 200; n++) socket.send(frame(n))
-      raw.uncork()
-    },
-  })
-  const seen = observe(venue.url)
-  seen.connection.start()
-  await until('a burst of 200', () => seen.log.includes('burst 1 200'))
-  const bursts = seen.log.filter((line) => line.startsWith('burst')).length
-  assert.ok(bursts <= 20, `${bursts} bursts for 200 frames`)
-  seen.connection.stop()
-  await venue.close()
-})
-
 test('connection should stop reading while paused and lose nothing', async () => {
   const count = 20_000
   const venue = await startVenue({

@@ -21,7 +21,7 @@ import type { FeedTime } from './timer.ts'
  *              └───────────────────────────────────────────┘
  *
  * Arithmetic: 100,000 frames/s leave 10 µs each, and ws itself takes most of that. So a data frame costs one compare of
- * the socket, one counter, one or two byte tests, one flag, one call. No clock: a watch once a second compares counters.
+ * the socket, one counter, one or two byte tests, one call. No clock: a watch once a second compares counters.
  */
 
 export interface ConnectionOptions {
@@ -64,8 +64,6 @@ export interface ConnectionEvents {
   onOpen(generation: number): void
   /** the bytes are the socket's own memory: copy what is kept */
   onFrame(generation: number, bytes: Uint8Array): void
-  /** after the frames of one piece of socket data: publish now */
-  onBurstEnd(generation: number): void
   /** only after an `onOpen` of the same generation */
   onClose(generation: number, reason: string): void
 }
@@ -118,7 +116,6 @@ export class Connection {
   readonly #rules: Pick<FeedRules, 'isControl' | 'readControl' | 'probeFrame' | 'subscribeFrames'>
   readonly #events: ConnectionEvents
   readonly #around: ConnectionSurroundings
-  readonly #endBurst: () => void
 
   #state: ConnectionState = 'idle'
   #generation = 0
@@ -128,7 +125,6 @@ export class Connection {
   #cancelConnect: () => void = () => {}
   #cancelWatch: () => void = () => {}
   #isAnnounced = false
-  #isInBurst = false
   #lastReason = ''
   #connectedMs = 0
   readonly #liveness: Liveness
@@ -144,10 +140,6 @@ export class Connection {
     this.#events = events
     this.#around = around
     this.#liveness = new Liveness(options.timing, options.heartbeat, rules.probeFrame(1) !== undefined)
-    this.#endBurst = () => {
-      this.#isInBurst = false
-      this.#events.onBurstEnd(this.#generation)
-    }
   }
 
   get state(): ConnectionState {
@@ -231,10 +223,6 @@ export class Connection {
       if (isControl(bytes) && this.#control(bytes)) return
       this.#frameCount++
       if (!this.#isAnnounced) this.#announce()
-      if (!this.#isInBurst) {
-        this.#isInBurst = true
-        queueMicrotask(this.#endBurst) // runs when ws has emitted every frame of this piece
-      }
       events.onFrame(generation, bytes)
     })
     const onOther = (): void => {

@@ -160,7 +160,6 @@ export class Network {
       {
         onOpen: (generation) => events.onOpen(planned, generation),
         onFrame: (generation, bytes) => events.onFrame(planned, generation, bytes),
-        onBurstEnd: () => {}, // the router publishes by itself after each burst
         onClose: (generation, reason) => {
           for (const { instrument } of planned.instruments) this.snapshots.cancel(instrument, generation)
           if (!this.#isStopping) events.onClose(planned, generation, reason)

@@ -98,7 +98,6 @@ export function observe(
         observed.frames.push({ generation, text: Buffer.from(bytes).toString() })
         observed.onFrame?.(generation, bytes)
       },
-      onBurstEnd: (generation) => observed.log.push(`burst ${generation} ${observed.frames.length}`),
       onClose: (generation, reason) => observed.log.push(`close ${generation} ${reason}`),
     },
     {
