@@ -31,6 +31,7 @@ export interface RowSink {
 
 const FULL_LOOK_MS = 2
 const STOP_MS_MAX = 120_000
+const END_GRACE_MS = 10_000
 
 export async function openRowSink(to: 'embedded' | 'nats', run: Run): Promise<RowSink> {
   const servers = await startTarget(to, run)
@@ -45,6 +46,7 @@ export async function openRowSink(to: 'embedded' | 'nats', run: Run): Promise<Ro
 /** The ring to the sink worker, and the worker. */
 class Conveyor implements RowSink {
   readonly #servers: Servers
+  readonly #worker: Worker
   readonly #writer: RingWriter
   readonly #counters: Counters<(typeof SINK_COUNTERS)[number]>
   #stopped: Extract<SinkWorkerMessage, { type: 'stopped' }> | undefined
@@ -53,6 +55,7 @@ class Conveyor implements RowSink {
 
   constructor(servers: Servers, worker: Worker, writer: RingWriter, counters: SharedArrayBuffer) {
     this.#servers = servers
+    this.#worker = worker
     this.#writer = writer
     this.#counters = new Counters(SINK_COUNTERS, counters)
     worker.on('message', (message: SinkWorkerMessage) => {
@@ -109,8 +112,7 @@ class Conveyor implements RowSink {
   }
 
   async finish(): Promise<string> {
-    this.#writer.stop()
-    while (!this.#isOver) await sleep(FULL_LOOK_MS)
+    await this.#end()
     this.#check()
     const undelivered = this.#stopped?.undelivered ?? 0
     if (undelivered > 0)
@@ -122,9 +124,16 @@ class Conveyor implements RowSink {
   }
 
   async close(): Promise<void> {
-    this.#writer.stop()
-    while (!this.#isOver) await sleep(FULL_LOOK_MS)
+    await this.#end()
     await this.#servers.stop()
+  }
+
+  /** The worker delivers, or gives up by its own deadline; one that does neither is ended. */
+  async #end(): Promise<void> {
+    this.#writer.stop()
+    const lateAtMs = performance.now() + STOP_MS_MAX + END_GRACE_MS
+    while (!this.#isOver && performance.now() < lateAtMs) await sleep(FULL_LOOK_MS)
+    if (!this.#isOver) await this.#worker.terminate()
   }
 
   #check(): void {

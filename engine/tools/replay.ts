@@ -115,8 +115,16 @@ class RowFile {
     for (const row of rowsOf(decodeBlock(block))) text += `${JSON.stringify(row)}\n`
     this.#check()
     if (!this.#out.write(text))
-      await Promise.race([once(this.#out, 'drain'), once(this.#out, 'close')]).catch(() => undefined)
+      await this.#drained()
     this.#check()
+  }
+
+  /** Room again, or the end of the file; leaves no listener behind. */
+  async #drained(): Promise<void> {
+    const over = new AbortController()
+    const { signal } = over
+    await Promise.race([once(this.#out, 'drain', { signal }), once(this.#out, 'close', { signal })]).catch(() => undefined)
+    over.abort()
   }
 
   async close(): Promise<void> {
