@@ -114,8 +114,7 @@ class RowFile {
     let text = ''
     for (const row of rowsOf(decodeBlock(block))) text += `${JSON.stringify(row)}\n`
     this.#check()
-    if (!this.#out.write(text))
-      await this.#drained()
+    if (!this.#out.write(text)) await this.#drained()
     this.#check()
   }
 
@@ -123,7 +122,9 @@ class RowFile {
   async #drained(): Promise<void> {
     const over = new AbortController()
     const { signal } = over
-    await Promise.race([once(this.#out, 'drain', { signal }), once(this.#out, 'close', { signal })]).catch(() => undefined)
+    await Promise.race([once(this.#out, 'drain', { signal }), once(this.#out, 'close', { signal })]).catch(
+      () => undefined,
+    )
     over.abort()
   }
 
