@@ -90,21 +90,21 @@ async function paused(engine: RigEngine): Promise<boolean> {
 }
 
 test('engine should hold the sockets back when nothing takes its rows, and tell each loss as a gap', async (t) => {
-  const venue = await rigVenue(t, { rate: 20_000 })
+  const venue = await rigVenue(t, { rate: 10_000 }) // fills the spool in seconds, and leaves a busy machine room to catch up
   const data = temporaryDirectory(t)
   const engine = await rigEngine(t, data, ['--delivery', 'direct', ...TINY, ...venue.flags])
   await engine.booksLive(6, 10_000)
   await sleep(1_000)
   const server = engine.child('clickhouse-server')
   process.kill(server, 'SIGSTOP')
-  await until(() => paused(engine), 20_000, 'sockets are paused')
+  await until(() => paused(engine), 60_000, 'sockets are paused')
   const before = await engine.metric('marketprism_resident_memory_bytes')
   await sleep(4_000)
   const after = await engine.metric('marketprism_resident_memory_bytes')
   assert.ok(after - before < 32 * 2 ** 20, `${Math.round((after - before) / 2 ** 20)} MiB more while nothing was taken`)
   assert.ok((await engine.metric('marketprism_spool_bytes')) <= 2.2 * 2 ** 20)
   process.kill(server, 'SIGCONT')
-  await until(async () => !(await paused(engine)), 20_000, 'sockets are read again')
+  await until(async () => !(await paused(engine)), 60_000, 'sockets are read again')
   await engine.booksLive(6, 20_000)
   await sleep(1_000)
   await arrived(engine, venue)
