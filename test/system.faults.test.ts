@@ -115,7 +115,7 @@ test('engine should end within 10 s of SIGTERM under load, and the next one deli
   const result = await afterRun(t, data, venue)
   assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
   const missing = await assertOneHole(result, venue.truthDirectory)
-  assert.ok(missing > 0, 'the venue went on between the two lives')
+  assert.ok(missing + result.losses.length > 0, 'the venue went on between the two lives')
 })
 
 test('engine should keep what it accepted when it is killed under load, and bring new rows within 10 s of its next start', async (t) => {
