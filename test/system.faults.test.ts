@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
 import { temporaryDirectory, until } from './support/embedded.ts'
 import { hasNatsServer } from './support/nats.ts'
-import { type AfterRun, afterRun, arrived, isAlive, rigEngine, rigVenue } from './support/rig.ts'
+import { type AfterRun, afterRun, arrived, isAlive, type RigEngine, rigEngine, rigVenue } from './support/rig.ts'
 
 /**
  * The engine as a process, with its parts killed under load. What counts is what stands in ClickHouse at the end, held
@@ -62,6 +62,16 @@ test('engine should store every event once when its ClickHouse is killed under l
   assertWhole(result)
 })
 
+/** What was on its way from NATS to the store when NATS died comes again only when its time to be acknowledged is over. */
+async function stored(engine: RigEngine): Promise<void> {
+  const made = await engine.metric('marketprism_spool_blocks_total')
+  const count = async (): Promise<number> => {
+    const [row] = await engine.sql<{ blocks: string }>('SELECT uniqExact(block_seq) AS blocks FROM blocks')
+    return Number(row?.blocks)
+  }
+  await until(async () => (await count()) >= made, 90_000, 'all blocks are stored')
+}
+
 function childAgain(find: () => number): boolean {
   try {
     return find() > 0
@@ -83,6 +93,7 @@ test('engine should store every event once when its nats-server is killed under 
   await until(() => childAgain(() => engine.child('nats-server')), 10_000, 'another one runs')
   await sleep(1_500)
   await arrived(engine, venue)
+  await stored(engine)
   engine.kill('SIGTERM')
   const { code, stderr } = await engine.ended
   assert.equal(code, 0, stderr)
