@@ -1,9 +1,12 @@
+import type { Book } from './book.ts'
+
 /** What the sequence rules of a venue say about one event. */
 export const APPLY = 0 // the event continues the book
 export const STALE = 1 // everything in it is in the book already
 export const GAP = 2 // something between the book and the event is missing
 export const AGAIN = 3 // the snapshot is older than the events at hand: ask for another
-export type Verdict = typeof APPLY | typeof STALE | typeof GAP | typeof AGAIN
+export const IDLE = 4 // nothing changed: the venue shows that the stream lives
+export type Verdict = typeof APPLY | typeof STALE | typeof GAP | typeof AGAIN | typeof IDLE
 
 /** Where a book stands in the venue's sequence. */
 export interface Chain {
@@ -15,7 +18,11 @@ export interface Chain {
 
 /** The sequence rules of one market, as its folder fills them in. */
 export interface SyncRules {
+  /** Where a book starts: from a REST snapshot that is asked for, or from a message of the stream (`isSnapshot`). */
+  readonly anchor: 'rest' | 'stream'
   verdict(chain: Chain, firstSeq: number, lastSeq: number, prevSeq: number): Verdict
   /** Whether an event follows the event that ended at `seq`, in the stream itself, whatever the book. */
   continues(seq: number, firstSeq: number, prevSeq: number): boolean
+  /** What the venue's checksum of this book must be, int32; only where it sends one. */
+  checksumOf?(book: Book, priceScale: number, quantityScale: number): number
 }

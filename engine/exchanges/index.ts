@@ -1,5 +1,5 @@
-import { BINANCE_FEED_DEFAULTS, type BinanceFeedOptions, binanceFeed } from './binance/index.ts'
-import type { FeedRules } from './exchange.ts'
+import { BINANCE_FEED_DEFAULTS, BINANCE_READ, type BinanceFeedOptions, binanceFeed } from './binance/index.ts'
+import type { FeedRules, ReadRules } from './exchange.ts'
 
 export interface ExchangeOptions {
   readonly binance: BinanceFeedOptions
@@ -7,7 +7,12 @@ export interface ExchangeOptions {
 
 export const EXCHANGE_DEFAULTS: ExchangeOptions = { binance: BINANCE_FEED_DEFAULTS }
 
-/** The list of exchanges, by name. */
+/** The list of exchanges, by name: the network half. */
 export function feedRules(options: ExchangeOptions = EXCHANGE_DEFAULTS): ReadonlyMap<string, FeedRules> {
   return new Map([binanceFeed(options.binance)].map((rules) => [rules.exchange, rules]))
 }
+
+/** The same list: the reading half. */
+export const READ_RULES: ReadonlyMap<string, ReadRules> = new Map(
+  [BINANCE_READ].map((rules) => [rules.exchange, rules]),
+)

@@ -277,9 +277,10 @@ export class Connection {
     const control = this.#rules.readControl(bytes)
     if (control === undefined) return false
     this.#otherCount++
-    if (control.kind === 'acknowledged') this.#subscriber?.acknowledge(control.id)
+    if (control.kind === 'acknowledged') this.#subscriber?.acknowledge(control.tokens)
     else if (control.kind === 'refused') this.#fail(`SUBSCRIBE_REFUSED ${control.reason}`)
-    else this.#fail('SHUTDOWN_NOTICE')
+    else if (control.kind === 'shutdown') this.#fail('SHUTDOWN_NOTICE')
+    else if (control.kind === 'question') this.#socket?.send(control.answer)
     return true
   }
 

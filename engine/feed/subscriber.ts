@@ -13,6 +13,12 @@ export interface SubscriberOptions {
   readonly onFault: (reason: string) => void
 }
 
+interface Waiting {
+  readonly cancel: () => void
+  /** tokens not yet acknowledged */
+  readonly missing: Set<string>
+}
+
 /** Missing acknowledgements are asked for once more, then the socket is given up. */
 const SENDS_MAX = 2
 
@@ -23,7 +29,7 @@ const SENDS_MAX = 2
 export class Subscriber {
   readonly #frames: readonly SubscribeFrame[]
   readonly #options: SubscriberOptions
-  readonly #waiting: Map<number, () => void> = new Map() // id → cancels its deadline
+  readonly #waiting: Map<number, Waiting> = new Map() // by id of the frame
   #cancelNext: () => void = () => {}
   #sentCount = 0
   #nextId: number
@@ -42,7 +48,7 @@ export class Subscriber {
   stop(): void {
     this.#isStopped = true
     this.#cancelNext()
-    for (const cancel of this.#waiting.values()) cancel()
+    for (const { cancel } of this.#waiting.values()) cancel()
     this.#waiting.clear()
   }
 
@@ -51,11 +57,13 @@ export class Subscriber {
     return this.#nextId++
   }
 
-  acknowledge(id: number): void {
-    const cancel = this.#waiting.get(id)
-    if (cancel === undefined) return // a probe's, or the late answer to a frame that was sent twice
-    cancel()
-    this.#waiting.delete(id)
+  acknowledge(tokens: readonly string[]): void {
+    for (const [id, { cancel, missing }] of this.#waiting) {
+      for (const token of tokens) missing.delete(token)
+      if (missing.size > 0) continue
+      cancel()
+      this.#waiting.delete(id)
+    }
     if (this.#waiting.size === 0 && this.#sentCount === this.#frames.length) this.#options.onComplete()
   }
 
@@ -81,6 +89,6 @@ export class Subscriber {
       if (sends >= SENDS_MAX) return onFault(`ACK_MISSING id ${frame.id}, sent ${sends} times`)
       this.#send(frame, sends + 1)
     })
-    this.#waiting.set(frame.id, cancel)
+    this.#waiting.set(frame.id, { cancel, missing: this.#waiting.get(frame.id)?.missing ?? new Set(frame.tokens) })
   }
 }

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts'
 import { ColumnBuffer, rowBytes } from './columns.ts'
 import { MsgpackWriter } from './msgpack.ts'
 import { blockColumns } from './schema.ts'
-import type { Table } from './schema.ts'
+import type { Table } from './schema-columns.ts'
 
 /**
  * One block: rows of one table and one exchange, in columns, as one msgpack map.
@@ -174,10 +174,10 @@ export class OpenBlock {
     for (const column of this.columns) {
       writer
         .text(column.name)
-        .array(column.hasMembers ? 3 : 2)
+        .array(column.hasTwoParts ? 3 : 2)
         .text(column.type)
         .bin(column.rowsView(this.rows))
-      if (column.hasMembers) writer.bin(column.membersView())
+      if (column.hasTwoParts) writer.bin(column.membersView(this.rows))
     }
     return writer.at - offset
   }

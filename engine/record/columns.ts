@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts'
-import type { Column, ColumnType } from './schema.ts'
+import type { Column, ColumnType } from './schema-columns.ts'
 
 /**
  * The columns of one open block as typed arrays: appending a value is a store, no object is made for a row.
@@ -10,8 +10,11 @@ import type { Column, ColumnType } from './schema.ts'
  *   Int64, UInt64        two 32-bit words a row, low word first     word index = 2 × row
  *   Array(Int64)         ends: where each row's values end (UInt64 words), then the values of all rows
  *   String               ends as above, then the bytes
+ *   Decimal              four 64-bit words a row, low word first; apart from them one byte a row, 1 where there is no number
  */
 const TWO32 = 4294967296
+const DECIMAL_BYTES = 32
+const NOTHING = new Uint8Array(0)
 
 const WIDTHS: Readonly<Record<ColumnType, number>> = {
   UInt8: 1,
@@ -21,6 +24,7 @@ const WIDTHS: Readonly<Record<ColumnType, number>> = {
   Int64: 8,
   'Array(Int64)': 8,
   String: 8,
+  Decimal: 33,
 }
 
 /** Bytes that a row of these columns takes, not counting the members of arrays and strings. */
@@ -38,13 +42,20 @@ export class ColumnBuffer {
   /** Members of arrays (as words) or strings (as bytes). */
   memberWords = new Int32Array(0)
   memberBytes = new Uint8Array(0)
+  /** Of Decimal: 1 where a row has none. */
+  readonly nulls: Uint8Array = NOTHING
+  readonly #quads: BigUint64Array | undefined
   /** Bytes of members so far. */
   membersBytes = 0
 
   constructor(column: Column, rowsMax: number) {
     this.type = column.type
     this.name = column.name
-    const memory = new ArrayBuffer(rowsMax * 8)
+    const memory = new ArrayBuffer(rowsMax * (column.type === 'Decimal' ? DECIMAL_BYTES : 8))
+    if (column.type === 'Decimal') {
+      this.nulls = new Uint8Array(rowsMax)
+      this.#quads = new BigUint64Array(memory)
+    }
     this.words = new Int32Array(memory)
     this.shorts = new Uint16Array(memory)
     this.bytes = new Uint8Array(memory)
@@ -53,6 +64,11 @@ export class ColumnBuffer {
 
   get hasMembers(): boolean {
     return this.type === 'Array(Int64)' || this.type === 'String'
+  }
+
+  /** Whether a block holds two pieces of it. */
+  get hasTwoParts(): boolean {
+    return this.hasMembers || this.type === 'Decimal'
   }
 
   get width(): number {
@@ -102,6 +118,25 @@ export class ColumnBuffer {
     this.putNumber(row, this.membersBytes)
   }
 
+  /** An integer of up to 256 bits, or none. */
+  putBig(row: number, value: bigint | null): void {
+    const quads = this.#quads as BigUint64Array
+    this.nulls[row] = value === null ? 1 : 0
+    let rest = value ?? 0n
+    for (let quad = 4 * row; quad < 4 * row + 4; quad++) {
+      quads[quad] = BigInt.asUintN(64, rest)
+      rest >>= 64n
+    }
+  }
+
+  big(row: number): bigint | null {
+    if (this.nulls[row] === 1) return null
+    const quads = this.#quads as BigUint64Array
+    let value = 0n
+    for (let quad = 3; quad >= 0; quad--) value = (value << 64n) | (quads[4 * row + quad] as bigint)
+    return BigInt.asIntN(256, value)
+  }
+
   #growMembers(bytes: number): void {
     let capacity = Math.max(4096, this.memberBytes.length)
     while (capacity < bytes) capacity *= 2
@@ -115,12 +150,13 @@ export class ColumnBuffer {
     this.membersBytes = 0
   }
 
-  /** The bytes of `rows` rows: of the values, or of the ends. */
+  /** The bytes of `rows` rows: of the values, of the ends, or of the nulls. */
   rowsView(rows: number): Uint8Array {
-    return this.bytes.subarray(0, rows * this.width)
+    return this.type === 'Decimal' ? this.nulls.subarray(0, rows) : this.bytes.subarray(0, rows * this.width)
   }
 
-  membersView(): Uint8Array {
+  membersView(rows: number): Uint8Array {
+    if (this.type === 'Decimal') return this.bytes.subarray(0, rows * DECIMAL_BYTES)
     return this.memberBytes.subarray(0, this.membersBytes)
   }
 }

@@ -2,7 +2,8 @@ import { Unpackr } from 'msgpackr'
 import { joinNs } from '../base/clock.ts'
 import { decimalText } from '../scan/decimal.ts'
 import { blockColumns, tableNamed } from './schema.ts'
-import type { Column, ColumnType, TableName } from './schema.ts'
+import { DECIMAL_SCALE } from './schema-columns.ts'
+import type { Column, ColumnType, TableName } from './schema-columns.ts'
 
 /** Reads blocks back: for tests, tools and the store's checks; nothing on the way in decodes a row. */
 export interface BlockHead {
@@ -26,7 +27,7 @@ export interface BlockColumn {
   readonly type: ColumnType
   /** The values; of Array(Int64) and String the members of all rows. */
   readonly values: Uint8Array
-  /** Of Array(Int64) and String: cumulative ends of the rows, UInt64 little-endian. */
+  /** Of Decimal one byte a row, 1 where there is none. Of Array(Int64) and String: cumulative ends of the rows, UInt64 little-endian. */
   readonly ends: Uint8Array | null
 }
 
@@ -95,7 +96,7 @@ export function blockIdentity(head: BlockHead): string {
 }
 
 /** One row as a plain object: exact numbers as decimal strings, times as integer ns in strings, enums as words. */
-export type PlainRow = Record<string, string | number | readonly string[]>
+export type PlainRow = Record<string, string | number | readonly string[] | null>
 
 /** Every row of a block, in order. */
 export function* rowsOf(block: Block): Generator<PlainRow> {
@@ -169,8 +170,10 @@ class ColumnReader {
     }
   }
 
-  plain(row: number): string | number | readonly string[] {
+  plain(row: number): string | number | readonly string[] | null {
     const { type, meaning } = this.column
+    if (type === 'Decimal')
+      return this.#ends?.getUint8(row) === 1 ? null : decimalText(this.#int256(row), DECIMAL_SCALE)
     if (type === 'Array(Int64)') return this.bigints(row).map(String)
     if (type === 'String') return new TextDecoder().decode(this.#bytes.subarray(this.#start(row), this.#end(row)))
     if (meaning === 'enum') return this.#words?.get(this.number(row)) ?? this.number(row)
@@ -187,6 +190,12 @@ class ColumnReader {
 
   #int64(index: number): bigint {
     return joinNs(this.#view.getInt32(index * 8 + 4, true), this.#view.getUint32(index * 8, true))
+  }
+
+  #int256(row: number): bigint {
+    let value = 0n
+    for (let quad = 3; quad >= 0; quad--) value = (value << 64n) | this.#view.getBigUint64(row * 32 + quad * 8, true)
+    return BigInt.asIntN(256, value)
   }
 
   #start(row: number): number {

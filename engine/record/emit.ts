@@ -1,3 +1,6 @@
+import type { KindTableName } from './schema-columns.ts'
+import type { KindRow } from './schema-kinds.ts'
+
 /**
  * What a parser hands over: one reusable record a kind of event, filled in place. Passing doubles as arguments would
  * box each of them; at 1,000,000 events/s that is 100 MB/s of garbage.
@@ -6,9 +9,19 @@
 /** Levels a side of one event; Binance snapshots have at most 5,000. Bounds the scratch and a block's longest row. */
 export const LEVELS_MAX = 8192
 
-/** A change of a book, or a whole one (a REST snapshot): mantissas at the scales of the instrument. */
+/** No int32: a venue's checksum may be 0, though those that send nothing but 0 (OKX since 2026) mean none. */
+export const NO_CHECKSUM = 4294967296
+
+/** The venue has no unbroken numbering of its trades. */
+export const NO_SEQ = -1
+
+/** A change of a book, or a whole one (a snapshot): mantissas at the scales of the instrument. */
 export class DepthEvent {
   instrument = 0
+  /** The whole book: replaces what was there. Of a venue whose books start in the stream (`SyncRules.anchor`). */
+  isSnapshot = false
+  /** What the venue says its book sums to, int32; NO_CHECKSUM where it says nothing. */
+  checksum = NO_CHECKSUM
   eventMs = 0
   transactionMs = 0
   firstSeq = 0
@@ -44,21 +57,29 @@ export class TradeEvent {
   stream = 0
   eventMs = 0
   tradeMs = 0
+  /** The venue's id, 0 where it is no number below 2^53: `venueTradeId` has it then. */
   tradeId = 0
   firstTradeId = 0
   lastTradeId = 0
+  /** First and last number of this trade in the venue's unbroken numbering of this stream; a jump is a gap. */
+  firstSeq = NO_SEQ
+  lastSeq = NO_SEQ
+  venueTradeId = ''
   price = 0
   quantity = 0
   /** A value of SIDES, of the taker. */
   side = 0
   /** The id counts for continuity, but this is no public match (insurance fund, ADL): no row. */
   isFiltered = false
+  /** A value of TRADE_LIQUIDATIONS. */
+  liquidation = 0
 }
 
 export class TickerEvent {
   instrument = 0
   eventMs = 0
   transactionMs = 0
+  /** Rises with every change of the book; 0 where the venue sends none: then the times tell. */
   updateId = 0
   bidPrice = 0
   bidQuantity = 0
@@ -85,7 +106,13 @@ export interface Emit {
   onDepth(): void
   onTrade(): void
   onTicker(): void
+  /** Instrument of a symbol as text, known or newly learned, or −1. For rare frames. */
+  instrumentOf(symbol: string): number
+  /** A row of a kind that is neither trade nor book. @returns why it was refused, or ''. */
+  row<Name extends KindTableName>(table: Name, instrument: number, row: KindRow<Name>): '' | RejectReason
 }
+
+export type TradeChannel = 'trades' | 'agg_trades'
 
 /** Why a frame gave no event although it was understood. */
 export const IGNORE_REASONS = [
@@ -96,6 +123,9 @@ export const IGNORE_REASONS = [
   'force_order',
   'other_event',
   'filtered',
+  'keep_alive',
+  'open_kline', // only closed bars become rows
+  'unchanged', // nothing in it that a row would say anew
 ] as const
 export type IgnoreReason = (typeof IGNORE_REASONS)[number]
 
@@ -127,6 +157,10 @@ export interface FrameParser {
   parseSnapshot(bytes: Uint8Array, offset: number, length: number, instrument: number, into: DepthEvent): Outcome
   /** The symbol that a REST depth body names itself, or ''. */
   snapshotSymbol(bytes: Uint8Array, offset: number, length: number): string
-  /** After a rejection: the instrument the frame spoke of, or −1, and whether it changed its book, or was a ticker. */
-  readonly blamed: { instrument: number; isDepth: boolean; isTicker: boolean }
+  /** The body of a poll (`PollRule.name`) of this instrument. */
+  parsePoll(name: string, bytes: Uint8Array, offset: number, length: number, instrument: number): Outcome
+  /** The body of a `tradesRequest`: calls `onTrade` for each trade, oldest first. */
+  parseTrades(channel: TradeChannel, bytes: Uint8Array, offset: number, length: number, instrument: number): Outcome
+  /** After a rejection: the instrument the frame spoke of, or −1, and the channel (a value of GAP_CHANNELS, 0 unknown). */
+  readonly blamed: { instrument: number; channel: number }
 }

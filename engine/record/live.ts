@@ -1,6 +1,8 @@
 import type { OpenBlock } from './block.ts'
 import type { ColumnBuffer } from './columns.ts'
+import { decimalText } from '../scan/decimal.ts'
 import { MsgpackWriter } from './msgpack.ts'
+import { DECIMAL_SCALE } from './schema-columns.ts'
 
 /**
  * The live path: the rows that an instrument got since the last drain, as one self-describing msgpack message
@@ -33,6 +35,8 @@ export interface InstrumentName {
 const MESSAGE_HEAD_BYTES_MAX = 256
 /** The largest value form is 9 bytes. */
 const VALUE_BYTES_MAX = 9
+/** 38 digits on each side, sign, point, head. */
+const DECIMAL_TEXT_BYTES_MAX = 84
 
 interface LiveColumn {
   readonly column: ColumnBuffer
@@ -70,7 +74,13 @@ export class LiveRows {
       if (words !== undefined) for (const [word, value] of Object.entries(words)) list[value] = encodedText(word)
       return { column, keyBytes: encodedText(column.name), words: words === undefined ? null : list }
     })
-    this.#rowBytesMax = 4 + this.#columns.reduce((sum, { keyBytes }) => sum + keyBytes.length + 16, 0)
+    this.#rowBytesMax =
+      4 +
+      this.#columns.reduce(
+        (sum, { column, keyBytes }) =>
+          sum + keyBytes.length + (column.type === 'Decimal' ? DECIMAL_TEXT_BYTES_MAX : 16),
+        0,
+      )
   }
 
   /** Sends what came since the last time. */
@@ -144,6 +154,12 @@ function writeValue(writer: MsgpackWriter, column: ColumnBuffer, row: number): v
     case 'Int64':
       writer.words(column.words[2 * row + 1] as number, column.words[2 * row] as number)
       return
+    case 'Decimal': {
+      const value = column.big(row)
+      if (value === null) writer.nil()
+      else writer.text(decimalText(value, DECIMAL_SCALE))
+      return
+    }
     case 'Array(Int64)': {
       const end = endOf(column, row)
       const start = startOf(column, row)

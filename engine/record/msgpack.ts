@@ -36,6 +36,11 @@ export class MsgpackWriter {
     return this
   }
 
+  nil(): this {
+    this.bytes[this.at++] = 0xc0
+    return this
+  }
+
   text(text: string): this {
     // Names and ids are short ASCII, which is quicker by hand; the rest goes through the encoder.
     const { length } = text

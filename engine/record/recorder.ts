@@ -4,7 +4,7 @@ import { columnNamed } from './columns.ts'
 import type { ColumnBuffer } from './columns.ts'
 import type { DepthEvent, TickerEvent, TradeEvent } from './emit.ts'
 import { TABLES, tableNamed } from './schema.ts'
-import type { TableName } from './schema.ts'
+import type { TableName } from './schema-columns.ts'
 
 /**
  * Appends rows to the open blocks, one a table, and seals them by rows, bytes, age (in frame time) and day.

@@ -19,57 +19,17 @@
  * OHLCV a minute of all rows: 377 ms with the alias, 303 ms with stored decimals.
  */
 
-/** Digits after the point that the aliases can show, and so the largest scale of a price or quantity. */
-export const SCALE_MAX = 18
-
-/** Storage of one column in a block: little-endian, dense, in row order. */
-export type ColumnType =
-  | 'UInt8'
-  | 'UInt16'
-  | 'UInt32'
-  | 'UInt64' // written from a double that is an exact integer below 2^53
-  | 'Int64' // as two 32-bit words; times in ns since the epoch, mantissas
-  | 'Array(Int64)' // cumulative UInt64 row ends, then the flat values, as ClickHouse's Native format has it
-  | 'String' // cumulative UInt64 byte ends, then UTF-8 bytes; for rare rows only
-
-/** What a number means; `--rows` and the docs print by it. */
-export type ColumnMeaning = 'plain' | 'time' | 'priceMantissa' | 'quantityMantissa' | 'scale' | 'enum' | 'text'
-
-export interface Column {
-  readonly name: string
-  readonly type: ColumnType
-  readonly meaning: ColumnMeaning
-  /** ClickHouse type that reads these bytes; default: `type` itself. */
-  readonly clickhouse?: string
-  readonly codec: string
-  /** For enums: name → value, the one list of these words. */
-  readonly words?: Readonly<Record<string, number>>
-  readonly comment: string
-}
-
-/** A column that ClickHouse computes when asked (ALIAS); costs no byte. */
-export interface Alias {
-  readonly name: string
-  readonly clickhouse: string
-  readonly expression: string
-}
-
-export interface Table {
-  readonly name: TableName
-  readonly comment: string
-  readonly columns: readonly Column[]
-  readonly aliases: readonly Alias[]
-  /** Sorting key after (exchange, market, symbol); it holds the venue's id, so that replaced rows are true duplicates. */
-  readonly orderBy: readonly string[]
-  /** First word of the live subject of these rows, or null when rows of this table are not published live. */
-  readonly liveType: string | null
-  /** Version of the table's layout; raise it when columns change. */
-  readonly version: number
-}
-
-export type TableName = 'trades' | 'book_deltas' | 'book_snapshots' | 'book_tickers' | 'gaps' | 'blocks'
+import type { Alias, Column, Table, TableName } from './schema-columns.ts'
+import {
+  count, exactAlias, exactListAlias, id, price, prices, quantities, quantity, SCALE_MAX, scale, text, time, word,
+} from './schema-columns.ts'
+import { KIND_TABLES } from './schema-kinds.ts'
 
 export const TRADE_STREAMS = { trade: 1, agg_trade: 2 } as const
+/** How a trade row came here. */
+export const TRADE_ORIGINS = { stream: 0, repaired: 1 } as const
+/** Who of a trade was liquidated, where the venue says it (Deribit). */
+export const TRADE_LIQUIDATIONS = { none: 0, maker: 1, taker: 2, both: 3 } as const
 export const SIDES = { buy: 1, sell: 2 } as const
 /** One word a state, everywhere: code, metric label, row, log, README. */
 export const BOOK_STATES = { INIT: 0, BUFFERING: 1, LIVE: 2, GAP: 3, RESYNC: 4, STALE: 5, PRE_OPEN: 6, DELISTED: 7 } as const
@@ -86,41 +46,16 @@ export const GAP_CAUSES = {
   overflow: 7, // a buffer of ours (frames awaiting a snapshot) was full
   silent: 8, // subscribed, connected, but nothing came
   crossed: 9, // best bid >= best ask and it stayed
+  reset: 10, // the venue started its book anew
 } as const
 export type GapCause = keyof typeof GAP_CAUSES
-export const GAP_CHANNELS = { book: 1, trades: 2, book_tickers: 3 } as const
+export const GAP_CHANNELS = {
+  book: 1, trades: 2, book_tickers: 3, klines: 4, tickers: 5, mark_prices: 6, index_prices: 7, funding_rates: 8,
+  open_interests: 9, liquidations: 10, long_short_ratios: 11, volatility_indices: 12,
+} as const
 export type GapChannel = keyof typeof GAP_CHANNELS
-export const GAP_STATUSES = { open: 1, closed: 2 } as const
+export const GAP_STATUSES = { open: 1, closed: 2, repaired: 3 } as const
 
-const enum8 = (words: Readonly<Record<string, number>>) =>
-  `Enum8(${Object.entries(words)
-    .map(([word, value]) => `'${word}' = ${value}`)
-    .join(', ')})`
-
-const time = (name: string, comment: string): Column => ({
-  name, type: 'Int64', meaning: 'time', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment,
-})
-const id = (name: string, comment: string): Column => ({ name, type: 'UInt64', meaning: 'plain', codec: 'Delta(8), ZSTD(1)', comment })
-const price = (name: string, comment: string): Column => ({ name, type: 'Int64', meaning: 'priceMantissa', codec: 'Delta(8), ZSTD(1)', comment })
-const quantity = (name: string, comment: string): Column => ({ name, type: 'Int64', meaning: 'quantityMantissa', codec: 'T64, ZSTD(1)', comment })
-const prices = (name: string, comment: string): Column => ({ name, type: 'Array(Int64)', meaning: 'priceMantissa', codec: 'Delta(8), ZSTD(1)', comment })
-const quantities = (name: string, comment: string): Column => ({ name, type: 'Array(Int64)', meaning: 'quantityMantissa', codec: 'T64, ZSTD(1)', comment })
-const scale = (name: string, comment: string): Column => ({ name, type: 'UInt8', meaning: 'scale', codec: 'ZSTD(1)', comment })
-const word = (name: string, words: Readonly<Record<string, number>>, comment: string): Column => ({
-  name, type: 'UInt8', meaning: 'enum', clickhouse: enum8(words), codec: 'ZSTD(1)', words, comment,
-})
-const count = (name: string, type: 'UInt16' | 'UInt32', comment: string): Column => ({ name, type, meaning: 'plain', codec: 'T64, ZSTD(1)', comment })
-
-/** m / 10^s as a Decimal: the integer m × 10^(18 − s), read as one with 18 digits behind the point. No digit is lost. */
-const exact = (mantissa: string, scaleColumn: string) =>
-  `toDecimal256(reinterpret(toInt128(${mantissa}) * toInt128(intExp10(${SCALE_MAX} - ${scaleColumn})), 'Decimal(38, ${SCALE_MAX})'), ${SCALE_MAX})`
-const DECIMAL = `Decimal(76, ${SCALE_MAX})`
-const exactAlias = (name: string, mantissa: string, scaleColumn: string): Alias => ({
-  name, clickhouse: DECIMAL, expression: exact(mantissa, scaleColumn),
-})
-const exactListAlias = (name: string, mantissas: string, scaleColumn: string): Alias => ({
-  name, clickhouse: `Array(${DECIMAL})`, expression: `arrayMap(m -> ${exact('m', scaleColumn)}, ${mantissas})`,
-})
 const LEVEL_ALIASES: readonly Alias[] = [
   exactListAlias('bid_prices', 'bid_price_mantissas', 'price_scale'),
   exactListAlias('bid_quantities', 'bid_quantity_mantissas', 'quantity_scale'),
@@ -167,19 +102,23 @@ export const BLOCK_LEDGER = [
 
 export const TABLES: readonly Table[] = [
   {
-    name: 'trades', version: 1, liveType: 'trade',
+    name: 'trades', version: 2, liveType: 'trade',
     comment: 'Public trades, one row a match (stream trade) or a run of matches of one taker order at one price (agg_trade)',
     columns: [
       time('event_ns', "the venue's time of sending"),
       time('trade_ns', "the venue's time of the match"),
       word('stream', TRADE_STREAMS, 'the id spaces of trade and agg_trade differ'),
-      id('trade_id', "the venue's id in this stream"),
+      id('trade_id', "the venue's id in this stream; 0 where it is no number below 2^53"),
       id('first_trade_id', 'first match of the run (= trade_id for stream trade)'),
       id('last_trade_id', 'last match of the run (= trade_id for stream trade)'),
       price('price_mantissa', 'price as an integer'),
       quantity('quantity_mantissa', "quantity in the venue's unit as an integer"),
       PRICE_SCALE, QUANTITY_SCALE,
       word('side', SIDES, 'side of the taker'),
+      id('seq', "the last match's place in the venue's own unbroken numbering; 0 where it has none"),
+      text('venue_trade_id', 'the id as text, where it is no number below 2^53; else empty'),
+      word('origin', TRADE_ORIGINS, 'repaired: missed on the stream, fetched afterwards'),
+      word('liquidation', TRADE_LIQUIDATIONS, 'who was liquidated, where the venue says it'),
     ],
     aliases: [
       exactAlias('price', 'price_mantissa', 'price_scale'),
@@ -187,7 +126,7 @@ export const TABLES: readonly Table[] = [
       // in the venue's units: for contracts of a fixed worth (Binance COIN-M) it is not money
       { name: 'notional', clickhouse: `Decimal(76, ${2 * SCALE_MAX})`, expression: 'price * quantity' },
     ],
-    orderBy: ['trade_ns', 'stream', 'trade_id'],
+    orderBy: ['trade_ns', 'stream', 'trade_id', 'venue_trade_id'],
   },
   {
     name: 'book_deltas', version: 1, liveType: 'book_delta',
@@ -253,17 +192,18 @@ export const TABLES: readonly Table[] = [
     columns: [
       word('channel', GAP_CHANNELS, 'what may be missing'),
       word('cause', GAP_CAUSES, 'why'),
-      word('status', GAP_STATUSES, 'closed: the channel delivers again'),
+      word('status', GAP_STATUSES, 'closed: the channel delivers again; repaired: what was missing was fetched and is in the table'),
       time('from_ns', 'last proof that nothing was missing, on this machine'),
       time('to_ns', 'first proof that the channel delivers again; 0 while open'),
       id('from_seq', 'last sequence or id before, 0 if unknown'),
       id('to_seq', 'first sequence or id after, 0 while open or if unknown'),
       id('lost_count', 'frames known to be lost, 0 if unknown'),
-      { name: 'detail', type: 'String', meaning: 'text', codec: 'ZSTD(1)', comment: 'for people' },
+      text('detail', 'for people'),
     ],
     aliases: [],
     orderBy: ['channel', 'cause', 'from_ns'],
   },
+  ...KIND_TABLES,
 ]
 
 export function tableNamed(name: TableName): Table {

@@ -4,7 +4,7 @@
  *   block.{table}.{exchange}                     blocks, exactly once (file, kept for hours, never dropped unread)
  *   {type}.{exchange}.{market}.{symbol}          live messages; plain subjects, unless the live stream is switched on
  */
-import type { TableName } from './schema.ts'
+import type { TableName } from './schema-columns.ts'
 import { TABLES } from './schema.ts'
 
 export interface StreamOptions {

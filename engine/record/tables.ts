@@ -11,7 +11,7 @@
  *   index     min and max of received_ns a granule, for ranges of time where the key has none
  *   dedupe    the server remembers the tokens of the last inserts; a block sent twice is stored once
  */
-import type { Table } from './schema.ts'
+import type { Table } from './schema-columns.ts'
 import { BLOCK_LEDGER, ROW_HEAD, ROW_IDENTITY, TABLES } from './schema.ts'
 
 export interface StorageOptions {

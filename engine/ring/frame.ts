@@ -22,6 +22,9 @@ export const LOSS = 6 // EXTRA: frames of this connection that found no room
 export const TICK = 7 // no payload: time passes (RECEIVED is the time); every TICK_MS
 export const DRAIN = 8 // no payload: seal what is open, publish a last snapshot of each book (orderly stop)
 export const INSTRUMENT = 9 // payload: JSON of an instrument; EXTRA: its index in the shard (added at run time)
+export const POLL = 10 // payload: u8 length of the poll's name, the name (ASCII), the body; EXTRA: instrument index
+export const TRADES = 11 // payload: u8 0 trades or 1 agg_trades, body of the answer to WANT_TRADES; EXTRA: instrument index
+export const TRADES_FAILED = 12 // payload: UTF-8 reason; EXTRA: instrument index
 
 /** Batch ring, book worker → sink worker. */
 export const BLOCK = 32 // payload: one sealed block (record/block.ts), identity still to be filled in
@@ -31,6 +34,8 @@ export const DRAINED = 34 // no payload: everything before this belongs to the s
 /** Request ring, book worker → main. */
 export const WANT_SNAPSHOT = 64 // EXTRA: instrument index; SOURCE: connection; GENERATION: its generation
 export const WANT_RECONNECT = 65 // SOURCE, GENERATION: the connection cannot be read any more; payload: reason
+export const WANT_RESUBSCRIBE = 66 // EXTRA: instrument index whose book has to start anew in the stream; SOURCE, GENERATION
+export const WANT_TRADES = 67 // EXTRA: instrument index; payload: JSON {"channel", "firstSeq", "lastSeq"}; SOURCE, GENERATION
 
 /** The fields of a record's head, from the `bytes` and payload `offset` that a drain hands out. */
 function wordAt(bytes: Uint8Array, at: number): number {

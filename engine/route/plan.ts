@@ -238,7 +238,7 @@ function intoConnections(units: readonly Unit[], streamsMax: number, wanted: num
 /** One unit for each URL class that the instrument's channels use. */
 function unitsOf(market: Market, instrument: Instrument): Unit[] {
   const parts = market.set.channels.flatMap((channel) => {
-    const streams = market.feed.streams(market.place.name, instrument.symbol, channel)
+    const streams = market.feed.streams(instrument, channel)
     if (streams.length === 0)
       throw refuse(`${market.key} has no channel ${channel}`, `remove it from channels of ${market.key}`)
     return streams.map(({ name, route }) => ({ name, route, channel }))
@@ -252,7 +252,7 @@ function unitsOf(market: Market, instrument: Instrument): Unit[] {
 
 function channelUnits(market: Market, unit: Unit): Unit[] {
   return unit.channels.map((channel) => {
-    const streams = market.feed.streams(market.place.name, unit.instrument.symbol, channel)
+    const streams = market.feed.streams(unit.instrument, channel)
     return {
       ...unit,
       name: `${unit.name}/${channel}`,

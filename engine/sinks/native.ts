@@ -14,7 +14,8 @@
  * of one look-up a row (0.05 ms).
  */
 import { assert } from '../base/assert.ts'
-import { blockColumns, type Column, tableNamed } from '../record/schema.ts'
+import { blockColumns, tableNamed } from '../record/schema.ts'
+import { type Column } from '../record/schema-columns.ts'
 import type { Block, BlockColumn, BlockHead } from '../record/decode.ts'
 
 const KEYS_VERSION = 1n
@@ -157,6 +158,7 @@ const VALUE_BYTES: Readonly<Record<string, number>> = {
   UInt64: 8,
   Int64: 8,
   'Array(Int64)': 8,
+  Decimal: 32,
 }
 
 function writeColumn(writer: NativeWriter, column: Column, stored: BlockColumn, rows: number): void {
@@ -167,6 +169,14 @@ function writeColumn(writer: NativeWriter, column: Column, stored: BlockColumn, 
     return
   }
   const valueBytes = VALUE_BYTES[stored.type] as number
+  if (stored.type === 'Decimal') {
+    assert(
+      stored.ends?.length === rows && stored.values.length === rows * valueBytes,
+      `column ${column.name} has ${stored.ends?.length} nulls and ${stored.values.length} bytes for ${rows} rows`,
+    )
+    writer.raw(column.name, type, stored.ends, stored.values) // Nullable(T): a byte a row, then the values
+    return
+  }
   if (stored.ends === null) {
     assert(
       stored.values.length === rows * valueBytes,

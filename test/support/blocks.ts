@@ -1,4 +1,5 @@
-import { blockColumns, type Column, tableNamed, type TableName } from '../../engine/record/schema.ts'
+import { blockColumns, tableNamed } from '../../engine/record/schema.ts'
+import { type Column, type TableName } from '../../engine/record/schema-columns.ts'
 
 /**
  * Blocks for tests, written byte by byte from the description of the format, without the product's encoder: so that a

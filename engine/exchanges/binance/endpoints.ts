@@ -17,7 +17,7 @@ export interface BinanceMarket extends FeedMarket {
   /** the speed that the stream has when its name says none */
   readonly depthSpeedUnnamedMs: number
   /** URL class of each channel; one class per connection */
-  readonly routes: Readonly<Record<Channel, string>>
+  readonly routes: Readonly<Partial<Record<Channel, string>>>
   /** weight of a depth snapshot: the first step whose `depthMax` is not below the depth asked for */
   readonly depthWeights: readonly { readonly depthMax: number; readonly weight: number }[]
   readonly exchangeInfoWeight: number
@@ -67,6 +67,7 @@ export const SPOT: BinanceMarket = {
     { depthMax: 1000, weight: 50 },
     { depthMax: 5000, weight: 250 },
   ],
+  polls: [],
   exchangeInfoWeight: 20, // SPOT, Exchange information
   load: { book: load(10, 1290), trades: load(28, 170), agg_trades: load(14, 200), book_tickers: load(81, 147) },
 }
@@ -92,6 +93,7 @@ export const USDM: BinanceMarket = {
   // that live, another asks /market; it is an option (tradeRoute).
   routes: { book: PUBLIC_ROUTE, trades: PUBLIC_ROUTE, agg_trades: MARKET_ROUTE, book_tickers: PUBLIC_ROUTE },
   depthWeights: FUTURES_DEPTH_WEIGHTS,
+  polls: [],
   exchangeInfoWeight: 1, // USDM, Exchange Information
   load: { book: load(19, 1600), trades: load(62, 162), agg_trades: load(25, 190), book_tickers: load(192, 180) },
 }

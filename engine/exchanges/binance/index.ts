@@ -1,8 +1,10 @@
 import { assert } from '../../base/assert.ts'
-import type { FeedRules } from '../exchange.ts'
+import type { FeedRules, ReadRules } from '../exchange.ts'
 import { type BinanceMarket, type BinanceMarketName, type MARKET_ROUTE, MARKETS, PUBLIC_ROUTE } from './endpoints.ts'
+import { BinanceParser } from './parse.ts'
 import * as poll from './poll.ts'
 import * as subscribe from './subscribe.ts'
+import { binanceSync } from './sync.ts'
 
 /** What can be chosen; the names are those of the configuration. */
 export interface BinanceFeedOptions {
@@ -37,19 +39,34 @@ export function binanceFeed(options: BinanceFeedOptions = BINANCE_FEED_DEFAULTS)
     exchange: poll.EXCHANGE,
     markets,
     usedWeightHeader: 'x-mbx-used-weight-1m',
-    streams: (market, symbol, channel) => subscribe.streams(of(market), symbol, channel),
+    streams: (instrument, channel) => subscribe.streams(of(instrument.market), instrument.symbol, channel),
     socketUrl: (market, route, wsBase) => {
       assert(Object.values(of(market).routes).includes(route), `binance.${market} has no route ${route}`)
       return subscribe.socketUrl(route, wsBase)
     },
+    openingFrames: () => [],
     subscribeFrames: subscribe.subscribeFrames,
+    unsubscribeFrames: subscribe.unsubscribeFrames,
     probeFrame: subscribe.probeFrame,
     isControl: subscribe.isControl,
     readControl: subscribe.readControl,
     instrumentsRequest: (market) => poll.instrumentsRequest(of(market)),
     readInstruments: (market, body) => poll.readInstruments(of(market), body),
     snapshotRequest: (market, symbol, depth) => poll.snapshotRequest(of(market), symbol, depth),
+    volumesRequest: (market) => poll.volumesRequest(of(market)),
+    readVolumes: poll.readVolumes,
+    tradesRequest: (market, symbol, channel, firstSeq, lastSeq) =>
+      poll.tradesRequest(of(market), symbol, channel, firstSeq, lastSeq),
     serverTimeRequest: (market) => poll.serverTimeRequest(of(market)),
     readServerTime: poll.readServerTime,
   }
+}
+
+/** The reading half of Binance. */
+export const BINANCE_READ: ReadRules = {
+  exchange: poll.EXCHANGE,
+  markets: Object.keys(MARKETS),
+  parser: (emit) => new BinanceParser(emit),
+  sync: binanceSync,
+  marketOf: () => undefined, // BTCUSDT is on spot and on USD-M
 }

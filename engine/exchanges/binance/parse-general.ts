@@ -1,5 +1,5 @@
-import type { DepthEvent, Emit, IgnoreReason, Outcome } from '../../record/emit.ts'
-import { SIDES, TRADE_STREAMS } from '../../record/schema.ts'
+import type { DepthEvent, Emit, IgnoreReason, Outcome, TradeChannel } from '../../record/emit.ts'
+import { GAP_CHANNELS, SIDES, TRADE_STREAMS } from '../../record/schema.ts'
 import { SCALE_MAX } from '../../scan/decimal.ts'
 import { asciiText } from '../../scan/json.ts'
 import { ABSENT, FrameValues } from './frame-values.ts'
@@ -33,7 +33,7 @@ const IGNORED_EVENTS: Readonly<Record<string, IgnoreReason>> = {
 }
 
 export class GeneralParser {
-  readonly blamed = { instrument: ABSENT, isDepth: false, isTicker: false }
+  readonly blamed = { instrument: ABSENT, channel: 0 }
   readonly #emit: Emit
   readonly #values: FrameValues
   #wideningInstrument = ABSENT
@@ -196,8 +196,11 @@ export class GeneralParser {
   }
 
   #emitTrade(stream: number, isFiltered: boolean): true {
-    this.#emit.trade.stream = stream
-    this.#emit.trade.isFiltered = isFiltered
+    const { trade } = this.#emit
+    trade.stream = stream
+    trade.isFiltered = isFiltered
+    trade.firstSeq = trade.tradeId
+    trade.lastSeq = trade.tradeId
     this.#emit.onTrade()
     return true
   }
@@ -228,15 +231,30 @@ export class GeneralParser {
     return this.#values.word(this.#values.offsetOf('symbol')) ?? ''
   }
 
+  /** Binance has no polls yet. */
+  parsePoll(_name: string, _bytes: Uint8Array, _offset: number, _length: number, _instrument: number): Outcome {
+    return 'unknown_event'
+  }
+
+  parseTrades(
+    _channel: TradeChannel,
+    _bytes: Uint8Array,
+    _offset: number,
+    _length: number,
+    _instrument: number,
+  ): Outcome {
+    return 'unknown_event'
+  }
+
   /** Notes whose book or ticker a refused frame may have been meant for: what can still be read of it. */
   #blame(outcome: Outcome, offset: number, length: number): Outcome {
     this.blamed.instrument = ABSENT
-    this.blamed.isDepth = false
-    this.blamed.isTicker = false
+    this.blamed.channel = 0
     if (outcome === '' || !isRejection(outcome)) return outcome
     const text = asciiText(this.#values.bytes, offset, offset + Math.min(length, BLAME_BYTES_MAX))
-    this.blamed.isDepth = text.includes('depthUpdate') || /"stream" *: *"[^"@]+@depth/.test(text)
-    this.blamed.isTicker = text.includes('"bookTicker"') || /"stream" *: *"[^"@]+@bookTicker"/.test(text)
+    if (text.includes('depthUpdate') || /"stream" *: *"[^"@]+@depth/.test(text)) this.blamed.channel = GAP_CHANNELS.book
+    else if (text.includes('"bookTicker"') || /"stream" *: *"[^"@]+@bookTicker"/.test(text))
+      this.blamed.channel = GAP_CHANNELS.book_tickers
     const symbol =
       /"s" *: *"([^"]{1,40})"/.exec(text)?.[1] ?? /"stream" *: *"([^"@]{1,40})@/.exec(text)?.[1]?.toUpperCase()
     if (symbol === undefined) return outcome

@@ -1,5 +1,5 @@
 import { LEVELS_MAX } from '../../record/emit.ts'
-import type { DepthEvent, Emit, FrameParser, Outcome } from '../../record/emit.ts'
+import type { DepthEvent, Emit, FrameParser, Outcome, TradeChannel } from '../../record/emit.ts'
 import { SIDES, TRADE_STREAMS } from '../../record/schema.ts'
 import { WORD_SLACK_BYTES, WordScanner } from '../../scan/words.ts'
 import {
@@ -71,7 +71,7 @@ export class BinanceParser implements FrameParser {
     this.#general = new GeneralParser(emit)
   }
 
-  get blamed(): { instrument: number; isDepth: boolean; isTicker: boolean } {
+  get blamed(): { instrument: number; channel: number } {
     return this.#general.blamed
   }
 
@@ -93,6 +93,14 @@ export class BinanceParser implements FrameParser {
   /** The symbol that a REST depth body names itself (COIN-M), or ''. */
   snapshotSymbol(bytes: Uint8Array, offset: number, length: number): string {
     return this.#general.snapshotSymbol(bytes, offset, length)
+  }
+
+  parsePoll(name: string, bytes: Uint8Array, offset: number, length: number, instrument: number): Outcome {
+    return this.#general.parsePoll(name, bytes, offset, length, instrument)
+  }
+
+  parseTrades(channel: TradeChannel, bytes: Uint8Array, offset: number, length: number, instrument: number): Outcome {
+    return this.#general.parseTrades(channel, bytes, offset, length, instrument)
   }
 
   #fastFromCopy(bytes: Uint8Array, offset: number, length: number): boolean {
@@ -393,8 +401,11 @@ export class BinanceParser implements FrameParser {
   }
 
   #emitTrade(stream: number): true {
-    this.#emit.trade.stream = stream
-    this.#emit.trade.isFiltered = false
+    const { trade } = this.#emit
+    trade.stream = stream
+    trade.isFiltered = false
+    trade.firstSeq = trade.tradeId
+    trade.lastSeq = trade.tradeId
     this.#emit.onTrade()
     return true
   }

@@ -1,5 +1,6 @@
 import { Fault } from '../../base/fault.ts'
 import { type Instrument, instrumentId, type RestRequest } from '../exchange.ts'
+import type { TradeChannel } from '../../record/emit.ts'
 import type { BinanceMarket } from './endpoints.ts'
 
 /** What only REST has: the list of instruments, depth snapshots, the venue's clock. */
@@ -42,6 +43,33 @@ export function snapshotRequest(market: BinanceMarket, symbol: string, depth: nu
   // futures take only the listed depths; the step's own depth costs the same weight as anything below it
   const limit = market.name === 'spot' ? depth : step.depthMax
   return { path: `${market.restPath}/depth?symbol=${encodeURIComponent(symbol)}&limit=${limit}`, weight: step.weight }
+}
+
+/** SPOT "24hr ticker price change statistics"; USDM, COINM the page of the same name: all symbols in one answer. */
+export function volumesRequest(market: BinanceMarket): RestRequest {
+  return { path: `${market.restPath}/ticker/24hr`, weight: market.name === 'spot' ? 80 : 40 }
+}
+
+/** Turnover: `quoteVolume`; COIN-M says `baseVolume`, and `volume` counts contracts of equal worth. */
+export function readVolumes(market: string, body: string): ReadonlyMap<string, number> {
+  const entries = parse(body, 'ticker/24hr') as { symbol?: string; quoteVolume?: string; volume?: string }[]
+  if (!Array.isArray(entries)) throw new Fault('BAD_ANSWER', `ticker/24hr of ${EXCHANGE}.${market}: no list`)
+  return new Map(entries.map((entry) => [String(entry.symbol), Number(entry.quoteVolume ?? entry.volume ?? 0)]))
+}
+
+/** Only aggregated trades can be asked for by number without a key. */
+export function tradesRequest(
+  market: BinanceMarket,
+  symbol: string,
+  channel: TradeChannel,
+  firstSeq: number,
+  lastSeq: number,
+): RestRequest | undefined {
+  // SPOT, USDM, COINM "Compressed/Aggregate trades list": fromId inclusive, at most 1000
+  if (channel !== 'agg_trades') return undefined
+  const limit = Math.min(1000, lastSeq - firstSeq + 1)
+  const path = `${market.restPath}/aggTrades?symbol=${encodeURIComponent(symbol)}&fromId=${firstSeq}&limit=${limit}`
+  return { path, weight: market.name === 'spot' ? 4 : 20 }
 }
 
 export function serverTimeRequest(market: BinanceMarket): RestRequest {

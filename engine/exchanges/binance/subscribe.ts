@@ -23,6 +23,7 @@ const BANG = 0x21
 
 export function streams(market: BinanceMarket, symbol: string, channel: Channel): readonly Stream[] {
   const route = market.routes[channel]
+  if (route === undefined) return []
   const name = symbol.toLowerCase()
   switch (channel) {
     case 'book':
@@ -48,18 +49,26 @@ export function socketUrl(route: string, wsBase: string): string {
 }
 
 export function subscribeFrames(names: readonly string[], firstId: number): readonly SubscribeFrame[] {
-  const frames: SubscribeFrame[] = []
+  return frames('SUBSCRIBE', names, firstId)
+}
+
+export function unsubscribeFrames(names: readonly string[], firstId: number): readonly SubscribeFrame[] {
+  return frames('UNSUBSCRIBE', names, firstId)
+}
+
+function frames(method: string, names: readonly string[], firstId: number): readonly SubscribeFrame[] {
+  const list: SubscribeFrame[] = []
   for (let at = 0; at < names.length; at += STREAMS_PER_FRAME_MAX) {
-    const id = firstId + frames.length
+    const id = firstId + list.length
     const params = names.slice(at, at + STREAMS_PER_FRAME_MAX)
-    frames.push({ id, text: JSON.stringify({ method: 'SUBSCRIBE', params, id }) })
+    list.push({ id, text: JSON.stringify({ method, params, id }), tokens: [String(id)] })
   }
-  return frames
+  return list
 }
 
 /** Asks what is subscribed; the content of the answer does not matter, that it comes does. */
 export function probeFrame(id: number): SubscribeFrame {
-  return { id, text: JSON.stringify({ method: 'LIST_SUBSCRIPTIONS', id }) }
+  return { id, text: JSON.stringify({ method: 'LIST_SUBSCRIPTIONS', id }), tokens: [String(id)] }
 }
 
 export function isControl(bytes: Uint8Array): boolean {
@@ -74,9 +83,13 @@ export function readControl(bytes: Uint8Array): Control | undefined {
   const id = typeof message['id'] === 'number' ? message['id'] : undefined
   const error = asRecord(message['error']) ?? message
   if (typeof error['code'] === 'number' && 'msg' in error) {
-    return { kind: 'refused', id, reason: `${error['code']} ${String(error['msg']).slice(0, 256)}` }
+    return {
+      kind: 'refused',
+      tokens: id === undefined ? [] : [String(id)],
+      reason: `${error['code']} ${String(error['msg']).slice(0, 256)}`,
+    }
   }
-  if (id !== undefined && 'result' in message) return { kind: 'acknowledged', id }
+  if (id !== undefined && 'result' in message) return { kind: 'acknowledged', tokens: [String(id)] }
   return undefined
 }
 

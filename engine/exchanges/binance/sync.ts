@@ -42,11 +42,13 @@ export function futuresVerdict(chain: Chain, firstSeq: number, lastSeq: number, 
 }
 
 export const SPOT_SYNC: SyncRules = {
+  anchor: 'rest',
   verdict: spotVerdict,
   continues: (seq, firstSeq) => firstSeq <= seq + 1,
 }
 
 export const FUTURES_SYNC: SyncRules = {
+  anchor: 'rest',
   verdict: futuresVerdict,
   continues: (seq, _firstSeq, prevSeq) => prevSeq === seq,
 }
