@@ -37,7 +37,7 @@ export class MsgpackWriter {
   }
 
   nil(): this {
-    this.bytes[this.at++] = 0xc0
+    this.#bytes[this.at++] = 0xc0
     return this
   }
 
