@@ -189,3 +189,13 @@ export function choices<const Word extends string>(
       new Set(value).size === value.length,
   }
 }
+
+/** {a, b} below `prefix` → {'prefix.a', 'prefix.b'}. */
+export function below<const Prefix extends string, Table extends Record<string, Key<unknown>>>(
+  prefix: Prefix,
+  table: Table,
+) {
+  return Object.fromEntries(Object.entries(table).map(([name, key]) => [`${prefix}.${name}`, key])) as {
+    [Name in keyof Table & string as `${Prefix}.${Name}`]: Table[Name]
+  }
+}

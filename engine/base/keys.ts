@@ -5,9 +5,9 @@
  */
 import { availableParallelism } from 'node:os'
 import type { Key } from './key.ts'
-import { choice, flag, integer, number, secret, text, url } from './key.ts'
+import { below, choice, flag, integer, number, secret, text, url } from './key.ts'
 import * as limits from './limits.ts'
-import { FUTURES, market } from './market-keys.ts'
+import { CREDENTIAL_KEYS, EXCHANGE_KEYS } from './market-keys.ts'
 
 const MIB = 2 ** 20
 const GIB = 2 ** 30
@@ -17,13 +17,6 @@ const ms = { unit: 'ms' } as const
 const seconds = { unit: 's' } as const
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
-
-/** {a, b} below `prefix` → {'prefix.a', 'prefix.b'}. */
-function below<const Prefix extends string, Table extends Record<string, Key<unknown>>>(prefix: Prefix, table: Table) {
-  return Object.fromEntries(Object.entries(table).map(([name, key]) => [`${prefix}.${name}`, key])) as {
-    [Name in keyof Table & string as `${Prefix}.${Name}`]: Table[Name]
-  }
-}
 
 export const KEYS = {
   producer: text(
@@ -95,26 +88,8 @@ export const KEYS = {
       ring,
     ),
   }),
-  ...below(
-    'exchanges.binance.spot',
-    market({
-      instruments: ['BTCUSDT', 'ETHUSDT'],
-      channels: ['book', 'trades', 'book_tickers'],
-      streamsPerConnection: 200,
-      depthSpeedsMs: [100, 1000],
-      depthSpeedMs: 100,
-      snapshotLimits: [100, 500, 1000, 5000],
-    }),
-  ),
-  ...below('exchanges.binance.usdm', {
-    ...market({ instruments: ['BTCUSDT', 'ETHUSDT'], ...FUTURES }),
-    tradePath: choice(
-      'public',
-      ['public', 'market'],
-      'Path that carries `trade`, which the venue does not document (agg_trades always come on `market`).',
-    ),
-  }),
-  ...below('exchanges.binance.coinm', market({ instruments: ['BTCUSD_PERP', 'ETHUSD_PERP'], ...FUTURES })),
+  ...EXCHANGE_KEYS,
+  ...CREDENTIAL_KEYS,
   ...below('batch', {
     rowsMax: integer(16_384, limits.BATCH_ROWS, 'A block is sealed when it holds this many rows.', { unit: 'rows' }),
     bytesMax: integer(

@@ -30,6 +30,12 @@ export const FRAME_PAYLOAD_BYTES: Range = { min: 4 * KIB, max: 64 * MIB }
 export const STREAMS_A_CONNECTION: Range = { min: 1, max: 1024 }
 /** 0 lets the plan decide. One process was planned for 150 sockets; 1000 leaves room below the usual 1024 open files. */
 export const CONNECTIONS: Range = { min: 0, max: 1000 }
+/** Copies of each connection. Two hide the loss of a socket, three the loss of one while another is rotated; more only cost. */
+export const LEGS: Range = { min: 1, max: 3 }
+/** 0 is the venue's own limit; tests compress a day into seconds; no venue keeps a socket longer than a day. */
+export const CONNECTION_LIFE_S: Range = { min: 0, max: 86_400 }
+/** 0 never asks again; a list that is a day old misses a whole day of a new listing. */
+export const UNIVERSE_S: Range = { min: 0, max: 86_400 }
 /** The venue's whole budget is 1; below 1 % a single snapshot of 250 weight never becomes affordable. */
 export const REST_WEIGHT_SHARE: Range = { min: 0.01, max: 1 }
 /** Binance spot pings every 20 s, futures every 3 min: a deadline below 1 s is noise, above 15 min the venue cuts first. */

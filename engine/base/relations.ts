@@ -1,5 +1,6 @@
 import type { Config, KeyPath } from './keys.ts'
 import * as limits from './limits.ts'
+import { MARKET_PATHS, type MarketPath } from './market-keys.ts'
 
 /** What must hold between keys. */
 export interface Relation {
@@ -10,12 +11,19 @@ export interface Relation {
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
 
+function marketAt(config: Config, path: MarketPath): { readonly maxPayloadBytes: number } {
+  const [, exchange, market] = path.split('.') as [string, string, string]
+  const markets: Readonly<Record<string, Readonly<Record<string, { readonly maxPayloadBytes: number }>>>> =
+    config.exchanges
+  return markets[exchange]?.[market] as { readonly maxPayloadBytes: number }
+}
+
 export const RELATIONS: readonly Relation[] = [
-  ...(['spot', 'usdm', 'coinm'] as const).map(
-    (name): Relation => ({
-      keys: [`exchanges.binance.${name}.maxPayloadBytes`, 'rings.framesBytes'],
+  ...MARKET_PATHS.map(
+    (path): Relation => ({
+      keys: [`${path}.maxPayloadBytes`, 'rings.framesBytes'],
       holds: (config) =>
-        config.exchanges.binance[name].maxPayloadBytes <= limits.RING_RECORD_BYTES_MAX(config.rings.framesBytes),
+        marketAt(config, path).maxPayloadBytes <= limits.RING_RECORD_BYTES_MAX(config.rings.framesBytes),
       allowed: 'a message fits into half of the frame ring',
     }),
   ),

@@ -32,6 +32,16 @@ export interface MarketChoice extends MarketSettings {
   readonly proxy: string
   readonly maxPayloadBytes: number
   readonly silenceMs: number
+  /** a connection is replaced before it is this old; 0: the venue's own limit */
+  readonly lifeSeconds: number
+  /** how often the instruments are chosen again; 0: never */
+  readonly universeSeconds: number
+}
+
+/** The keys that every market has, and those that some have. */
+type MarketConfig = Omit<MarketChoice, 'key' | 'exchange' | 'market' | 'snapshotLimit'> & {
+  readonly enabled: boolean
+  readonly snapshotLimit?: number
 }
 
 export function marketKeyOf(instrument: Instrument): string {
@@ -40,10 +50,19 @@ export function marketKeyOf(instrument: Instrument): string {
 
 /** The markets that are enabled and have something to collect. */
 export function chosenMarkets(config: Config): MarketChoice[] {
-  return Object.entries(config.exchanges).flatMap(([exchange, markets]) =>
-    Object.entries(markets)
-      .filter(([, market]) => market.enabled && market.instruments.length > 0)
-      .map(([name, market]) => ({ ...market, key: `${exchange}.${name}`, exchange, market: name })),
+  return allMarkets(config).filter(({ enabled, instruments }) => enabled && instruments.length > 0)
+}
+
+function allMarkets(config: Config): (MarketChoice & { readonly enabled: boolean })[] {
+  const exchanges: Readonly<Record<string, Readonly<Record<string, MarketConfig>>>> = config.exchanges
+  return Object.entries(exchanges).flatMap(([exchange, markets]) =>
+    Object.entries(markets).map(([market, keys]) => ({
+      snapshotLimit: 0,
+      ...keys,
+      key: `${exchange}.${market}`,
+      exchange,
+      market,
+    })),
   )
 }
 

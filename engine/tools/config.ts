@@ -35,7 +35,7 @@ function asTable(effective: Effective): string {
     head: ['key', 'value', 'unit', 'from', 'allowed'],
     style: { head: [], border: [], compact: true },
     wordWrap: true,
-    colWidths: [48, 34, 13, 40, 44],
+    colWidths: [54, 34, 13, 40, 44],
   })
   for (const path of KEY_PATHS) {
     const key = keyAt(path)
