@@ -21,10 +21,13 @@ export const CLOSE = 5 // payload: UTF-8 reason
 export const LOSS = 6 // EXTRA: frames of this connection that found no room
 export const TICK = 7 // no payload: time passes (RECEIVED is the time); every TICK_MS
 export const DRAIN = 8 // no payload: seal what is open, publish a last snapshot of each book (orderly stop)
-export const INSTRUMENT = 9 // payload: JSON of an instrument; EXTRA: its index in the shard (added at run time)
+export const INSTRUMENT = 9 // payload: JSON of an instrument; EXTRA: its index in the shard (added at run time, or known and changed)
 export const POLL = 10 // payload: u8 length of the poll's name, the name (ASCII), the body; EXTRA: instrument index
 export const TRADES = 11 // payload: u8 0 trades or 1 agg_trades, body of the answer to WANT_TRADES; EXTRA: instrument index
 export const TRADES_FAILED = 12 // payload: UTF-8 reason; EXTRA: instrument index
+export const JOIN = 13 // payload as of OPEN: what this open socket carries from now on besides
+export const PART = 14 // payload as of OPEN: what this open socket does not carry any more
+export const REMOVE = 15 // payload: UTF-8 DELISTED or REMOVED (not wanted any more); EXTRA: instrument index, which stays taken
 
 /** Batch ring, book worker → sink worker. */
 export const BLOCK = 32 // payload: one sealed block (record/block.ts), identity still to be filled in

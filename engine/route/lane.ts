@@ -16,7 +16,7 @@
 import type { Stamp } from '../base/clock.ts'
 import { assert } from '../base/assert.ts'
 import { type DiscardedFrames, discardFrames } from '../ring/discard.ts'
-import { CLOSE, DATA, LOSS, SNAPSHOT, SNAPSHOT_FAILED, TICK } from '../ring/frame.ts'
+import { CLOSE, DATA, LOSS, POLL, SNAPSHOT, SNAPSHOT_FAILED, TICK, TRADES, TRADES_FAILED } from '../ring/frame.ts'
 import { RingWriter } from '../ring/ring.ts'
 
 export interface OverflowBounds {
@@ -138,7 +138,18 @@ export class Lane {
         this.control(SNAPSHOT_FAILED, source, generation, extra, at, TOO_LONG)
         return
       }
-      assert(kind === CLOSE || kind === SNAPSHOT_FAILED, `frame of kind ${kind} is longer than half the ring`)
+      if (kind === TRADES) {
+        this.control(TRADES_FAILED, source, generation, extra, at, TOO_LONG)
+        return
+      }
+      if (kind === POLL) {
+        this.stats.oversized++ // the next poll brings the newer value
+        return
+      }
+      assert(
+        kind === CLOSE || kind === SNAPSHOT_FAILED || kind === TRADES_FAILED,
+        `frame of kind ${kind} is longer than half the ring`,
+      )
       payload = payload.subarray(0, this.payloadBytesMax) // a reason: its beginning is enough
     }
     if (this.#queue.length === 0 && this.#ring.tryWrite(kind, source, generation, extra, at.hi, at.lo, payload)) {

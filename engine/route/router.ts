@@ -14,7 +14,21 @@ import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { DiscardedFrames } from '../ring/discard.ts'
-import { CLOSE, DRAIN, INSTRUMENT, OPEN, SNAPSHOT, SNAPSHOT_FAILED, TICK } from '../ring/frame.ts'
+import {
+  CLOSE,
+  DRAIN,
+  INSTRUMENT,
+  JOIN,
+  OPEN,
+  PART,
+  POLL,
+  REMOVE,
+  SNAPSHOT,
+  SNAPSHOT_FAILED,
+  TICK,
+  TRADES,
+  TRADES_FAILED,
+} from '../ring/frame.ts'
 import { Lane, type LaneStats } from './lane.ts'
 
 export interface RouterOptions {
@@ -141,6 +155,42 @@ export class Router {
     this.#control(source, SNAPSHOT_FAILED, generation, instrumentIndex, TEXT.encode(reason))
   }
 
+  /** An open socket carries more than its OPEN said, or less. */
+  join(source: number, generation: number, payload: object): void {
+    this.#control(source, JOIN, generation, 0, TEXT.encode(JSON.stringify(payload)))
+  }
+
+  part(source: number, generation: number, payload: object): void {
+    this.#control(source, PART, generation, 0, TEXT.encode(JSON.stringify(payload)))
+  }
+
+  /** The answer to WANT_TRADES. @param channel 0 trades, 1 agg_trades */
+  trades(source: number, generation: number, instrumentIndex: number, channel: number, body: Uint8Array): void {
+    const payload = new Uint8Array(1 + body.length)
+    payload[0] = channel
+    payload.set(body, 1)
+    this.#control(source, TRADES, generation, instrumentIndex, payload)
+  }
+
+  tradesFailed(source: number, generation: number, instrumentIndex: number, reason: string): void {
+    this.#control(source, TRADES_FAILED, generation, instrumentIndex, TEXT.encode(reason))
+  }
+
+  /** The body of a poll. It belongs to no connection. */
+  poll(shardIndex: number, instrumentIndex: number, name: string, body: Uint8Array): void {
+    const payload = new Uint8Array(1 + name.length + body.length)
+    assert(name.length < 256, `a poll has the name ${name}`)
+    payload[0] = name.length
+    payload.set(TEXT.encode(name), 1)
+    payload.set(body, 1 + name.length)
+    this.#toLane(this.#lane(shardIndex), POLL, NO_SOURCE, 0, instrumentIndex, payload)
+  }
+
+  /** An instrument that is not collected any more; its index stays taken. */
+  remove(shardIndex: number, instrumentIndex: number, reason: string): void {
+    this.#toLane(this.#lane(shardIndex), REMOVE, NO_SOURCE, 0, instrumentIndex, TEXT.encode(reason))
+  }
+
   /** Time passes, on every shard. */
   tick(): void {
     for (const lane of this.#lanes) this.#toLane(lane, TICK, NO_SOURCE, 0, 0, NO_PAYLOAD)
@@ -151,7 +201,7 @@ export class Router {
     for (const lane of this.#lanes) this.#toLane(lane, DRAIN, NO_SOURCE, 0, 0, NO_PAYLOAD)
   }
 
-  /** An instrument that was added at run time. */
+  /** An instrument that was added at run time, or one that is known and has changed. */
   instrument(shardIndex: number, instrumentIndex: number, instrument: object): void {
     const payload = TEXT.encode(JSON.stringify(instrument))
     this.#toLane(this.#lane(shardIndex), INSTRUMENT, NO_SOURCE, 0, instrumentIndex, payload)
