@@ -25,7 +25,7 @@ const FRAME = /^\{"stream":\s*"([^"]+)",\s*"data":\s*/
 
 /** Throws a Fault for a file that is not there. */
 export async function* readRecordedLines(path: string): AsyncGenerator<RecordedChunk> {
-  const recording = new Recording([path])
+  const recording = new Recording([path], { format: 'hftbacktest' })
   let brokenBefore = 0
   for await (const messages of recording.chunks()) {
     const found = messages.map(openEnvelope)

@@ -1,25 +1,47 @@
-import { createReadStream } from 'node:fs'
-import { open, stat } from 'node:fs/promises'
-import { createGunzip } from 'node:zlib'
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
+import {
+  type ANSWER,
+  CONNECT,
+  detectFormat,
+  type Format,
+  FRAME,
+  type LineReader,
+  lineReader,
+  NOTE,
+} from './line-formats.ts'
+import { LineCutter } from './line-cutter.ts'
+import { openBytes, requireFile } from './recorded-bytes.ts'
 
 /**
- * Reads recordings: text files, plain or gzip, of lines `<local time> <message>`. The local time is ns (19 digits) or µs
- * (16 digits) since the epoch, the message is what the socket or the REST answer said, byte for byte.
+ * Reads recordings: text files, plain, gzip or zip, a message a line, in one of the formats of `line-formats.ts`. The
+ * message is what the socket or the REST answer said, byte for byte.
+ *
+ * Files of `hftbacktest` and `raw` in a row are one socket. Files of `cryptofeed` are a socket each (or answers of REST),
+ * and are merged by their times.
  *
  * Arithmetic: a message has 150 to 600 bytes, gunzip gives about 300 MB/s, so one core reads about a million messages a
- * second. Lines are cut out of the chunks of the stream without a copy; memory is one chunk and the longest line.
+ * second. Lines are cut out of the chunks of the stream without a copy; memory is one chunk a file and the longest line.
  */
 
 /** A message of 1,000 book levels has 50 kB; longer than this is no message. Below half of the smallest ring that replay uses. */
 export const LINE_BYTES_MAX = 4 << 20
 const BROKEN_LINES_KEPT_MAX = 100
-const READ_CHUNK_BYTES = 1 << 20
+/** Enough for the first line, which may be a URL that names all streams of a connection. */
+const DETECT_BYTES = 65_536
+/** Of a file without times: lines (acknowledgements) before the first that has one. */
+const TIMELESS_LINES_MAX = 1000
+const MERGED_CHUNK_MESSAGES = 1024
 
 export interface RecordedMessage {
   /** local receive time, ns since the epoch as two 32-bit words */
   readonly receivedHi: number
   readonly receivedLo: number
+  /** FRAME of a socket, ANSWER of REST, or CONNECT (no bytes): that socket opened */
+  readonly kind: typeof FRAME | typeof ANSWER | typeof CONNECT
+  /** which socket, from 0; of an answer that of its file */
+  readonly connection: number
+  /** of an answer: what was asked */
+  readonly url: string
   /** a view on the chunk it was read with; keeping it keeps the chunk */
   readonly bytes: Uint8Array
 }
@@ -33,24 +55,17 @@ export interface BrokenLine {
 
 export interface RecordingOptions {
   readonly lineBytesMax?: number
+  /** absent: the first lines tell */
+  readonly format?: Format
 }
 
-const NEWLINE = 10
-const CARRIAGE_RETURN = 13
-const SPACE = 32
-const DIGIT_0 = 48
-const DIGIT_9 = 57
-const GZIP_MAGIC = [0x1f, 0x8b]
-const NS_DIGITS = 19
-const US_DIGITS = 16
-const TWO16 = 65536
-const TWO32 = 4294967296
-
-/** Several files in a row as one recording. Counts what it could not read and goes on. */
+/** Several files as one recording. Counts what it could not read and goes on. */
 export class Recording {
   readonly files: readonly string[]
   readonly #lineBytesMax: number
-  /** messages given out and broken lines: every line that is not blank */
+  readonly #given: Format | undefined
+  #found: Format | undefined
+  /** frames and answers given out, and broken lines */
   lineCount = 0
   brokenCount = 0
   /** the first broken lines; `brokenCount` counts all */
@@ -59,12 +74,15 @@ export class Recording {
   constructor(files: readonly string[], options: RecordingOptions = {}) {
     this.files = files
     this.#lineBytesMax = options.lineBytesMax ?? LINE_BYTES_MAX
+    this.#given = options.format
   }
 
-  /** Messages in the order of the files, a chunk of the file at a time. Throws a Fault for a file that is not there. */
+  /** Messages in the order in which they were received, some at a time. Throws a Fault for a file that is not there. */
   async *chunks(): AsyncGenerator<RecordedMessage[]> {
     await this.requireFiles()
-    for (const file of this.files) yield* this.#chunksOf(file)
+    const format = await this.format()
+    if (format === 'cryptofeed') return yield* merged(this.files.map((file, at) => this.#chunksOf(file, at, format)))
+    for (const file of this.files) yield* this.#chunksOf(file, 0, format)
   }
 
   /** @throws Fault for the first file that is not there. */
@@ -72,36 +90,41 @@ export class Recording {
     for (const file of this.files) await requireFile(file)
   }
 
-  async *#chunksOf(file: string): AsyncGenerator<RecordedMessage[]> {
+  /** @throws Fault when the files do not tell, or not the same. */
+  async format(): Promise<Format> {
+    this.#found ??= this.#given ?? (await detected(this.files))
+    return this.#found
+  }
+
+  async *#chunksOf(file: string, connection: number, format: Format): AsyncGenerator<RecordedMessage[]> {
     const cutter = new LineCutter(this.#lineBytesMax)
+    const reader = lineReader(format)
+    const timeless: Uint8Array[] = []
+    const take = (messages: RecordedMessage[]) => (line: Uint8Array, number: number, reason: string | null) => {
+      if (reason === null && isBlank(line)) return
+      const fault = reason ?? reader.read(line)
+      if (fault !== null) return this.#break(file, number, fault)
+      if (reader.kind === NOTE) return
+      if (reader.kind !== CONNECT) this.lineCount++
+      if (reader.timeHi === 0 && timeless.length < TIMELESS_LINES_MAX) return void timeless.push(line)
+      for (const earlier of timeless.splice(0)) messages.push(messageOf(reader, connection, earlier))
+      messages.push(messageOf(reader, connection, reader.bytes))
+    }
+    const last: RecordedMessage[] = []
     try {
       for await (const chunk of await openBytes(file)) {
         const messages: RecordedMessage[] = []
-        cutter.cut(chunk as Uint8Array, (line, number, reason) => this.#take(messages, file, line, number, reason))
+        cutter.cut(chunk, take(messages))
         if (messages.length > 0) yield messages
       }
+      cutter.end(take(last))
     } catch (error) {
-      if (!(error instanceof Error) || !('code' in error) || !String(error.code).startsWith('Z_')) throw error
+      if (!isUnpackError(error)) throw error
       // The writer of a recording may have died: what was read so far counts, the rest is not there.
       this.#break(file, cutter.lineNumber + 1, `gzip data broken or cut off (${error.message})`)
-      return
     }
-    const messages: RecordedMessage[] = []
-    cutter.end((line, number, reason) => this.#take(messages, file, line, number, reason))
-    if (messages.length > 0) yield messages
-  }
-
-  #take(messages: RecordedMessage[], file: string, line: Uint8Array, number: number, reason: string | null): void {
-    if (reason === null && line.every((byte) => byte === SPACE)) return // blank
-    const digits = digitsAtStart(line)
-    const fault = reason ?? faultOf(line, digits)
-    if (fault !== null) {
-      this.#break(file, number, fault)
-      return
-    }
-    this.lineCount++
-    timeWords(line, digits)
-    messages.push({ receivedHi: timeHi, receivedLo: timeLo, bytes: line.subarray(digits + 1) })
+    for (const line of timeless) last.push(messageOf(reader, connection, line))
+    if (last.length > 0) yield last
   }
 
   #break(file: string, line: number, reason: string): void {
@@ -111,101 +134,104 @@ export class Recording {
   }
 }
 
-type OnLine = (line: Uint8Array, lineNumber: number, reason: string | null) => void
-
-/** Cuts chunks into lines; a line across chunks is joined, one that grows too long is dropped as it comes. */
-class LineCutter {
-  readonly #lineBytesMax: number
-  #parts: Uint8Array[] = []
-  #partBytes = 0
-  lineNumber = 0
-
-  constructor(lineBytesMax: number) {
-    this.#lineBytesMax = lineBytesMax
+function messageOf(reader: LineReader, connection: number, bytes: Uint8Array): RecordedMessage {
+  const { timeHi, timeLo, kind, url } = reader
+  return {
+    receivedHi: timeHi,
+    receivedLo: timeLo,
+    kind: kind as RecordedMessage['kind'],
+    connection,
+    url: kind === FRAME ? '' : url,
+    bytes,
   }
+}
 
-  cut(chunk: Uint8Array, onLine: OnLine): void {
-    let from = 0
-    for (let to = chunk.indexOf(NEWLINE); to >= 0; to = chunk.indexOf(NEWLINE, from)) {
-      this.#finish(chunk.subarray(from, to), onLine)
-      from = to + 1
+function isUnpackError(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('Z_')
+}
+
+function isBlank(line: Uint8Array): boolean {
+  for (const byte of line) if (byte !== 32) return false
+  return true
+}
+
+async function detected(files: readonly string[]): Promise<Format> {
+  const found = new Map<Format, string>()
+  for (const file of files) {
+    const format = await detectedIn(file)
+    if (format !== undefined && !found.has(format)) found.set(format, file)
+  }
+  const [first, second] = [...found]
+  if (second !== undefined)
+    throw new Fault(
+      'RECORDING_FORMAT',
+      `${first?.[1]} is of format ${first?.[0]}, ${second[1]} of format ${second[0]}: replay them one by one`,
+      EXIT_USAGE,
+    )
+  return first?.[0] ?? 'hftbacktest'
+}
+
+/** @returns undefined for an empty file. */
+async function detectedIn(file: string): Promise<Format | undefined> {
+  let text = ''
+  try {
+    for await (const chunk of await openBytes(file)) {
+      text += Buffer.from(chunk).toString('latin1', 0, DETECT_BYTES)
+      if (text.length >= DETECT_BYTES) break
     }
-    this.#keep(chunk.subarray(from))
+  } catch (error) {
+    if (!isUnpackError(error)) throw error // said when it is read
   }
+  const format = detectFormat(text)
+  if (format === undefined && text.trim() !== '')
+    throw new Fault(
+      'RECORDING_FORMAT',
+      `the first lines of ${file} are of no known format: say which with --format, if it is one`,
+      EXIT_USAGE,
+    )
+  return format
+}
 
-  end(onLine: OnLine): void {
-    if (this.#partBytes > 0) this.#finish(new Uint8Array(0), onLine)
+/** One of the recordings that are merged: its next message. */
+interface Head {
+  readonly chunks: AsyncGenerator<RecordedMessage[]>
+  chunk: RecordedMessage[]
+  at: number
+}
+
+/** By time; of equal times the earlier file first. Within a file its own order holds, whatever the times. */
+async function* merged(sources: readonly AsyncGenerator<RecordedMessage[]>[]): AsyncGenerator<RecordedMessage[]> {
+  const heads: Head[] = []
+  for (const chunks of sources) {
+    const head = { chunks, chunk: [], at: 0 }
+    if (await refill(head)) heads.push(head)
   }
-
-  #keep(part: Uint8Array): void {
-    this.#partBytes += part.length
-    if (this.#partBytes > this.#lineBytesMax) this.#parts = []
-    else if (part.length > 0) this.#parts.push(part)
-  }
-
-  #finish(tail: Uint8Array, onLine: OnLine): void {
-    this.lineNumber++
-    const length = this.#partBytes + tail.length
-    if (length > this.#lineBytesMax) {
-      onLine(tail, this.lineNumber, `line of ${length} bytes is longer than ${this.#lineBytesMax}`)
-    } else if (length > 0) {
-      const line = this.#partBytes === 0 ? tail : Buffer.concat([...this.#parts, tail])
-      onLine(line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line, this.lineNumber, null)
+  let messages: RecordedMessage[] = []
+  while (heads.length > 0) {
+    const head = earliest(heads)
+    messages.push(head.chunk[head.at++] as RecordedMessage)
+    if (messages.length >= MERGED_CHUNK_MESSAGES) {
+      yield messages
+      messages = []
     }
-    this.#parts = []
-    this.#partBytes = 0
+    if (head.at === head.chunk.length && !(await refill(head))) heads.splice(heads.indexOf(head), 1)
   }
+  if (messages.length > 0) yield messages
 }
 
-/** Why this line is not `<local time> <message>`, or null when it is. */
-function faultOf(line: Uint8Array, digits: number): string | null {
-  if (digits === 0) return 'no local time at the start of the line'
-  if (digits !== NS_DIGITS && digits !== US_DIGITS)
-    return `local time of ${digits} digits is neither ns (19) nor µs (16)`
-  if (line[digits] !== SPACE) return 'no space after the local time'
-  if (digits + 1 === line.length) return 'no message after the local time'
-  return null
+async function refill(head: Head): Promise<boolean> {
+  const next = await head.chunks.next()
+  if (next.done === true) return false
+  head.chunk = next.value
+  head.at = 0
+  return true
 }
 
-function digitsAtStart(line: Uint8Array): number {
-  let digits = 0
-  while (digits < line.length && (line[digits] as number) >= DIGIT_0 && (line[digits] as number) <= DIGIT_9) digits++
-  return digits
-}
-
-/** What `timeWords` found last; two numbers cannot be returned without an object a line. */
-let timeHi = 0
-let timeLo = 0
-
-/** Digits of ns or µs → ns as two words. The time is seconds × 10^9 + rest; 10^9 × 34 bits goes through two halves. */
-function timeWords(line: Uint8Array, digits: number): void {
-  let seconds = 0
-  for (let at = 0; at < 10; at++) seconds = seconds * 10 + ((line[at] as number) - DIGIT_0)
-  let rest = 0
-  for (let at = 10; at < digits; at++) rest = rest * 10 + ((line[at] as number) - DIGIT_0)
-  if (digits === US_DIGITS) rest *= 1000
-  const upper = Math.floor(seconds / TWO16) * 1e9 // counts 2^16
-  const lower = (upper % TWO16) * TWO16 + (seconds % TWO16) * 1e9 + rest
-  timeHi = Math.floor(upper / TWO16) + Math.floor(lower / TWO32)
-  timeLo = lower % TWO32
-}
-
-async function requireFile(file: string): Promise<void> {
-  const found = await stat(file).catch(() => null)
-  if (found === null) throw new Fault('RECORDING_MISSING', `recording ${file} is not there: check the path`, EXIT_USAGE)
-  if (!found.isFile())
-    throw new Fault('RECORDING_MISSING', `recording ${file} is not a file: name the files in it`, EXIT_USAGE)
-}
-
-/** The first bytes tell gzip from text, whatever the name says. */
-async function openBytes(file: string): Promise<AsyncIterable<unknown>> {
-  const handle = await open(file, 'r')
-  const head = Buffer.alloc(GZIP_MAGIC.length)
-  await handle.read(head, 0, head.length, 0)
-  await handle.close()
-  const raw = createReadStream(file, { highWaterMark: READ_CHUNK_BYTES })
-  if (!GZIP_MAGIC.every((byte, at) => head[at] === byte)) return raw
-  const text = createGunzip({ chunkSize: READ_CHUNK_BYTES })
-  raw.on('error', (error) => text.destroy(error))
-  return raw.pipe(text)
+function earliest(heads: readonly Head[]): Head {
+  let best = heads[0] as Head
+  for (const head of heads) {
+    const [a, b] = [head.chunk[head.at] as RecordedMessage, best.chunk[best.at] as RecordedMessage]
+    if (a.receivedHi < b.receivedHi || (a.receivedHi === b.receivedHi && a.receivedLo < b.receivedLo)) best = head
+  }
+  return best
 }
