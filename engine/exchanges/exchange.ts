@@ -158,10 +158,17 @@ export interface SubscribeFrame {
 
 /** A frame that is not market data. */
 export type Control =
-  /** tokens of subscribe frames; an unknown one is a sign of life all the same */
-  | { readonly kind: 'acknowledged'; readonly tokens: readonly string[] }
-  /** these tokens will never be acknowledged; none: the connection as it is is refused */
-  | { readonly kind: 'refused'; readonly tokens: readonly string[]; readonly reason: string }
+  /**
+   * Tokens of subscribe frames; an unknown one is a sign of life all the same. `answers`: this is the whole answer to the
+   * frame of that id, so its tokens that stand neither here nor in an answer before are refused (Deribit leaves out
+   * what it does not know).
+   */
+  | { readonly kind: 'acknowledged'; readonly tokens: readonly string[]; readonly answers?: number }
+  /**
+   * These tokens will never be acknowledged; with `answers`, none of the frame of that id; neither: the connection as it
+   * is is refused.
+   */
+  | { readonly kind: 'refused'; readonly tokens: readonly string[]; readonly answers?: number; readonly reason: string }
   /** the venue will close: take another connection first */
   | { readonly kind: 'shutdown' }
   /** the venue wants to see this text at once */
@@ -190,6 +197,8 @@ export interface FeedRules {
   readInstruments(market: string, body: string): Instrument[]
   /** 24 h turnover of every instrument, for rules like "top 50 by volume". */
   volumesRequest(market: string): RestRequest
+  /** Where one answer does not hold the whole market (Deribit: one a currency), all of them; else absent. */
+  volumesRequests?(market: string): readonly RestRequest[]
   /** @returns symbol → turnover of 24 h, comparable within the market (quote currency or contracts). */
   readVolumes(market: string, body: string): ReadonlyMap<string, number>
   /** Only for markets whose `snapshotDepth` is not 0. */
