@@ -1,96 +1,112 @@
-import { EXIT_CONFIG, Fault } from '../base/fault.ts'
-import { editDistance } from '../base/nearest.ts'
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import type { RestClient } from './rest.ts'
+import { noMatch, readRule, takeTop, unknownSymbol } from './universe-rules.ts'
 
 /**
- * What is collected: a list of patterns a market → instruments.
- *
- * `BTCUSDT` is that symbol and must exist; `*USDT`, `BTC?SD*` are globs over the symbols that trade now; `!BUSD*` takes
- * away what the patterns before it chose. Case does not matter.
+ * What is collected: the rules of a market → instruments, at the start and again and again. At the start a name that the
+ * venue does not list is a mistake of who wrote it; later it is a delisting.
  */
 export interface Universe {
+  /** sorted by id */
   readonly instruments: readonly Instrument[]
   /** symbols that were named, exist, but do not trade now: subscribed all the same */
   readonly idle: readonly Instrument[]
+  /** symbols, in the venue's spelling, of all that the venue lists */
+  readonly listed: ReadonlySet<string>
 }
 
-/** How many likely names an error offers. */
-const SUGGESTION_COUNT_MAX = 5
-const TRADING = 'TRADING'
+/** Beside the list of the venue. */
+export interface UniverseView {
+  /** 24 h turnover by symbol; needed where a rule says `top:` */
+  readonly volumes?: ReadonlyMap<string, number>
+  /** ids that are collected now: they stay at the edge of a `top:` rule, and rules without a match are no mistake */
+  readonly collected?: ReadonlySet<string>
+}
+
+const NOBODY: ReadonlySet<string> = new Set()
+const NOTHING_KNOWN: ReadonlyMap<string, number> = new Map()
 
 export function selectInstruments(
   market: string,
-  patterns: readonly string[],
+  entries: readonly string[],
   listed: readonly Instrument[],
+  { volumes = NOTHING_KNOWN, collected }: UniverseView = {},
 ): Universe {
-  const bySymbol = new Map(listed.map((instrument) => [instrument.symbol.toUpperCase(), instrument]))
+  const isStart = collected === undefined
+  const trading = listed.filter(isTrading)
   const chosen = new Map<string, Instrument>()
-  for (const pattern of patterns) {
-    if (pattern.startsWith('!')) {
-      const matches = globTest(pattern.slice(1))
-      for (const symbol of [...chosen.keys()]) if (matches(symbol)) chosen.delete(symbol)
-    } else if (/[*?]/.test(pattern)) {
-      const matches = globTest(pattern)
-      const found = [...bySymbol].filter(([symbol, instrument]) => instrument.status === TRADING && matches(symbol))
-      if (found.length === 0) {
-        throw new Fault(
-          'NO_SYMBOL_MATCHES',
-          `${market}: no trading symbol matches ${pattern}, ${listed.length} are listed`,
-          EXIT_CONFIG,
-        )
-      }
-      for (const [symbol, instrument] of found) chosen.set(symbol, instrument)
-    } else {
-      const symbol = pattern.toUpperCase()
-      const instrument = bySymbol.get(symbol)
-      if (instrument === undefined) throw unknownSymbol(market, pattern, [...bySymbol.keys()])
-      chosen.set(symbol, instrument)
+  for (const entry of entries) {
+    const rule = readRule(market, entry)
+    const among = rule.symbol !== '' ? listed : rule.takesAway ? [...chosen.values()] : trading
+    const found = among.filter(rule.passes)
+    if (found.length === 0 && isStart && !rule.takesAway) {
+      throw rule.symbol === '' ? noMatch(market, rule, listed) : unknownSymbol(market, entry, listed)
+    }
+    const taken = rule.topCount === 0 ? found : takeTop(rule.topCount, found, volumes, collected ?? NOBODY)
+    for (const instrument of taken) {
+      if (rule.takesAway) chosen.delete(instrument.id)
+      else chosen.set(instrument.id, instrument)
     }
   }
   const instruments = [...chosen.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
-  return { instruments, idle: instruments.filter((instrument) => instrument.status !== TRADING) }
+  return {
+    instruments,
+    idle: instruments.filter((instrument) => !isTrading(instrument)),
+    listed: new Set(listed.map(({ symbol }) => symbol)),
+  }
 }
 
-/** Asks the venue what it lists, and chooses. */
+export function isTrading({ isTrading: told, status }: Instrument): boolean {
+  return told ?? status === 'TRADING'
+}
+
+/** Asks the venue what it lists, and what is traded most where a rule needs that, and chooses. */
 export async function readUniverse(
   rules: FeedRules,
   market: string,
-  patterns: readonly string[],
+  entries: readonly string[],
   rest: RestClient,
+  collected?: ReadonlySet<string>,
 ): Promise<Universe> {
-  const body = await rest.text(rules.instrumentsRequest(market), 'start')
-  return selectInstruments(`${rules.exchange}.${market}`, patterns, rules.readInstruments(market, body))
+  const name = `${rules.exchange}.${market}`
+  const priority = collected === undefined ? 'start' : 'audit'
+  const needsVolumes = entries.some((entry) => readRule(name, entry).topCount > 0)
+  const body = await rest.text(rules.instrumentsRequest(market), priority)
+  const listed = rules.readInstruments(market, body)
+  const volumes = needsVolumes
+    ? rules.readVolumes(market, await rest.text(rules.volumesRequest(market), priority))
+    : NOTHING_KNOWN
+  return selectInstruments(name, entries, listed, { volumes, ...(collected === undefined ? {} : { collected }) })
 }
 
-function unknownSymbol(market: string, pattern: string, symbols: readonly string[]): Fault {
-  const near = nearest(pattern.toUpperCase(), symbols)
-  const hint = near.length === 0 ? 'nothing similar is listed' : `did you mean ${near.join(', ')}?`
-  return new Fault('UNKNOWN_SYMBOL', `${market} lists no symbol ${pattern}: ${hint}`, EXIT_CONFIG)
+/** What is different between what is collected and what should be. */
+export interface UniverseChange {
+  readonly added: readonly Instrument[]
+  readonly removed: readonly { readonly instrument: Instrument; readonly isDelisted: boolean }[]
+  /** the same id, but its state, a step or anything else of it is different */
+  readonly changed: readonly Instrument[]
 }
 
-function nearest(wanted: string, symbols: readonly string[]): string[] {
-  const distanceMax = Math.max(2, Math.floor(wanted.length / 3))
-  return symbols
-    .map((symbol) => ({ symbol, distance: symbol.startsWith(wanted) ? 0.5 : editDistance(wanted, symbol) }))
-    .filter(({ distance }) => distance <= distanceMax)
-    .sort((a, b) => a.distance - b.distance || sharedPrefix(wanted, b.symbol) - sharedPrefix(wanted, a.symbol))
-    .slice(0, SUGGESTION_COUNT_MAX)
-    .map(({ symbol }) => symbol)
+export function compareUniverse(
+  collected: readonly Instrument[],
+  { instruments, listed }: Pick<Universe, 'instruments' | 'listed'>,
+): UniverseChange {
+  const wanted = new Map(instruments.map((instrument) => [instrument.id, instrument]))
+  const known = new Set(collected.map(({ id }) => id))
+  return {
+    added: instruments.filter(({ id }) => !known.has(id)),
+    removed: collected
+      .filter(({ id }) => !wanted.has(id))
+      .map((instrument) => ({ instrument, isDelisted: !listed.has(instrument.symbol) })),
+    changed: collected.flatMap((before) => {
+      const now = wanted.get(before.id)
+      return now === undefined || isSame(before, now) ? [] : [now]
+    }),
+  }
 }
 
-function sharedPrefix(a: string, b: string): number {
-  let length = 0
-  while (length < a.length && a[length] === b[length]) length++
-  return length
-}
-
-function globTest(glob: string): (symbol: string) => boolean {
-  const source = glob
-    .toUpperCase()
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replace(/\*/g, '.*')
-    .replace(/\?/g, '.')
-  const expression = new RegExp(`^${source}$`)
-  return (symbol) => expression.test(symbol)
+function isSame(before: Instrument, now: Instrument): boolean {
+  const names = new Set([...Object.keys(before), ...Object.keys(now)]) as Set<keyof Instrument>
+  for (const name of names) if (before[name] !== now[name]) return false
+  return true
 }
