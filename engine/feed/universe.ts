@@ -1,5 +1,6 @@
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import type { RestClient } from './rest.ts'
+import type { Priority } from './weight.ts'
 import { noMatch, readRule, takeTop, unknownSymbol } from './universe-rules.ts'
 
 /**
@@ -73,10 +74,19 @@ export async function readUniverse(
   const needsVolumes = entries.some((entry) => readRule(name, entry).topCount > 0)
   const body = await rest.text(rules.instrumentsRequest(market), priority)
   const listed = rules.readInstruments(market, body)
-  const volumes = needsVolumes
-    ? rules.readVolumes(market, await rest.text(rules.volumesRequest(market), priority))
-    : NOTHING_KNOWN
+  const volumes = needsVolumes ? await readVolumes(rules, market, rest, priority) : NOTHING_KNOWN
   return selectInstruments(name, entries, listed, { volumes, ...(collected === undefined ? {} : { collected }) })
+}
+
+async function readVolumes(
+  rules: FeedRules,
+  market: string,
+  rest: RestClient,
+  priority: Priority,
+): Promise<ReadonlyMap<string, number>> {
+  const requests = rules.volumesRequests?.(market) ?? [rules.volumesRequest(market)]
+  const answers = await Promise.all(requests.map((request) => rest.text(request, priority)))
+  return new Map(answers.flatMap((body) => [...rules.readVolumes(market, body)]))
 }
 
 /** What is different between what is collected and what should be. */
