@@ -85,7 +85,7 @@ const PEERS_MIN = 3
 /** The least of few peers is not the least of all. */
 const PEER_RATIO_DOUBT = 5
 /** Rates are noisy: so much busier is still no busier. */
-const PEER_BUSIER_MAX = 1.5
+const PEER_BUSIER_MAX = 1.2
 /** Without peers: so many events of the neighbours, and so many a second, make one of a busy channel certain. */
 const NEIGHBOUR_RATIO = 1 / 200
 const NEIGHBOURS_PER_SECOND_MIN = 20
