@@ -194,6 +194,8 @@ export interface FeedRules {
   /** @returns undefined when the frame is data (or nonsense) after all. */
   readControl(bytes: Uint8Array): Control | undefined
   instrumentsRequest(market: string): RestRequest
+  /** What to ask after this answer, where the list comes in pages (Bybit); absent: it comes whole. */
+  nextInstrumentsRequest?(market: string, body: string): RestRequest | undefined
   readInstruments(market: string, body: string): Instrument[]
   /** 24 h turnover of every instrument, for rules like "top 50 by volume". */
   volumesRequest(market: string): RestRequest
