@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { unpack } from 'msgpackr'
-import { KEEPER_LIMITS } from '../engine/book/keeper.ts'
+import { KEEPER_LIMITS } from '../engine/book/keeper-settings.ts'
 import { BLOCK, DATA, DRAIN, TICK } from '../engine/ring/frame.ts'
 import { createRing, RingReader, RingWriter } from '../engine/ring/ring.ts'
 import type { RecordedMessage } from '../engine/simulate/recording.ts'

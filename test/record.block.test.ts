@@ -33,8 +33,8 @@ function rig(limits: { rowsMax: number; bytesMax: number } = { rowsMax: 100, byt
 }
 
 function at(recorder: Recorder, ns: bigint): void {
-  recorder.hi = Number(ns >> 32n) | 0
-  recorder.lo = Number(ns & 0xffffffffn) | 0
+  recorder.time.hi = Number(ns >> 32n) | 0
+  recorder.time.lo = Number(ns & 0xffffffffn) | 0
 }
 
 function trade(fields: Partial<TradeEvent>): TradeEvent {

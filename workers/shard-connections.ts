@@ -1,16 +1,17 @@
-import type { GapLog } from '../engine/book/gap-log.ts'
 import type { Channel } from '../engine/exchanges/exchange.ts'
-import type { Recorder } from '../engine/record/recorder.ts'
+import type { FrameTime } from '../engine/record/recorder.ts'
 import { GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
-import type { SymbolTable } from '../engine/scan/symbols.ts'
 import type { InstrumentList, InstrumentSlot } from './shard-instruments.ts'
+import type { ShardMarket } from './shard-market.ts'
 
 /** One socket that is open and subscribed: which channels of which instruments it carries. */
 export interface Connection {
   readonly source: number
   readonly generation: number
   readonly instruments: readonly { readonly slot: InstrumentSlot; readonly channels: readonly number[] }[]
-  readonly table: SymbolTable
+  readonly market: ShardMarket
+  /** 0 unless several connections carry the same streams. */
+  readonly leg: number
   /** Receive time of its last frame: up to here nothing is missing. */
   lastHi: number
   lastLo: number
@@ -19,15 +20,14 @@ export interface Connection {
 /** What OPEN says. */
 export interface OpenNotice {
   readonly connection: number
+  readonly leg?: number
   readonly instruments: readonly { readonly instrument: number; readonly channels: readonly Channel[] }[]
 }
 
-const CHANNEL_OF: Readonly<Record<Channel, number>> = {
-  book: GAP_CHANNELS.book,
-  trades: GAP_CHANNELS.trades,
-  agg_trades: GAP_CHANNELS.trades,
-  book_tickers: GAP_CHANNELS.book_tickers,
-}
+const CHANNEL_OF: Readonly<Record<Channel, number>> = { ...GAP_CHANNELS, agg_trades: GAP_CHANNELS.trades }
+
+/** Channels that speak only when something happened: to be subscribed again is all the proof there is. */
+const EVENT_CHANNELS: readonly number[] = [GAP_CHANNELS.liquidations, GAP_CHANNELS.klines]
 
 /** Channels as the tables of gaps name them, each once. */
 export function gapChannels(channels: readonly Channel[]): readonly number[] {
@@ -41,17 +41,16 @@ export function gapChannels(channels: readonly Channel[]): readonly number[] {
 export class Connections {
   readonly #open = new Map<number, Connection>()
   readonly #list: InstrumentList
-  readonly #gaps: GapLog
-  readonly #recorder: Recorder
-  readonly #defaultMarket: string
+  readonly #time: FrameTime
+  readonly #marketOf: (slot: InstrumentSlot | undefined) => ShardMarket
   /** The last one looked up: frames come in bursts. */
   #last: Connection | undefined
 
-  constructor(list: InstrumentList, gaps: GapLog, recorder: Recorder, defaultMarket: string) {
+  /** @param marketOf the market of a connection whose first instrument this is */
+  constructor(list: InstrumentList, time: FrameTime, marketOf: (slot: InstrumentSlot | undefined) => ShardMarket) {
     this.#list = list
-    this.#gaps = gaps
-    this.#recorder = recorder
-    this.#defaultMarket = defaultMarket
+    this.#time = time
+    this.#marketOf = marketOf
   }
 
   find(source: number, generation: number): Connection | undefined {
@@ -68,19 +67,24 @@ export class Connections {
       const slot = this.#list.slots[instrument]
       return slot === undefined ? [] : [{ slot, channels: gapChannels(channels) }]
     })
-    const market = instruments[0]?.slot.name.market ?? this.#defaultMarket
-    const { hi, lo } = this.#recorder
+    const { hi, lo } = this.#time
     this.#open.set(keyOf(source, generation), {
       source,
       generation,
       instruments,
-      table: this.#list.table(market),
+      market: this.#marketOf(instruments[0]?.slot),
+      leg: notice.leg ?? 0,
       lastHi: hi,
       lastLo: lo,
     })
     for (const { slot, channels } of instruments) {
-      for (const channel of channels) slot.coverage[channel] = (slot.coverage[channel] as number) + 1
-      if (channels.includes(GAP_CHANNELS.book)) slot.keeper.begin()
+      for (const channel of channels) {
+        slot.coverage[channel] = (slot.coverage[channel] as number) + 1
+        if (EVENT_CHANNELS.includes(channel)) slot.record.gaps.close(slot.index, channel, 0)
+      }
+      if (!channels.includes(GAP_CHANNELS.book)) continue
+      slot.keeper.legCount++
+      slot.keeper.begin()
     }
   }
 
@@ -93,10 +97,20 @@ export class Connections {
     for (const { slot, channels } of connection.instruments) {
       for (const channel of channels) {
         slot.coverage[channel] = (slot.coverage[channel] as number) - 1
+        if (channel === GAP_CHANNELS.book) slot.keeper.legCount--
         if ((slot.coverage[channel] as number) > 0) continue // another connection carries it
         if (channel === GAP_CHANNELS.book) slot.keeper.suspend(lastHi, lastLo, reason)
         else
-          this.#gaps.open(slot.index, channel, GAP_CAUSES.disconnect, lastHi, lastLo, slot.lastId(channel), 0, reason)
+          slot.record.gaps.open(
+            slot.index,
+            channel,
+            GAP_CAUSES.disconnect,
+            lastHi,
+            lastLo,
+            slot.lastId(channel),
+            0,
+            reason,
+          )
       }
     }
   }
@@ -111,7 +125,16 @@ export class Connections {
       for (const channel of channels) {
         if (channel === GAP_CHANNELS.book) slot.keeper.resync('loss', lostCount, detail)
         else
-          this.#gaps.open(slot.index, channel, GAP_CAUSES.loss, lastHi, lastLo, slot.lastId(channel), lostCount, detail)
+          slot.record.gaps.open(
+            slot.index,
+            channel,
+            GAP_CAUSES.loss,
+            lastHi,
+            lastLo,
+            slot.lastId(channel),
+            lostCount,
+            detail,
+          )
       }
     }
   }

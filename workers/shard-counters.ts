@@ -24,6 +24,20 @@ const PLAIN = [
   'snapshots_unwanted',
   'snapshots_old',
   'buffer_overflows',
+  'keep_alives',
+  'resets',
+  'checksums_good',
+  'checksums_bad',
+  'kind_rows',
+  'repairs_wanted',
+  'repaired_gaps',
+  'resubscribes_wanted',
+  'leg_0_messages',
+  'leg_1_messages',
+  'leg_2_messages',
+  'leg_0_duplicates',
+  'leg_1_duplicates',
+  'leg_2_duplicates',
   'frames_lost',
   'scale_widenings',
   'blocks',
@@ -49,6 +63,9 @@ export const SHARD_COUNTERS: readonly ShardCounter[] = [
   ...(Object.keys(BOOK_STATES) as BookState[]).map((state): ShardCounter => `books_${state}`),
 ]
 
+/** Connections that carry the same streams at once. */
+const LEG_COUNT_MAX = 3
+
 const STATE_NAMES = Object.keys(BOOK_STATES) as BookState[]
 const REJECTED = new Set<string>(REJECT_REASONS)
 
@@ -58,6 +75,8 @@ export class ShardCounts {
   applied = 0
   trades = 0
   tickers = 0
+  /** Frames by leg of their connection. */
+  readonly legMessages = new Float64Array(LEG_COUNT_MAX)
   readonly #counters: Counters<ShardCounter>
   readonly #hot: Readonly<Record<'messages' | 'applied' | 'trades' | 'tickers', number>>
 
@@ -97,6 +116,11 @@ export class ShardCounts {
     this.#counters.addAt(applied, this.applied)
     this.#counters.addAt(trades, this.trades)
     this.#counters.addAt(tickers, this.tickers)
+    for (let leg = 0; leg < LEG_COUNT_MAX; leg++) {
+      const count = this.legMessages[leg] as number
+      if (count > 0) this.#counters.add(`leg_${leg as 0 | 1 | 2}_messages`, count)
+      this.legMessages[leg] = 0
+    }
     this.messages = 0
     this.applied = 0
     this.trades = 0

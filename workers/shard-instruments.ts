@@ -1,26 +1,30 @@
 import { assert } from '../engine/base/assert.ts'
 import { BookKeeper } from '../engine/book/keeper.ts'
-import type { KeeperEvents, KeeperLimits } from '../engine/book/keeper.ts'
-import type { GapLog } from '../engine/book/gap-log.ts'
+import type { KeeperEvents, KeeperLimits } from '../engine/book/keeper-settings.ts'
 import { TickerLine, TradeLine } from '../engine/book/trade-line.ts'
 import { TradeTotals } from '../engine/book/trade-totals.ts'
-import { binanceSync } from '../engine/exchanges/binance/sync.ts'
 import { instrumentId } from '../engine/exchanges/exchange.ts'
-import type { Instrument } from '../engine/exchanges/exchange.ts'
-import type { Recorder } from '../engine/record/recorder.ts'
+import type { Instrument, ReadRules } from '../engine/exchanges/exchange.ts'
+import { READ_RULES } from '../engine/exchanges/index.ts'
+import type { KindTableName } from '../engine/record/schema-columns.ts'
 import { GAP_CHANNELS } from '../engine/record/schema.ts'
 import { POWERS_OF_TEN } from '../engine/scan/decimal.ts'
 import { NO_SYMBOL, SymbolTable } from '../engine/scan/symbols.ts'
+import type { ExchangeRecord } from './shard-market.ts'
 
 /** Instruments of one shard; the index goes into a UInt16 column. */
 export const INSTRUMENTS_MAX = 4096
 /** Symbols that a replay may register by itself. */
 const SYMBOL_BYTES_MAX = 40
 
+const CHANNEL_VALUES_MAX = 32
+
 /** One instrument of the shard: its book and where its streams stand. */
 export class InstrumentSlot {
   readonly index: number
-  readonly name: Instrument
+  /** As the venue describes it now. */
+  name: Instrument
+  readonly record: ExchangeRecord
   readonly keeper: BookKeeper
   readonly trades = new TradeLine()
   readonly aggTrades = new TradeLine()
@@ -28,12 +32,15 @@ export class InstrumentSlot {
   readonly totals = new TradeTotals()
   tickerCount = 0
   tradeGapCount = 0
+  /** Rows of the rare kinds so far. */
+  readonly kindRows = new Map<KindTableName, number>()
   /** Open connections that carry each channel, by GAP_CHANNELS value. */
-  readonly coverage = new Int32Array(8)
+  readonly coverage = new Int32Array(CHANNEL_VALUES_MAX)
 
-  constructor(index: number, name: Instrument, keeper: BookKeeper) {
+  constructor(index: number, name: Instrument, record: ExchangeRecord, keeper: BookKeeper) {
     this.index = index
     this.name = name
+    this.record = record
     this.keeper = keeper
   }
 
@@ -43,32 +50,38 @@ export class InstrumentSlot {
   }
 }
 
+/** What the list tells. */
+export interface ListEvents extends KeeperEvents {
+  added(slot: InstrumentSlot): void
+}
+
 /** The instruments of a shard, by index and by the symbol bytes of each market. */
 export class InstrumentList {
   readonly slots: InstrumentSlot[] = []
   readonly scales = { prices: new Uint8Array(INSTRUMENTS_MAX), quantities: new Uint8Array(INSTRUMENTS_MAX) }
   readonly #tables = new Map<string, SymbolTable>()
-  readonly #limits: KeeperLimits
-  readonly #events: KeeperEvents
-  #recorder!: Recorder
-  #gaps!: GapLog
+  readonly #limitsOf: (market: string) => KeeperLimits
+  readonly #events: ListEvents
+  readonly #recordOf: (exchange: string) => ExchangeRecord
 
-  constructor(limits: KeeperLimits, events: KeeperEvents) {
-    this.#limits = limits
+  /** @param recordOf where rows of an exchange go */
+  constructor(
+    limitsOf: (market: string) => KeeperLimits,
+    events: ListEvents,
+    recordOf: (exchange: string) => ExchangeRecord,
+  ) {
+    this.#limitsOf = limitsOf
     this.#events = events
+    this.#recordOf = recordOf
   }
 
-  /** The recorder needs the names of the list, the keepers of the list need the recorder. */
-  attach(recorder: Recorder, gaps: GapLog): void {
-    this.#recorder = recorder
-    this.#gaps = gaps
-  }
-
-  table(market: string): SymbolTable {
-    let table = this.#tables.get(market)
+  /** The symbols of one market; of a whole exchange when `market` is empty. */
+  table(exchange: string, market: string): SymbolTable {
+    const key = `${exchange}.${market}`
+    let table = this.#tables.get(key)
     if (table === undefined) {
       table = new SymbolTable()
-      this.#tables.set(market, table)
+      this.#tables.set(key, table)
     }
     return table
   }
@@ -84,25 +97,41 @@ export class InstrumentList {
       assert(known.name.id === instrument.id, `index ${index} is ${known.name.id}, not ${instrument.id}`)
       this.widen(index, 'price', instrument.priceScale)
       this.widen(index, 'quantity', instrument.quantityScale)
+      known.name = instrument
+      known.keeper.isPreOpen = instrument.isPreOpen === true
       return known
     }
     this.scales.prices[index] = instrument.priceScale
     this.scales.quantities[index] = instrument.quantityScale
-    const rules = binanceSync(instrument.market)
-    const keeper = new BookKeeper(index, rules, this.#limits, this.#recorder, this.#gaps, this.scales, this.#events)
-    const slot = new InstrumentSlot(index, instrument, keeper)
+    const { exchange, market, symbol } = instrument
+    const rules = READ_RULES.get(exchange)
+    assert(rules !== undefined, `instrument ${instrument.id} of an exchange that is not known`)
+    const record = this.#recordOf(exchange)
+    const keeper = new BookKeeper(
+      index,
+      rules.sync(market),
+      this.#limitsOf(`${exchange}.${market}`),
+      record.recorder,
+      record.gaps,
+      this.scales,
+      this.#events,
+    )
+    keeper.isPreOpen = instrument.isPreOpen === true
+    const slot = new InstrumentSlot(index, instrument, record, keeper)
     this.slots.push(slot)
-    this.#events.added(index)
-    this.table(instrument.market).add(instrument.symbol, index)
+    this.#events.added(slot)
+    this.table(exchange, market).add(symbol, index)
     return slot
   }
 
   /** Registers a symbol that a recording speaks of; its scales widen as its numbers come. @returns its index, or NO_SYMBOL. */
-  learn(exchange: string, market: string, bytes: Uint8Array, offset: number, end: number): number {
+  learn(rules: ReadRules, place: string, bytes: Uint8Array, offset: number, end: number): number {
     if (this.slots.length >= INSTRUMENTS_MAX || end - offset > SYMBOL_BYTES_MAX || end === offset) return NO_SYMBOL
     const symbol = new TextDecoder().decode(bytes.slice(offset, end))
-    if (!/^[A-Za-z0-9_-]+$/.test(symbol)) return NO_SYMBOL
-    return this.add({
+    const market = place === '' ? rules.marketOf(symbol) : place
+    if (market === undefined || !/^[A-Za-z0-9._-]+$/.test(symbol)) return NO_SYMBOL
+    const { exchange } = rules
+    const { index } = this.add({
       id: instrumentId(exchange, market, symbol),
       exchange,
       market,
@@ -110,7 +139,9 @@ export class InstrumentList {
       priceScale: 0,
       quantityScale: 0,
       status: 'RECORDED',
-    }).index
+    })
+    if (place === '') this.table(exchange, place).add(symbol, index)
+    return index
   }
 
   /** Gives an instrument more digits after the point: what it holds is scaled with it. */

@@ -16,7 +16,7 @@ export class ShardOutput implements LiveOutput {
   readonly #counts: ShardCounts
   readonly #awaitRoom: () => boolean
   readonly #nameOf: (instrument: number) => InstrumentName
-  #live: readonly { block: OpenBlock; rows: LiveRows }[] = []
+  readonly #live = new Map<OpenBlock, LiveRows>()
   /** Blocks and messages are put together here, in unshared memory, and copied into the ring once, by words. */
   #scratch = new Uint8Array(1 << 16)
 
@@ -32,15 +32,14 @@ export class ShardOutput implements LiveOutput {
     this.#nameOf = nameOf
   }
 
-  followLive(blocks: readonly OpenBlock[]): void {
-    this.#live = blocks
-      .filter((block) => block.table.liveType !== null)
-      .map((block) => ({ block, rows: new LiveRows(block, this.#nameOf, this) }))
+  /** From now on the rows of this block go out live too. */
+  followLive(block: OpenBlock): void {
+    if (block.table.liveType !== null) this.#live.set(block, new LiveRows(block, this.#nameOf, this))
   }
 
   /** A full block; its rows go out live first. */
   block(block: OpenBlock): void {
-    for (const followed of this.#live) if (followed.block === block) followed.rows.flush()
+    this.#live.get(block)?.flush()
     this.#reserve(block.sealedBytesMax())
     const length = block.encodeInto(this.#scratch, 0)
     if (!this.#write(BLOCK, this.#scratch.subarray(0, length))) return
@@ -70,7 +69,7 @@ export class ShardOutput implements LiveOutput {
   }
 
   endOfDrain(): void {
-    for (const { rows } of this.#live) rows.flush()
+    for (const rows of this.#live.values()) rows.flush()
     this.#batches.publish()
   }
 

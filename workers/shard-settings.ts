@@ -1,13 +1,16 @@
-import { KEEPER_LIMITS } from '../engine/book/keeper.ts'
-import type { KeeperLimits } from '../engine/book/keeper.ts'
+import { KEEPER_LIMITS } from '../engine/book/keeper-settings.ts'
+import type { KeeperLimits } from '../engine/book/keeper-settings.ts'
 import type { PublisherSettings, SnapshotSettings } from '../engine/book/publisher.ts'
 import type { Instrument } from '../engine/exchanges/exchange.ts'
 
 /** What a book worker is started with; plain data, it travels as `workerData`. */
 export interface BookShardSettings {
   shardIndex: number
+  /**
+   * Of frames from connections that were never announced (replay); announced ones have their instruments'. An empty
+   * market is the whole exchange, where its symbols tell the market.
+   */
   exchange: string
-  /** Market of frames from connections that were never announced (replay); announced ones have their instruments' market. */
   market: string
   instruments: readonly Instrument[]
   /** Replay: register symbols as they come, take bare REST depth bodies as they come. */
@@ -21,6 +24,8 @@ export interface BookShardSettings {
   /** Whether whole books go out on the live path, as `publisher` says. */
   publishes: boolean
   keeper: KeeperLimits
+  /** Levels at which REST snapshots of a market (`exchange.market`) are cut; else keeper.snapshotLevels. */
+  snapshotLevels: Readonly<Record<string, number>>
 }
 
 export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> = {
@@ -42,4 +47,5 @@ export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> =
   live: true,
   publishes: true,
   keeper: KEEPER_LIMITS,
+  snapshotLevels: {},
 }

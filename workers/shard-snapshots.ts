@@ -1,23 +1,28 @@
-import { elapsedMs, type Recorder } from '../engine/record/recorder.ts'
-import { WANT_SNAPSHOT } from '../engine/ring/frame.ts'
+import { elapsedMs, type FrameTime } from '../engine/record/recorder.ts'
+import { WANT_RESUBSCRIBE, WANT_SNAPSHOT } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
 import type { Connections } from './shard-connections.ts'
 import type { ShardCounts } from './shard-counters.ts'
 
 /**
- * The questions for REST snapshots: which are out, and which have to be asked again and when. The first and the second
- * go out at once, later ones at a tick, each after twice the time.
+ * The questions for snapshots: which are out, and which have to be asked again and when. The first and the second
+ * go out at once, later ones at a tick, each after twice the time. A venue whose books start in the stream is asked to
+ * send the stream of that book anew; a snapshot that does not come is asked for again.
  */
 const PROMPT_ATTEMPTS = 2
 const AGAIN_MS_MIN = 100
 const AGAIN_MS_MAX = 10_000
+/** A stream that was subscribed starts with a snapshot within this. */
+const STREAM_ANSWER_MS = 5_000
 const NOTHING = new Uint8Array(0)
 
 export class SnapshotQuestions {
   readonly #requests: RingWriter
   readonly #connections: Connections
-  readonly #recorder: Recorder
+  readonly #time: FrameTime
   readonly #counts: ShardCounts
+  /** Whether the books of an instrument start in the stream. */
+  readonly #isInStream: (instrument: number) => boolean
   readonly #frameHead: () => { source: number; generation: number }
   /** Generation that each open question named, by instrument. */
   readonly #asked = new Map<number, number>()
@@ -28,14 +33,16 @@ export class SnapshotQuestions {
   constructor(
     requests: RingWriter,
     connections: Connections,
-    recorder: Recorder,
+    time: FrameTime,
     counts: ShardCounts,
+    isInStream: (instrument: number) => boolean,
     frameHead: () => { source: number; generation: number },
   ) {
     this.#requests = requests
     this.#connections = connections
-    this.#recorder = recorder
+    this.#time = time
     this.#counts = counts
+    this.#isInStream = isInStream
     this.#frameHead = frameHead
   }
 
@@ -49,9 +56,20 @@ export class SnapshotQuestions {
     this.#againMs.set(instrument, this.nowMs() + waitMs)
   }
 
+  /** A snapshot comes by itself; if not, the stream is asked for anew. */
+  await(instrument: number): void {
+    this.#againMs.set(instrument, this.nowMs() + STREAM_ANSWER_MS)
+  }
+
+  /** The book has what it needed. */
+  settled(instrument: number): void {
+    this.#againMs.delete(instrument)
+    this.#asked.delete(instrument)
+  }
+
   /** Frame time in ms since the epoch. */
   nowMs(): number {
-    return elapsedMs(0, 0, this.#recorder.hi, this.#recorder.lo)
+    return elapsedMs(0, 0, this.#time.hi, this.#time.lo)
   }
 
   tick(): void {
@@ -73,9 +91,14 @@ export class SnapshotQuestions {
     this.#againMs.delete(instrument)
     const { source, generation } = this.#connections.carrierOf(instrument) ?? this.#frameHead()
     this.#asked.set(instrument, generation)
-    const { hi, lo } = this.#recorder
-    if (this.#requests.tryWrite(WANT_SNAPSHOT, source, generation, instrument, hi, lo, NOTHING))
-      this.#counts.add('snapshots_wanted', 1)
-    else this.#againMs.set(instrument, 0)
+    const { hi, lo } = this.#time
+    const isInStream = this.#isInStream(instrument)
+    const kind = isInStream ? WANT_RESUBSCRIBE : WANT_SNAPSHOT
+    if (!this.#requests.tryWrite(kind, source, generation, instrument, hi, lo, NOTHING))
+      this.#againMs.set(instrument, 0)
+    else {
+      this.#counts.add(isInStream ? 'resubscribes_wanted' : 'snapshots_wanted', 1)
+      if (isInStream) this.await(instrument)
+    }
   }
 }

@@ -16,6 +16,10 @@ export interface InstrumentSummary {
   gaps: number
   trades: { count: number; quantity: string; notional: string; firstId: string; lastId: string }
   bookTickers: { count: number }
+  /** rows by table */
+  kinds: Record<string, number>
+  /** of a venue that sends sums of its books */
+  checksums: { good: number; bad: number }
 }
 
 export interface ShardSummary {
@@ -33,8 +37,8 @@ export function summarise(shard: Shard): ShardSummary {
 
 function instrumentSummary(shard: Shard, slot: InstrumentSlot): InstrumentSummary {
   const { keeper, totals, index } = slot
-  const priceScale = shard.priceScales[index] as number
-  const quantityScale = shard.quantityScales[index] as number
+  const priceScale = shard.list.scales.prices[index] as number
+  const quantityScale = shard.list.scales.quantities[index] as number
   const levels = (ladder: Ladder): [string, string][] => {
     const { prices, quantities } = ladder.levels()
     return Array.from(prices, (price, level) => [
@@ -58,5 +62,12 @@ function instrumentSummary(shard: Shard, slot: InstrumentSlot): InstrumentSummar
       lastId: String(totals.lastId),
     },
     bookTickers: { count: slot.tickerCount },
+    kinds: {
+      ...(totals.count > 0 ? { trades: totals.count } : {}),
+      ...(keeper.appliedCount > 0 ? { book_deltas: keeper.appliedCount } : {}),
+      ...(slot.tickerCount > 0 ? { book_tickers: slot.tickerCount } : {}),
+      ...Object.fromEntries(slot.kindRows),
+    },
+    checksums: { good: keeper.checksumsGood, bad: keeper.checksumsBad },
   }
 }

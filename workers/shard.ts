@@ -1,15 +1,13 @@
 import { assert } from '../engine/base/assert.ts'
 import { joinNs } from '../engine/base/clock.ts'
 import { GapLog } from '../engine/book/gap-log.ts'
-import type { KeeperEvents } from '../engine/book/keeper.ts'
+import type { KeeperEvents } from '../engine/book/keeper-settings.ts'
 import { BookPublisher } from '../engine/book/publisher.ts'
-import { JUMPED, REPEATED } from '../engine/book/trade-line.ts'
-import { BinanceParser } from '../engine/exchanges/binance/parse.ts'
 import type { Instrument } from '../engine/exchanges/exchange.ts'
-import { DepthEvent, TickerEvent, TradeEvent } from '../engine/record/emit.ts'
-import type { Emit, FrameParser } from '../engine/record/emit.ts'
-import { Recorder } from '../engine/record/recorder.ts'
-import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, GAP_STATUSES, TRADE_STREAMS } from '../engine/record/schema.ts'
+import { READ_RULES } from '../engine/exchanges/index.ts'
+import { DepthEvent } from '../engine/record/emit.ts'
+import { FrameTime, Recorder } from '../engine/record/recorder.ts'
+import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
 import type { Counters } from '../engine/ring/counters.ts'
 import {
   CLOSE,
@@ -18,9 +16,13 @@ import {
   INSTRUMENT,
   LOSS,
   OPEN,
+  POLL,
   SNAPSHOT,
   SNAPSHOT_FAILED,
   TICK,
+  TRADES,
+  TRADES_FAILED,
+  WANT_TRADES,
   extra,
   generation,
   receivedHi,
@@ -28,15 +30,18 @@ import {
   source,
 } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
+import { RejectedFrames } from './rejected-frames.ts'
 import { type Connection, Connections, gapChannels, type OpenNotice } from './shard-connections.ts'
 import { ShardCounts } from './shard-counters.ts'
 import type { ShardCounter } from './shard-counters.ts'
+import { instrumentRow } from './shard-instrument-row.ts'
 import { InstrumentList } from './shard-instruments.ts'
 import type { InstrumentSlot } from './shard-instruments.ts'
+import { type ExchangeRecord, ShardMarket } from './shard-market.ts'
+import { ShardOutput } from './shard-output.ts'
+import { type TradeHole, TradeRepairs } from './shard-repairs.ts'
 import type { BookShardSettings } from './shard-settings.ts'
 import { SnapshotQuestions } from './shard-snapshots.ts'
-import { ShardOutput } from './shard-output.ts'
-import { RejectedFrames } from './rejected-frames.ts'
 
 export { SHARD_DEFAULTS } from './shard-settings.ts'
 export type { BookShardSettings }
@@ -44,13 +49,9 @@ export type { BookShardSettings }
 /** EXTRA of a SNAPSHOT in a replay, where the body does not say whose it is: the book that waits. */
 export const ANY_INSTRUMENT = 0xffffffff
 
-/**
- * The work of one shard as a pure function of its ring: frames in, blocks, live messages and requests out. No socket, no
- * clock, no randomness, so a recording of the frames is a recording of the run.
- *
- * Arithmetic, one core, the recorded USD-M mix (294 bytes, 4 level updates a message): ring 50 ns, scan 300, book 100,
- * columns 80: some 550 ns a message. Measured 700 to 720 (1.4 M messages/s), 1,100 with the live path fed row by row.
- */
+const LEG_DUPLICATES = ['leg_0_duplicates', 'leg_1_duplicates', 'leg_2_duplicates'] as const
+const TRADE_CHANNEL_CODES = ['trades', 'agg_trades'] as const
+
 /** The end of the worker before this one, and the channels whose gap is written. */
 interface Restart {
   readonly hi: number
@@ -59,28 +60,35 @@ interface Restart {
   readonly told: Set<string>
 }
 
-export class Shard implements Emit {
-  readonly depth = new DepthEvent()
-  readonly trade = new TradeEvent()
-  readonly ticker = new TickerEvent()
-  readonly priceScales: Uint8Array
-  readonly quantityScales: Uint8Array
+/**
+ * The work of one shard as a pure function of its ring: frames in, blocks, live messages and requests out. No socket, no
+ * clock, no randomness, so a recording of the frames is a recording of the run.
+ *
+ *   frame ─► connection ─► its market: parser ─► books, rows (one set of open blocks an exchange) ─► batch ring
+ *
+ * Arithmetic, one core, the recorded USD-M mix (294 bytes, 4 level updates a message): ring 50 ns, scan 300, book 100,
+ * columns 80: some 550 ns a message. Measured 700 to 720 (1.4 M messages/s), 1,100 with the live path fed row by row.
+ */
+export class Shard {
   readonly list: InstrumentList
   readonly rejected = new RejectedFrames()
-  readonly recorder: Recorder
-  readonly gaps: GapLog
+  readonly time = new FrameTime()
   readonly #settings: BookShardSettings
   readonly #counts: ShardCounts
-  readonly #parser: FrameParser
   readonly #output: ShardOutput
   readonly #publisher: BookPublisher
   readonly #requests: RingWriter
   readonly #connections: Connections
   readonly #questions: SnapshotQuestions
+  readonly #repairs: TradeRepairs
+  readonly #records = new Map<string, ExchangeRecord>()
+  readonly #markets = new Map<string, ShardMarket>()
   readonly #snapshot = new DepthEvent()
+  /** Instruments whose row is not written yet: before the first frame there is no time. */
+  #undescribed: InstrumentSlot[] = []
   #connection: Connection | undefined
+  #market: ShardMarket
   #restart: Restart | undefined
-  #table
   #source = 0
   #generation = 0
 
@@ -94,60 +102,49 @@ export class Shard implements Emit {
     this.#settings = settings
     this.#requests = requests
     this.#counts = new ShardCounts(counters)
-    const limits = { ...settings.keeper, refreshes: settings.keeper.refreshes && !settings.learnUnknown }
-    this.list = new InstrumentList(limits, this.#keeperEvents())
-    this.priceScales = this.list.scales.prices
-    this.quantityScales = this.list.scales.quantities
-    this.#output = new ShardOutput(
-      batches,
-      this.#counts,
-      awaitRoom,
-      (instrument) => (this.list.slots[instrument] as InstrumentSlot).name,
+    const nameOf = (instrument: number) => (this.list.slots[instrument] as InstrumentSlot).name
+    this.#output = new ShardOutput(batches, this.#counts, awaitRoom, nameOf)
+    this.list = new InstrumentList(
+      (market) => this.#keeperLimits(market),
+      { ...this.#keeperEvents(), added: (slot) => this.#added(slot) },
+      (exchange) => this.#recordOf(exchange),
     )
-    const options = {
-      producer: settings.producer,
-      exchange: settings.exchange,
-      rowsMax: settings.batch.rowsMax,
-      bytesMax: settings.batch.bytesMax,
-    }
-    this.recorder = new Recorder(
-      options,
-      (instrument) => (this.list.slots[instrument] as InstrumentSlot).name.id,
-      this.priceScales,
-      this.quantityScales,
-      (block) => this.#output.block(block),
+    this.#repairs = new TradeRepairs(
+      {
+        writeGap: (hole) => this.#writeTradeGap(hole),
+        repaired: (hole) => {
+          this.#counts.add('repaired_gaps', 1)
+          hole.slot.record.gaps.repaired(hole.gap)
+        },
+        wantTrades: (hole) => this.#wantTrades(hole),
+      },
+      this.time,
     )
-    if (settings.live) this.#output.followLive(this.recorder.blocks)
-    this.gaps = new GapLog(this.recorder)
-    this.list.attach(this.recorder, this.gaps)
-    this.#connections = new Connections(this.list, this.gaps, this.recorder, settings.market)
+    this.#connections = new Connections(this.list, this.time, (slot) =>
+      slot === undefined ? this.#defaultMarket() : this.#marketOf(slot.name.exchange, slot.name.market),
+    )
+    const isInStream = (instrument: number) => (this.list.slots[instrument] as InstrumentSlot).keeper.isAnchoredInStream
     const frameHead = () => ({ source: this.#source, generation: this.#generation })
-    this.#questions = new SnapshotQuestions(requests, this.#connections, this.recorder, this.#counts, frameHead)
-    this.#parser = new BinanceParser(this)
+    this.#questions = new SnapshotQuestions(requests, this.#connections, this.time, this.#counts, isInStream, frameHead)
     this.#publisher = new BookPublisher(
       settings.snapshots,
       settings.publisher,
-      this.recorder,
+      this.time,
       this.list.scales,
       this.#output,
       (outcome, by) => this.#counts.add(`publish_${outcome}`, by),
     )
-    this.#table = this.list.table(settings.market)
-    for (const instrument of settings.instruments) {
-      assert(
-        instrument.exchange === settings.exchange,
-        `instrument ${instrument.id} in a shard of ${settings.exchange}`,
-      )
-      this.list.add(instrument)
-    }
+    this.#market = this.#defaultMarket()
+    for (const instrument of settings.instruments) this.list.add(instrument)
   }
 
   /** One record of the frame ring. */
   onFrame(kind: number, bytes: Uint8Array, offset: number, length: number): void {
-    this.recorder.hi = receivedHi(bytes, offset) | 0
-    this.recorder.lo = receivedLo(bytes, offset) | 0
+    this.time.hi = receivedHi(bytes, offset) | 0
+    this.time.lo = receivedLo(bytes, offset) | 0
     this.#source = source(bytes, offset)
     this.#generation = generation(bytes, offset)
+    if (this.#undescribed.length > 0) this.#describe()
     switch (kind) {
       case DATA:
         return this.#data(bytes, offset, length)
@@ -166,8 +163,13 @@ export class Shard implements Emit {
         this.#counts.add('frames_lost', extra(bytes, offset))
         return this.#connections.lose(this.#source, this.#generation, extra(bytes, offset))
       case INSTRUMENT:
-        this.list.add(JSON.parse(plainText(bytes, offset, length)) as Instrument, extra(bytes, offset))
-        return
+        return this.#instrument(JSON.parse(plainText(bytes, offset, length)) as Instrument, extra(bytes, offset))
+      case POLL:
+        return this.#poll(bytes, offset, length, extra(bytes, offset))
+      case TRADES:
+        return this.#trades(bytes, offset, length, extra(bytes, offset))
+      case TRADES_FAILED:
+        return this.#tradesFailed(extra(bytes, offset))
       case DRAIN:
         return this.#drain()
       default:
@@ -179,13 +181,58 @@ export class Shard implements Emit {
   endOfDrain(): void {
     this.#output.endOfDrain()
     this.#requests.publish()
-    this.#counts.settle(this.gaps.openedCount)
+    let opened = 0
+    for (const { gaps } of this.#records.values()) opened += gaps.openedCount
+    this.#counts.settle(opened)
   }
 
   /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
   restarted(sinceHi: number, sinceLo: number, detail: string): void {
     this.#restart = { hi: sinceHi | 0, lo: sinceLo | 0, detail, told: new Set() }
   }
+
+  // ---- markets
+
+  #recordOf(exchange: string): ExchangeRecord {
+    const known = this.#records.get(exchange)
+    if (known !== undefined) return known
+    const { producer, batch, live } = this.#settings
+    const recorder = new Recorder(
+      { producer, exchange, rowsMax: batch.rowsMax, bytesMax: batch.bytesMax },
+      (instrument) => (this.list.slots[instrument] as InstrumentSlot).name.id,
+      this.list.scales.prices,
+      this.list.scales.quantities,
+      (block) => this.#output.block(block),
+      this.time,
+      (block) => live && this.#output.followLive(block),
+    )
+    const record = { recorder, gaps: new GapLog(recorder) }
+    this.#records.set(exchange, record)
+    return record
+  }
+
+  #marketOf(exchange: string, name: string): ShardMarket {
+    const key = `${exchange}.${name}`
+    const known = this.#markets.get(key)
+    if (known !== undefined) return known
+    const rules = READ_RULES.get(exchange)
+    assert(rules !== undefined, `no exchange ${exchange}`)
+    const market = new ShardMarket(rules, name, this.#recordOf(exchange), {
+      list: this.list,
+      counts: this.#counts,
+      repairs: this.#repairs,
+      learnUnknown: this.#settings.learnUnknown,
+      onDuplicate: () => this.#duplicate(1),
+    })
+    this.#markets.set(key, market)
+    return market
+  }
+
+  #defaultMarket(): ShardMarket {
+    return this.#marketOf(this.#settings.exchange, this.#settings.market)
+  }
+
+  // ---- connections
 
   #open(notice: OpenNotice): void {
     if (this.#restart !== undefined) this.#tellRestart(this.#restart, notice)
@@ -197,86 +244,28 @@ export class Shard implements Emit {
     for (const { instrument, channels } of instruments) {
       for (const channel of gapChannels(channels)) {
         const key = `${instrument}/${channel}`
-        if (told.has(key)) continue
+        const gaps = this.list.slots[instrument]?.record.gaps
+        if (told.has(key) || gaps === undefined) continue
         told.add(key)
-        this.gaps.open(instrument, channel, GAP_CAUSES.worker_restart, hi, lo, 0, 0, detail)
+        gaps.open(instrument, channel, GAP_CAUSES.worker_restart, hi, lo, 0, 0, detail)
       }
     }
   }
 
-  // ---- what the parser calls
-
-  get symbols(): object {
-    return this.#table
+  #enter(connection: Connection | undefined): void {
+    this.#connection = connection
+    this.#market = connection?.market ?? this.#defaultMarket()
   }
 
-  find(bytes: Uint8Array, offset: number, end: number): number {
-    return this.#table.find(bytes, offset, end)
+  /** The connections changed: the next frame looks its own up. */
+  #leave(): void {
+    this.#enter(undefined)
   }
 
-  learn(bytes: Uint8Array, offset: number, end: number): number {
-    return this.#settings.learnUnknown
-      ? this.list.learn(this.#settings.exchange, this.#settings.market, bytes, offset, end)
-      : -1
-  }
-
-  widen(instrument: number, kind: 'price' | 'quantity', scale: number): boolean {
-    this.#counts.add('scale_widenings', 1)
-    return this.list.widen(instrument, kind, scale)
-  }
-
-  onDepth(): void {
-    const slot = this.list.slots[this.depth.instrument] as InstrumentSlot
-    slot.keeper.receive(this.depth)
-  }
-
-  onTrade(): void {
-    const event = this.trade
-    const slot = this.list.slots[event.instrument] as InstrumentSlot
-    const line = event.stream === TRADE_STREAMS.trade ? slot.trades : slot.aggTrades
-    const verdict = line.see(event.tradeId)
-    if (verdict === REPEATED) return this.#counts.add('duplicates', 1)
-    if (this.gaps.isOpen(event.instrument, GAP_CHANNELS.trades))
-      this.gaps.close(event.instrument, GAP_CHANNELS.trades, event.tradeId)
-    else if (verdict === JUMPED) this.#missingTrades(slot, line.idBeforeJump, line.lastHi, line.lastLo)
-    line.lastHi = this.recorder.hi
-    line.lastLo = this.recorder.lo
-    if (event.isFiltered) return
-    this.#counts.trades++
-    slot.totals.add(event.tradeId, event.price, event.quantity)
-    this.recorder.trade(event)
-  }
-
-  onTicker(): void {
-    const event = this.ticker
-    const slot = this.list.slots[event.instrument] as InstrumentSlot
-    if (!slot.tickers.see(event.updateId)) return this.#counts.add('duplicates', 1)
-    if (this.gaps.isOpen(event.instrument, GAP_CHANNELS.book_tickers))
-      this.gaps.close(event.instrument, GAP_CHANNELS.book_tickers, event.updateId)
-    slot.tickerCount++
-    this.#counts.tickers++
-    this.recorder.ticker(event)
-  }
-
-  /** Ids of the venue were skipped; the stream goes on, so the gap is closed from the start. */
-  #missingTrades(slot: InstrumentSlot, idBefore: number, hi: number, lo: number): void {
-    const { recorder, trade } = this
-    this.gaps.openedCount++
-    slot.tradeGapCount++
-    recorder.gap({
-      instrument: slot.index,
-      channel: GAP_CHANNELS.trades,
-      cause: GAP_CAUSES.sequence,
-      status: GAP_STATUSES.closed,
-      fromHi: hi,
-      fromLo: lo,
-      toHi: recorder.hi,
-      toLo: recorder.lo,
-      fromSeq: idBefore,
-      toSeq: trade.tradeId,
-      lostCount: trade.tradeId - idBefore - 1,
-      detail: trade.stream === TRADE_STREAMS.trade ? 'trade' : 'agg_trade',
-    })
+  /** An event came a second time; with several legs that is the rule, and tells which of them is first. */
+  #duplicate(by: number): void {
+    this.#counts.add('duplicates', by)
+    if (this.#connection !== undefined) this.#counts.add(LEG_DUPLICATES[this.#connection.leg] as ShardCounter, by)
   }
 
   // ---- frames
@@ -286,75 +275,51 @@ export class Shard implements Emit {
     const connection = this.#connections.find(this.#source, this.#generation)
     if (connection !== this.#connection) this.#enter(connection)
     if (connection !== undefined) {
-      connection.lastHi = this.recorder.hi
-      connection.lastLo = this.recorder.lo
+      connection.lastHi = this.time.hi
+      connection.lastLo = this.time.lo
+      this.#counts.legMessages[connection.leg] = (this.#counts.legMessages[connection.leg] as number) + 1
     }
     if (this.#settings.learnUnknown && isDepthBody(bytes, offset))
       return this.#anchor(bytes, offset, length, ANY_INSTRUMENT)
-    const outcome = this.#parser.parse(bytes, offset, length)
+    const outcome = this.#market.parser.parse(bytes, offset, length)
     if (outcome !== '') this.#refused(outcome, bytes, offset, length)
-  }
-
-  #enter(connection: Connection | undefined): void {
-    this.#connection = connection
-    this.#table = connection?.table ?? this.list.table(this.#settings.market)
-  }
-
-  /** The connections changed: the next frame looks its own up. */
-  #leave(): void {
-    this.#enter(undefined)
   }
 
   #refused(outcome: string, bytes: Uint8Array, offset: number, length: number): void {
     if (!this.#counts.refused(outcome)) return
     this.#reject(outcome, bytes, offset, length)
-    const { instrument, isDepth, isTicker } = this.#parser.blamed
+    const { instrument, channel } = this.#market.parser.blamed
     const slot = this.list.slots[instrument]
-    if (slot === undefined) return
-    if (isDepth) slot.keeper.resync('rejected', 1, outcome)
-    else if (isTicker) this.#missingTicker(slot, outcome)
+    if (slot === undefined || channel === 0) return
+    if (channel === GAP_CHANNELS.book) slot.keeper.resync('rejected', 1, outcome)
+    else if (channel !== GAP_CHANNELS.trades || slot.trades.isNamed) this.#missingEvent(slot, channel, outcome)
   }
 
-  /** Trades tell by their ids what is missing, tickers do not: the gap is from the refused frame to the next ticker. */
-  #missingTicker({ index, tickers }: InstrumentSlot, detail: string): void {
-    const { hi, lo } = this.recorder
-    this.gaps.open(
-      index,
-      GAP_CHANNELS.book_tickers,
-      GAP_CAUSES.rejected,
-      hi,
-      lo,
-      Math.max(0, tickers.lastId),
-      1,
-      detail,
-    )
+  /** Numbered trades tell by their ids what is missing, others do not: the gap is from the refused frame to the next. */
+  #missingEvent(slot: InstrumentSlot, channel: number, detail: string): void {
+    const { hi, lo } = this.time
+    const fromSeq = Math.max(0, slot.lastId(channel))
+    slot.record.gaps.open(slot.index, channel, GAP_CAUSES.rejected, hi, lo, fromSeq, 1, detail)
   }
 
   #reject(reason: string, bytes: Uint8Array, offset: number, length: number): void {
-    this.rejected.keep(
-      reason,
-      this.#source,
-      this.#generation,
-      joinNs(this.recorder.hi, this.recorder.lo),
-      bytes,
-      offset,
-      length,
-    )
+    const ns = joinNs(this.time.hi, this.time.lo)
+    this.rejected.keep(reason, this.#source, this.#generation, ns, bytes, offset, length)
   }
 
   #anchor(bytes: Uint8Array, offset: number, length: number, wanted: number): void {
     const slot = wanted === ANY_INSTRUMENT ? this.#waiting(bytes, offset, length) : this.list.slots[wanted]
     if (slot === undefined) return this.#counts.add('snapshots_unwanted', 1)
+    const { keeper, name } = slot
     // A book that nobody opened yet waits from now on: in a recording the snapshot may come first.
-    if (slot.keeper.book.state === BOOK_STATES.INIT && this.#settings.learnUnknown) slot.keeper.begin()
+    if (keeper.book.state === BOOK_STATES.INIT && this.#settings.learnUnknown) keeper.begin()
     const isAwaited = this.#settings.learnUnknown || this.#questions.isAwaited(slot.index, this.#generation)
-    const { keeper } = slot
     if (!(keeper.isWaiting || keeper.isRefreshing) || !isAwaited) return this.#counts.add('snapshots_unwanted', 1)
     this.#questions.answered(slot.index)
-    const outcome = this.#parser.parseSnapshot(bytes, offset, length, slot.index, this.#snapshot)
+    const { parser } = this.#marketOf(name.exchange, name.market)
+    const outcome = parser.parseSnapshot(bytes, offset, length, slot.index, this.#snapshot)
     if (outcome !== '') {
-      this.#counts.add(`rejected_${outcome}` as ShardCounter, 1)
-      this.#counts.add('rejected', 1)
+      this.#counts.refused(outcome)
       this.#reject(outcome, bytes, offset, length)
       return this.#snapshotFailed(slot.index)
     }
@@ -365,7 +330,7 @@ export class Shard implements Emit {
   /** A bare REST body of a recording: of the instrument it names, else of the one whose book waits. */
   #waiting(bytes: Uint8Array, offset: number, length: number): InstrumentSlot | undefined {
     const { slots } = this.list
-    const symbol = this.#parser.snapshotSymbol(bytes, offset, length)
+    const symbol = this.#market.parser.snapshotSymbol(bytes, offset, length)
     if (symbol !== '') return slots.find((slot) => slot.name.symbol === symbol)
     return (
       slots.find((slot) => slot.keeper.isWaiting) ?? slots.find((slot) => slot.keeper.book.state === BOOK_STATES.INIT)
@@ -378,28 +343,107 @@ export class Shard implements Emit {
     if (keeper?.isWaiting) this.#questions.wantLater(instrument, keeper.attempts)
   }
 
+  #poll(bytes: Uint8Array, offset: number, length: number, instrument: number): void {
+    const slot = this.list.slots[instrument]
+    assert(slot !== undefined, `a poll of instrument ${instrument} of ${this.list.slots.length}`)
+    const nameBytes = bytes[offset] as number
+    const name = plainText(bytes, offset + 1, nameBytes)
+    const bodyOffset = offset + 1 + nameBytes
+    const { parser } = this.#marketOf(slot.name.exchange, slot.name.market)
+    const outcome = parser.parsePoll(name, bytes, bodyOffset, length - 1 - nameBytes, instrument)
+    if (outcome !== '' && this.#counts.refused(outcome))
+      this.#reject(outcome, bytes, bodyOffset, length - 1 - nameBytes)
+  }
+
+  // ---- trades that are missing
+
+  #writeTradeGap({ slot, gap }: TradeHole): void {
+    slot.tradeGapCount++
+    slot.record.gaps.write(gap)
+  }
+
+  #wantTrades({ slot, channel, firstSeq, lastSeq }: TradeHole): void {
+    if (this.#settings.learnUnknown) return // nobody answers a replay
+    const question = new TextEncoder().encode(JSON.stringify({ channel, firstSeq, lastSeq }))
+    const { hi, lo } = this.time
+    if (this.#requests.tryWrite(WANT_TRADES, this.#source, this.#generation, slot.index, hi, lo, question))
+      this.#counts.add('repairs_wanted', 1)
+  }
+
+  #trades(bytes: Uint8Array, offset: number, length: number, instrument: number): void {
+    const slot = this.list.slots[instrument]
+    assert(slot !== undefined, `trades of instrument ${instrument} of ${this.list.slots.length}`)
+    const channel = TRADE_CHANNEL_CODES[bytes[offset] as number] ?? 'trades'
+    const market = this.#marketOf(slot.name.exchange, slot.name.market)
+    const outcome = market.parseTrades(channel, bytes, offset + 1, length - 1, instrument)
+    if (outcome !== '' && this.#counts.refused(outcome)) this.#reject(outcome, bytes, offset + 1, length - 1)
+  }
+
+  #tradesFailed(instrument: number): void {
+    const slot = this.list.slots[instrument]
+    if (slot !== undefined) this.#repairs.giveUp(slot)
+  }
+
+  // ---- instruments
+
+  #added(slot: InstrumentSlot): void {
+    this.#counts.add('books_INIT', 1)
+    if (slot.name.kind !== undefined) this.#undescribed.push(slot)
+  }
+
+  /** An instrument is new, or something about it changed. */
+  #instrument(instrument: Instrument, index: number): void {
+    const isKnown = this.list.slots[index] !== undefined
+    const slot = this.list.add(instrument, index)
+    if (isKnown) this.#undescribed.push(slot)
+    this.#describe()
+  }
+
+  #describe(): void {
+    const slots = this.#undescribed
+    this.#undescribed = []
+    for (const { index, name, record } of slots) record.recorder.row('instruments', index, instrumentRow(name))
+  }
+
+  // ---- time
+
   #tick(): void {
     this.#questions.tick()
+    this.#repairs.tick()
+    for (const { keeper } of this.list.slots) keeper.tick()
     this.#publisher.tick(this.#questions.nowMs(), this.list.slots, this.#settings.publishes)
-    this.recorder.sealOlderThan(this.recorder.hi, this.recorder.lo, this.#settings.batch.ageMsMax)
+    const { hi, lo } = this.time
+    for (const { recorder } of this.#records.values()) recorder.sealOlderThan(hi, lo, this.#settings.batch.ageMsMax)
   }
 
   #drain(): void {
     for (const slot of this.list.slots) slot.keeper.finish()
+    this.#repairs.finish()
     this.#publisher.writeRows(this.list.slots)
-    this.recorder.sealAll()
+    for (const { recorder } of this.#records.values()) recorder.sealAll()
     this.#output.drained()
   }
 
   // ---- what the keepers say
 
+  #keeperLimits(market: string): BookShardSettings['keeper'] {
+    const { keeper, learnUnknown, snapshotLevels } = this.#settings
+    return {
+      ...keeper,
+      snapshotLevels: snapshotLevels[market] ?? keeper.snapshotLevels,
+      refreshes: keeper.refreshes && !learnUnknown,
+    }
+  }
+
   #keeperEvents(): KeeperEvents {
     return {
       wantSnapshot: (instrument, attempt) => this.#questions.want(instrument, attempt),
-      added: () => this.#counts.add('books_INIT', 1),
+      awaitSnapshot: (instrument) => this.#questions.await(instrument),
+      anchored: (instrument) => this.#questions.settled(instrument),
       stateChanged: (_instrument, from, to) => this.#counts.stateChanged(from, to),
       count: (what, by) => {
         if (what === 'applied') this.#counts.applied += by
+        else if (what === 'duplicates') this.#duplicate(by)
         else this.#counts.add(what, by)
       },
     }

@@ -23,6 +23,8 @@ export interface SyncRules {
   verdict(chain: Chain, firstSeq: number, lastSeq: number, prevSeq: number): Verdict
   /** Whether an event follows the event that ended at `seq`, in the stream itself, whatever the book. */
   continues(seq: number, firstSeq: number, prevSeq: number): boolean
+  /** Whether a snapshot with this sequence means that the venue counts anew (Bybit: u = 1). */
+  isRestart?(lastSeq: number): boolean
   /** What the venue's checksum of this book must be, int32; only where it sends one. */
   checksumOf?(book: Book, priceScale: number, quantityScale: number): number
 }

@@ -1,4 +1,4 @@
-import type { Recorder } from '../record/recorder.ts'
+import type { GapRow, Recorder } from '../record/recorder.ts'
 import { GAP_STATUSES } from '../record/schema.ts'
 
 /**
@@ -17,7 +17,7 @@ interface OpenGap {
   readonly detail: string
 }
 
-const CHANNELS_MAX = 8
+const CHANNELS_MAX = 32
 
 export class GapLog {
   /** Gaps opened so far. */
@@ -57,18 +57,32 @@ export class GapLog {
     return true
   }
 
-  /** The channel delivers again, from this sequence on. */
-  close(instrument: number, channel: number, toSeq: number): void {
+  /** The channel delivers again, from this sequence on. @returns the closing row, if a gap was open. */
+  close(instrument: number, channel: number, toSeq: number): GapRow | undefined {
     const key = instrument * CHANNELS_MAX + channel
     const gap = this.#open.get(key)
-    if (gap === undefined) return
+    if (gap === undefined) return undefined
     this.#open.delete(key)
-    this.#write(gap, GAP_STATUSES.closed, toSeq)
+    return this.#write(gap, GAP_STATUSES.closed, toSeq)
   }
 
-  #write(gap: OpenGap, status: number, toSeq: number): void {
+  /** A gap that was over when it was seen. @returns its row. */
+  write(gap: GapRow): GapRow {
+    this.openedCount++
+    this.#recorder.gap(gap)
+    return gap
+  }
+
+  /** What was missing in this closed gap is in the table now: the row replaces the closing one. */
+  repaired(gap: GapRow): void {
+    this.#recorder.gap({ ...gap, status: GAP_STATUSES.repaired })
+  }
+
+  #write(gap: OpenGap, status: number, toSeq: number): GapRow {
     const isClosed = status === GAP_STATUSES.closed
     const { hi, lo } = this.#recorder
-    this.#recorder.gap({ ...gap, status, toSeq, toHi: isClosed ? hi : 0, toLo: isClosed ? lo : 0 })
+    const row = { ...gap, status, toSeq, toHi: isClosed ? hi : 0, toLo: isClosed ? lo : 0 }
+    this.#recorder.gap(row)
+    return row
   }
 }

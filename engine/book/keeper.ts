@@ -1,16 +1,24 @@
-import { type DepthEvent, LEVELS_MAX } from '../record/emit.ts'
-import type { Recorder } from '../record/recorder.ts'
-import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, SNAPSHOT_KINDS } from '../record/schema.ts'
+import { type DepthEvent, NO_CHECKSUM } from '../record/emit.ts'
+import { elapsedMs, type Recorder } from '../record/recorder.ts'
+import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../record/schema.ts'
 import type { GapCause } from '../record/schema.ts'
+import { AheadEvents } from './ahead.ts'
 import { Book } from './book.ts'
-import { AGAIN, APPLY, GAP, STALE } from './chain.ts'
+import { AGAIN, APPLY, GAP, IDLE, STALE } from './chain.ts'
 import type { SyncRules } from './chain.ts'
 import type { GapLog } from './gap-log.ts'
+import { anchorRow, restartRow } from './keeper-rows.ts'
 import { copyOf, HeldDepth } from './held-depth.ts'
-import { LADDER_LIMITS } from './ladder.ts'
-import type { LadderLimits } from './ladder.ts'
+import type { KeeperEvents, KeeperLimits } from './keeper-settings.ts'
 import { Refresh } from './refresh.ts'
 import { MissingRanges } from './trade-line.ts'
+
+/** A book asks for a second snapshot at most this often; after each that was of no use it waits twice as long. */
+const REFRESH_MS_MIN = 10_000
+const REFRESH_DOUBLINGS_MAX = 6
+
+/** How long an event that one leg brought early waits for what another leg still has. */
+const LEG_WAIT_MS = 2_000
 
 /**
  * One instrument's book from the first event to the last: which state it is in, what waits for a snapshot, when to ask
@@ -26,51 +34,6 @@ import { MissingRanges } from './trade-line.ts'
  * Every depth event that arrives becomes one row: at once when LIVE, else when its fate is known. An event that cannot be
  * part of a chain keeps the word BUFFERING or RESYNC in its row.
  */
-export interface KeeperLimits {
-  /** Events that wait for a snapshot. */
-  bufferedFramesMax: number
-  /** Events after which a crossed book is believed to be wrong. */
-  crossedEventsMax: number
-  /** A REST snapshot with so many levels a side was cut: deeper levels are unknown. */
-  snapshotLevels: number
-  /** Whether there is somebody to give a LIVE book a second snapshot (not in a replay). */
-  refreshes: boolean
-  ladder: LadderLimits
-}
-
-export const KEEPER_LIMITS: KeeperLimits = {
-  bufferedFramesMax: 2048,
-  crossedEventsMax: 8,
-  snapshotLevels: 1000,
-  refreshes: true,
-  ladder: LADDER_LIMITS,
-}
-
-/** A book asks for a second snapshot at most this often; after each that was of no use it waits twice as long. */
-const REFRESH_MS_MIN = 10_000
-const REFRESH_DOUBLINGS_MAX = 6
-
-/** What the keeper tells; the shard counts and sends. */
-export interface KeeperEvents {
-  /** A book of state INIT is there. */
-  added(instrument: number): void
-  /** A snapshot is wanted. @param attempt 0 for the first one since the book was lost. */
-  wantSnapshot(instrument: number, attempt: number): void
-  stateChanged(instrument: number, from: number, to: number): void
-  count(
-    what:
-      | 'applied'
-      | 'stale'
-      | 'unchained'
-      | 'duplicates'
-      | 'resyncs'
-      | 'anchors'
-      | 'snapshots_old'
-      | 'buffer_overflows',
-    by: number,
-  ): void
-}
-
 export class BookKeeper {
   readonly book: Book
   readonly instrument: number
@@ -83,6 +46,12 @@ export class BookKeeper {
   /** Receive time of the last event that was applied, or of the anchor. */
   lastHi = 0
   lastLo = 0
+  /** Open connections that carry this book. */
+  legCount = 0
+  /** Orders are taken but nothing trades: best bid above best ask is normal. */
+  isPreOpen = false
+  checksumsGood = 0
+  checksumsBad = 0
   /** Snapshots asked for since the book was last LIVE. */
   attempts = 0
   readonly #rules: SyncRules
@@ -97,6 +66,9 @@ export class BookKeeper {
   #receivedSeq = -1
   readonly #missing = new MissingRanges()
   #refresh: Refresh | undefined
+  readonly #ahead = new AheadEvents()
+  /** Where the chain stood before the venue set it back; other legs still send from there. */
+  #beforeResetSeq = -1
   #refreshFromMs = 0
   #refreshFailures = 0
 
@@ -120,6 +92,10 @@ export class BookKeeper {
     this.#events = events
   }
 
+  get isAnchoredInStream(): boolean {
+    return this.#rules.anchor === 'stream'
+  }
+
   get isWaiting(): boolean {
     return this.book.state === BOOK_STATES.BUFFERING || this.book.state === BOOK_STATES.RESYNC
   }
@@ -129,8 +105,10 @@ export class BookKeeper {
     if (this.book.isLive || this.isWaiting) return
     this.#receivedSeq = -1
     this.#missing.clear()
+    this.#beforeResetSeq = -1
     this.#move(this.book.state === BOOK_STATES.INIT ? BOOK_STATES.BUFFERING : BOOK_STATES.RESYNC)
-    this.#want()
+    if (this.#rules.anchor === 'stream') this.#events.awaitSnapshot(this.instrument)
+    else this.#want()
   }
 
   /** No connection carries this book any more. */
@@ -140,6 +118,7 @@ export class BookKeeper {
     this.#move(BOOK_STATES.GAP)
     this.#refresh = undefined
     this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES.disconnect, hi, lo, this.#receivedSeq, 0, detail)
+    this.#holdAhead()
     this.#flushBuffer(state)
   }
 
@@ -178,19 +157,23 @@ export class BookKeeper {
   /** One depth event, as the parser filled it in. */
   receive(event: DepthEvent): void {
     const { book } = this
+    if (event.isSnapshot) return this.#receiveSnapshot(event)
     if (
       book.isLive &&
       this.#rules.continues(this.#receivedSeq, event.firstSeq, event.prevSeq) &&
-      event.lastSeq > this.#receivedSeq
+      (event.lastSeq > this.#receivedSeq || this.#rules.anchor === 'stream')
     ) {
       // The usual way: it follows what arrived before. The anchor may still be newer than it.
+      if (event.lastSeq < this.#receivedSeq) this.#setBack(this.#receivedSeq)
       this.#receivedSeq = event.lastSeq
       this.#judge(event, this.#recorder.hi, this.#recorder.lo)
+      if (this.#ahead.count > 0) this.#catchUp()
       return
     }
     if (book.state === BOOK_STATES.INIT || book.state === BOOK_STATES.GAP) this.begin()
     if (this.#receivedSeq < 0) this.#receivedSeq = event.lastSeq
     else if (event.lastSeq <= this.#receivedSeq) return this.#receiveOld(event)
+    else if (this.#isAhead(event)) return
     else {
       const seq = this.#receivedSeq
       this.#receivedSeq = event.lastSeq
@@ -198,6 +181,120 @@ export class BookKeeper {
     }
     if (this.book.isLive) this.#judge(event, this.#recorder.hi, this.#recorder.lo)
     else this.#hold(event, this.#recorder.hi, this.#recorder.lo)
+  }
+
+  /** Whether another leg may still have what lies between the book and this event: then it waits. */
+  #isAhead(event: DepthEvent): boolean {
+    if (!this.book.isLive || this.legCount < 2) return false
+    if (event.lastSeq <= this.#beforeResetSeq) {
+      this.#events.count('duplicates', 1)
+      return true
+    }
+    const { instrument } = this
+    const scales = [this.#priceScales[instrument] as number, this.#quantityScales[instrument] as number] as const
+    return this.#ahead.tryKeep(event, this.#recorder.hi, this.#recorder.lo, ...scales)
+  }
+
+  /** The venue counts from a smaller number on; the chain is whole. */
+  #setBack(seq: number): void {
+    this.#beforeResetSeq = seq
+    this.#events.count('resets', 1)
+  }
+
+  /** The book moved: what came early may continue it now. */
+  #catchUp(): void {
+    const onKnown = (): void => this.#events.count('duplicates', 1)
+    for (;;) {
+      const next = this.book.isLive ? this.#ahead.takeNext(this.#rules, this.book.chain.seq, onKnown) : undefined
+      if (next === undefined) return
+      this.#receivedSeq = Math.max(this.#receivedSeq, next.event.lastSeq)
+      if (this.#rescaleHeld(next)) this.#judge(next.event, next.hi, next.lo)
+    }
+  }
+
+  /** What came early did not get its turn: it waits like everything else for a snapshot. */
+  #holdAhead(): void {
+    for (const held of this.#ahead.takeAll()) if (!held.event.isSnapshot) this.#buffer.push(held)
+  }
+
+  /** Time passes. */
+  tick(): void {
+    const { oldest } = this.#ahead
+    if (oldest === undefined) return
+    const { hi, lo } = this.#recorder
+    if (elapsedMs(oldest.hi, oldest.lo, hi, lo) < LEG_WAIT_MS) return
+    const held = this.#ahead.takeAll()
+    const snapshot = held.find(({ event }) => event.isSnapshot && event.lastSeq > this.book.chain.seq)
+    this.resync('sequence', 0, `${this.book.chain.seq}, no connection has what came before ${oldest.event.firstSeq}`)
+    for (const waiting of held) if (!waiting.event.isSnapshot) this.#buffer.push(waiting)
+    if (snapshot !== undefined && this.#rescaleHeld(snapshot)) this.#start(snapshot.event)
+  }
+
+  /** A whole book in the stream. */
+  #receiveSnapshot(event: DepthEvent): void {
+    const { book } = this
+    if (book.isLive) {
+      const isRestart = this.#rules.isRestart?.(event.lastSeq) === true && event.eventMs > book.eventMs
+      if (event.lastSeq <= book.chain.seq && !isRestart) return this.#events.count('duplicates', 1)
+      if (!isRestart && this.#isAhead(event)) return
+      this.#noteRestart(event)
+    } else if (!this.isWaiting) this.begin()
+    this.#start(event)
+  }
+
+  /** The venue started its book anew; what happened meanwhile nobody was told. */
+  #noteRestart(event: DepthEvent): void {
+    const { hi, lo } = this.#recorder
+    const from = { hi: this.lastHi, lo: this.lastLo, seq: this.book.chain.seq }
+    this.gapCount++
+    this.#events.count('resets', 1)
+    this.#gaps.write(restartRow(this.instrument, from, { hi, lo, seq: event.lastSeq }))
+  }
+
+  /** Anchors the book with a snapshot of the stream. */
+  #start(snapshot: DepthEvent): void {
+    const isBefore = ({ event }: HeldDepth): boolean => event.lastSeq <= snapshot.lastSeq
+    const after = this.#buffer.filter((held) => !isBefore(held))
+    this.#buffer = this.#buffer.filter(isBefore)
+    this.#flushBuffer(BOOK_STATES.BUFFERING)
+    this.#buffer = after
+    this.#receivedSeq = Math.max(snapshot.lastSeq, ...after.map(({ event }) => event.lastSeq))
+    this.#beforeResetSeq = -1
+    this.#set(snapshot)
+    this.#verify(snapshot)
+    this.#release()
+  }
+
+  /** The book becomes this snapshot, and LIVE. */
+  #set(snapshot: DepthEvent): void {
+    const { book } = this
+    book.reset(snapshot.lastSeq)
+    book.eventMs = snapshot.eventMs
+    book.set(snapshot)
+    this.lastHi = this.#recorder.hi
+    this.lastLo = this.#recorder.lo
+    this.attempts = 0
+    this.isChanged = true
+    this.isUnpublished = true
+    this.#recorder.book(anchorRow(this.instrument, book, snapshot))
+    this.#events.count('anchors', 1)
+    this.#gaps.close(this.instrument, GAP_CHANNELS.book, snapshot.lastSeq)
+    this.#move(BOOK_STATES.LIVE)
+    this.#events.anchored(this.instrument)
+  }
+
+  /** Holds the book against the venue's own sum, where it sends one. */
+  #verify({ checksum }: DepthEvent): void {
+    const { instrument, book } = this
+    if (checksum === NO_CHECKSUM || this.#rules.checksumOf === undefined) return
+    const priceScale = this.#priceScales[instrument] as number
+    const sum = this.#rules.checksumOf(book, priceScale, this.#quantityScales[instrument] as number)
+    this.#events.count(sum === checksum ? 'checksums_good' : 'checksums_bad', 1)
+    if (sum === checksum) this.checksumsGood++
+    else {
+      this.checksumsBad++
+      this.resync('checksum', 0, `the book sums to ${sum}, the venue says ${checksum}`)
+    }
   }
 
   /** The stream itself skipped something. */
@@ -235,6 +332,8 @@ export class BookKeeper {
         this.resync('sequence', 0, `${book.chain.seq} then ${event.firstSeq}..${event.lastSeq}`)
         this.#receivedSeq = event.lastSeq
         return this.#hold(event, hi, lo)
+      case IDLE:
+        return this.#events.count('keep_alives', 1)
       case AGAIN:
         this.#events.count('snapshots_old', 1)
         this.#move(BOOK_STATES.RESYNC)
@@ -258,8 +357,9 @@ export class BookKeeper {
     this.#events.count('applied', 1)
     this.#recorder.delta(event, BOOK_STATES.LIVE, book.epoch, hi, lo)
     if (this.#refresh !== undefined) this.#holdForRefresh(this.#refresh, event)
+    if (event.checksum !== NO_CHECKSUM) this.#verify(event)
     if (!hasRoom) this.resync('overflow', 0, 'more price levels than a book may hold')
-    else if (book.isCrossed) {
+    else if (book.isCrossed && !this.isPreOpen) {
       if (++book.crossedEvents > this.#limits.crossedEventsMax)
         this.resync('crossed', 0, `best bid >= best ask for ${book.crossedEvents} events`)
     } else book.crossedEvents = 0
@@ -304,18 +404,10 @@ export class BookKeeper {
       this.#want()
       return false
     }
-    book.reset(snapshot.lastSeq)
-    book.eventMs = snapshot.eventMs
-    book.set(snapshot)
+    const { attempts } = this
+    this.#set(snapshot)
+    this.attempts = attempts // until an event proves that the stream continues it
     book.trust(snapshot, this.#limits.snapshotLevels)
-    this.lastHi = this.#recorder.hi
-    this.lastLo = this.#recorder.lo
-    this.isChanged = true
-    this.isUnpublished = true
-    this.#writeAnchor(snapshot)
-    this.#events.count('anchors', 1)
-    this.#gaps.close(this.instrument, GAP_CHANNELS.book, snapshot.lastSeq)
-    this.#move(BOOK_STATES.LIVE)
     this.#release()
     return book.isLive
   }
@@ -358,7 +450,7 @@ export class BookKeeper {
     for (const part of [snapshot, ...events]) book.set(part)
     book.trust(snapshot, this.#limits.snapshotLevels)
     this.isChanged = true
-    this.#writeAnchor(book.whole())
+    this.#recorder.book(anchorRow(this.instrument, book, book.whole()))
     this.#events.count('anchors', 1)
   }
 
@@ -382,24 +474,6 @@ export class BookKeeper {
     return (
       this.#rules.verdict({ seq: snapshot.lastSeq, events: 0 }, first.firstSeq, first.lastSeq, first.prevSeq) === AGAIN
     )
-  }
-
-  #writeAnchor(snapshot: DepthEvent): void {
-    this.#recorder.book({
-      instrument: this.instrument,
-      kind: SNAPSHOT_KINDS.anchor,
-      eventMs: snapshot.eventMs,
-      lastSeq: snapshot.lastSeq,
-      epoch: this.book.epoch,
-      bidLevels: this.book.bids.levelCount,
-      askLevels: this.book.asks.levelCount,
-      bidCount: Math.min(snapshot.bidCount, LEVELS_MAX),
-      askCount: Math.min(snapshot.askCount, LEVELS_MAX),
-      bidPrices: snapshot.bidPrices,
-      bidQuantities: snapshot.bidQuantities,
-      askPrices: snapshot.askPrices,
-      askQuantities: snapshot.askQuantities,
-    })
   }
 
   #want(): void {

@@ -1,6 +1,6 @@
 import type { InstrumentName, LiveOutput } from '../record/live.ts'
 import { MsgpackWriter } from '../record/msgpack.ts'
-import type { Recorder } from '../record/recorder.ts'
+import type { FrameTime, Recorder } from '../record/recorder.ts'
 import { SNAPSHOT_KINDS } from '../record/schema.ts'
 import { decimalText } from '../scan/decimal.ts'
 import { elapsedMs } from '../record/recorder.ts'
@@ -54,12 +54,14 @@ export interface BookSource {
   readonly keeper: BookKeeper
   readonly name: InstrumentName
   readonly index: number
+  /** where its rows go */
+  readonly record: { readonly recorder: Recorder }
 }
 
 export class BookPublisher {
   readonly #snapshots: SnapshotSettings
   readonly #settings: PublisherSettings
-  readonly #recorder: Recorder
+  readonly #time: FrameTime
   readonly #output: LiveOutput
   readonly #scales: { prices: Uint8Array; quantities: Uint8Array }
   readonly #count: (outcome: PublishOutcome, by: number) => void
@@ -73,14 +75,14 @@ export class BookPublisher {
   constructor(
     snapshots: SnapshotSettings,
     settings: PublisherSettings,
-    recorder: Recorder,
+    time: FrameTime,
     scales: { prices: Uint8Array; quantities: Uint8Array },
     output: LiveOutput,
     count: (outcome: PublishOutcome, by: number) => void,
   ) {
     this.#snapshots = snapshots
     this.#settings = settings
-    this.#recorder = recorder
+    this.#time = time
     this.#scales = scales
     this.#output = output
     this.#count = count
@@ -132,7 +134,7 @@ export class BookPublisher {
       if (!keeper.isChanged || !keeper.book.isLive) continue
       keeper.isChanged = false
       this.#copy(source, this.#snapshots.depth)
-      this.#recorder.book(this.#row)
+      source.record.recorder.book(this.#row)
       if (this.#isNearEdge(keeper.book)) keeper.refresh(this.#nowMs)
     }
   }
@@ -165,10 +167,7 @@ export class BookPublisher {
     if (!book.isLive) return 'not_live'
     if (this.#settings.skipUnchanged && !keeper.isUnpublished) return 'unchanged'
     if (book.isCrossed) return 'crossed'
-    if (
-      elapsedMs(keeper.lastHi, keeper.lastLo, this.#recorder.hi, this.#recorder.lo) >
-      this.#settings.maxAgeSeconds * 1000
-    )
+    if (elapsedMs(keeper.lastHi, keeper.lastLo, this.#time.hi, this.#time.lo) > this.#settings.maxAgeSeconds * 1000)
       return 'too_old'
     return ''
   }
@@ -197,7 +196,7 @@ export class BookPublisher {
       bytes.set(message, offset)
       return message.length
     }
-    if (this.#output.send(subject, this.#recorder.hi, this.#recorder.lo, copy, message.length)) {
+    if (this.#output.send(subject, this.#time.hi, this.#time.lo, copy, message.length)) {
       keeper.isUnpublished = false
       this.#retries.delete(source)
       this.#count('published', 1)

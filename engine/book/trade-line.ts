@@ -1,3 +1,5 @@
+import type { TickerEvent } from '../record/emit.ts'
+
 /**
  * The ids of one trade stream of one instrument: contiguous, so a jump is a gap, and a smaller id is either a repetition
  * or a late one that was missing. Missing ids are kept as ranges, few of them: what falls out of the list is given up.
@@ -38,6 +40,9 @@ export class MissingRanges {
   }
 }
 
+/** What two connections may be apart: a second of a wild market. */
+const RECENT_NAMES = 512
+
 export class TradeLine {
   /** The highest id seen, −1 before the first. */
   lastId = -1
@@ -47,20 +52,42 @@ export class TradeLine {
   /** The highest id before the one that jumped. */
   idBeforeJump = -1
   readonly #missing = new MissingRanges()
+  /** Names of the last trades, oldest first. */
+  readonly #names = new Set<string>()
 
-  see(id: number): IdVerdict {
-    const { lastId } = this
-    if (id === lastId + 1 || lastId < 0) {
-      this.lastId = id
+  /** One trade that is the numbers [firstId, lastId] of the venue's unbroken numbering. */
+  see(firstId: number, lastId: number): IdVerdict {
+    const before = this.lastId
+    if (firstId === before + 1 || before < 0) {
+      this.lastId = lastId
       return NEXT
     }
-    if (id > lastId) {
-      this.#missing.add(lastId + 1, id - 1)
-      this.idBeforeJump = lastId
-      this.lastId = id
+    if (firstId > before) {
+      this.#missing.add(before + 1, firstId - 1)
+      this.idBeforeJump = before
+      this.lastId = lastId
       return JUMPED
     }
-    return this.#missing.take(id, id) ? LATE : REPEATED
+    return this.take(firstId, lastId)
+  }
+
+  /** As `see`, for what was fetched afterwards: the stream does not move on. */
+  take(firstId: number, lastId: number): typeof LATE | typeof REPEATED {
+    return this.#missing.take(firstId, lastId) ? LATE : REPEATED
+  }
+
+  /** Whether its trades have no numbers, so that none can be told to be missing. */
+  get isNamed(): boolean {
+    return this.#names.size > 0
+  }
+
+  /** A trade of a venue that does not number its trades: only repetitions can be told. */
+  seeNamed(name: string): typeof NEXT | typeof REPEATED {
+    const names = this.#names
+    if (names.has(name)) return REPEATED
+    names.add(name)
+    if (names.size > RECENT_NAMES) names.delete(names.values().next().value as string)
+    return NEXT
   }
 }
 
@@ -74,6 +101,8 @@ export class TickerLine {
   #lastId = -1
   readonly #recent = new Float64Array(RECENT_IDS).fill(-1)
   #next = 0
+  #lastMs = 0
+  readonly #lastValues = new Float64Array(4)
 
   /** @returns whether this id is new. */
   see(id: number): boolean {
@@ -81,6 +110,25 @@ export class TickerLine {
     if (id > this.#lastId) this.#lastId = id
     this.#recent[this.#next] = id
     this.#next = (this.#next + 1) % RECENT_IDS
+    return true
+  }
+
+  /** A ticker without an id: the same values at the same time are a repetition, an older time is a late one. */
+  seeTimed({ eventMs, bidPrice, bidQuantity, askPrice, askQuantity }: TickerEvent): boolean {
+    if (eventMs < this.#lastMs) return false
+    const values = this.#lastValues
+    const isSame =
+      eventMs === this.#lastMs &&
+      bidPrice === values[0] &&
+      bidQuantity === values[1] &&
+      askPrice === values[2] &&
+      askQuantity === values[3]
+    if (isSame) return false
+    this.#lastMs = eventMs
+    values[0] = bidPrice
+    values[1] = bidQuantity
+    values[2] = askPrice
+    values[3] = askQuantity
     return true
   }
 

@@ -110,12 +110,18 @@ export class ColumnBuffer {
   }
 
   putText(row: number, text: string): void {
+    if (text === '') return this.putNumber(row, this.membersBytes)
     const encoded = new TextEncoder().encode(text)
     if (this.membersBytes + encoded.length > this.memberBytes.length)
       this.#growMembers(this.membersBytes + encoded.length)
     this.memberBytes.set(encoded, this.membersBytes)
     this.membersBytes += encoded.length
     this.putNumber(row, this.membersBytes)
+  }
+
+  /** A 64-bit integer, for rare rows. */
+  putBigInt(row: number, value: bigint): void {
+    this.putWords(row, Number(BigInt.asIntN(32, value >> 32n)), Number(BigInt.asIntN(32, value)))
   }
 
   /** An integer of up to 256 bits, or none. */

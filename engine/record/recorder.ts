@@ -3,8 +3,10 @@ import type { BlockLimits } from './block.ts'
 import { columnNamed } from './columns.ts'
 import type { ColumnBuffer } from './columns.ts'
 import type { DepthEvent, TickerEvent, TradeEvent } from './emit.ts'
-import { TABLES, tableNamed } from './schema.ts'
-import type { TableName } from './schema-columns.ts'
+import { KindColumns, type KindRefusal } from './kind-columns.ts'
+import type { KindRow } from './schema-kinds.ts'
+import { TRADE_ORIGINS, tableNamed } from './schema.ts'
+import type { CellValue, KindTableName, Table } from './schema-columns.ts'
 
 /**
  * Appends rows to the open blocks, one a table, and seals them by rows, bytes, age (in frame time) and day.
@@ -47,11 +49,17 @@ export interface RecorderOptions extends BlockLimits {
   exchange: string
 }
 
-export class Recorder {
-  /** Receive time of the frame in hand, two words (as signed 32-bit numbers); every row gets it. */
+/** Receive time of the frame in hand, two words (as signed 32-bit numbers); every row gets it. */
+export class FrameTime {
   hi = 0
   lo = 0
-  readonly blocks: readonly OpenBlock[]
+}
+
+export class Recorder {
+  readonly time: FrameTime
+  readonly #blocks: OpenBlock[] = []
+  readonly #kinds = new Map<KindTableName, KindColumns>()
+  readonly #newBlock: (table: Table) => OpenBlock
   readonly #trades: TableColumns
   readonly #deltas: TableColumns
   readonly #snapshots: TableColumns
@@ -61,34 +69,53 @@ export class Recorder {
   readonly #quantityScales: Uint8Array
   readonly #onSeal: (block: OpenBlock) => void
 
-  /** @param onSeal takes the rows of a full block away; the block is emptied when it returns. */
+  /**
+   * @param onSeal takes the rows of a full block away; the block is emptied when it returns.
+   * @param onBlock hears of every block once, when it is made.
+   */
   constructor(
     options: RecorderOptions,
     idOf: (instrument: number) => string,
     priceScales: Uint8Array,
     quantityScales: Uint8Array,
     onSeal: (block: OpenBlock) => void,
+    time: FrameTime = new FrameTime(),
+    onBlock: (block: OpenBlock) => void = () => {},
   ) {
-    this.blocks = TABLES.filter((table) => table.name !== 'blocks').map(
-      (table) => new OpenBlock(table, options.producer, options.exchange, options, idOf),
-    )
-    this.#trades = new TableColumns(this.#blockOf('trades'))
-    this.#deltas = new TableColumns(this.#blockOf('book_deltas'))
-    this.#snapshots = new TableColumns(this.#blockOf('book_snapshots'))
-    this.#tickers = new TableColumns(this.#blockOf('book_tickers'))
-    this.#gaps = new TableColumns(this.#blockOf('gaps'))
+    this.#newBlock = (table) => {
+      const block = new OpenBlock(table, options.producer, options.exchange, options, idOf)
+      this.#blocks.push(block)
+      onBlock(block)
+      return block
+    }
+    this.time = time
+    this.#trades = new TableColumns(this.#newBlock(tableNamed('trades')))
+    this.#deltas = new TableColumns(this.#newBlock(tableNamed('book_deltas')))
+    this.#snapshots = new TableColumns(this.#newBlock(tableNamed('book_snapshots')))
+    this.#tickers = new TableColumns(this.#newBlock(tableNamed('book_tickers')))
+    this.#gaps = new TableColumns(this.#newBlock(tableNamed('gaps')))
     this.#priceScales = priceScales
     this.#quantityScales = quantityScales
     this.#onSeal = onSeal
   }
 
-  #blockOf(name: TableName): OpenBlock {
-    return this.blocks.find((block) => block.table === tableNamed(name)) as OpenBlock
+  get hi(): number {
+    return this.time.hi
   }
 
-  trade(event: TradeEvent): void {
+  get lo(): number {
+    return this.time.lo
+  }
+
+  /** Those that have been made so far: the hot tables, and the kinds that had a row. */
+  get blocks(): readonly OpenBlock[] {
+    return this.#blocks
+  }
+
+  /** @param origin a value of TRADE_ORIGINS */
+  trade(event: TradeEvent, origin: number = TRADE_ORIGINS.stream): void {
     const c = this.#trades.columns
-    const row = this.#open(this.#trades, event.instrument, 0, this.hi, this.lo)
+    const row = this.#open(this.#trades, event.instrument, event.venueTradeId.length, this.hi, this.lo)
     c[2].putMs(row, event.eventMs)
     c[3].putMs(row, event.tradeMs)
     c[4].bytes[row] = event.stream
@@ -100,6 +127,10 @@ export class Recorder {
     c[10].bytes[row] = this.#priceScales[event.instrument] as number
     c[11].bytes[row] = this.#quantityScales[event.instrument] as number
     c[12].bytes[row] = event.side
+    c[13].putNumber(row, event.lastSeq < 0 ? 0 : event.lastSeq)
+    c[14].putText(row, event.venueTradeId)
+    c[15].bytes[row] = origin
+    c[16].bytes[row] = event.liquidation
     this.#trades.block.rows++
   }
 
@@ -171,8 +202,21 @@ export class Recorder {
     this.#gaps.block.rows++
   }
 
+  /** A row of a kind that is neither trade nor book. @returns why it was refused, or ''. */
+  row<Name extends KindTableName>(name: Name, instrument: number, row: KindRow<Name>): KindRefusal {
+    let kind = this.#kinds.get(name)
+    if (kind === undefined) {
+      kind = new KindColumns(this.#newBlock(tableNamed(name)))
+      this.#kinds.set(name, kind)
+    }
+    const refusal = kind.read(row as Readonly<Record<string, CellValue>>)
+    if (refusal !== '') return refusal
+    kind.put(this.#open(kind, instrument, kind.textBytes, this.hi, this.lo))
+    return ''
+  }
+
   /** Makes room for one more row and fills in its head. @returns its index. */
-  #open(table: TableColumns, instrument: number, memberBytes: number, hi: number, lo: number): number {
+  #open(table: TableColumns | KindColumns, instrument: number, memberBytes: number, hi: number, lo: number): number {
     const { block } = table
     if (!block.accepts(memberBytes, hi, lo)) {
       this.seal(block)
@@ -202,7 +246,9 @@ export class Recorder {
   }
 }
 
-type FifteenColumns = readonly [
+type SeventeenColumns = readonly [
+  ColumnBuffer,
+  ColumnBuffer,
   ColumnBuffer,
   ColumnBuffer,
   ColumnBuffer,
@@ -223,11 +269,11 @@ type FifteenColumns = readonly [
 /** A block and its columns by position, as schema.ts lists them (a test holds the two against each other). */
 class TableColumns {
   readonly block: OpenBlock
-  readonly columns: FifteenColumns
+  readonly columns: SeventeenColumns
 
   constructor(block: OpenBlock) {
     this.block = block
-    this.columns = block.columns as unknown as FifteenColumns
+    this.columns = block.columns as unknown as SeventeenColumns
     columnNamed(block.columns, 'received_ns')
   }
 }

@@ -47,6 +47,7 @@ export const GAP_CAUSES = {
   silent: 8, // subscribed, connected, but nothing came
   crossed: 9, // best bid >= best ask and it stayed
   reset: 10, // the venue started its book anew
+  checksum: 11, // the book does not sum to what the venue says
 } as const
 export type GapCause = keyof typeof GAP_CAUSES
 export const GAP_CHANNELS = {

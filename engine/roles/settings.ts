@@ -1,7 +1,7 @@
 /** Configuration keys → plain options of the parts. The parts below know no keys, the keys know no parts. */
 import { isAbsolute, join } from 'node:path'
 import type { Config } from '../base/config.ts'
-import { KEEPER_LIMITS } from '../book/keeper.ts'
+import { KEEPER_LIMITS } from '../book/keeper-settings.ts'
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import { feedRules } from '../exchanges/index.ts'
 import type { StreamOptions } from '../record/streams.ts'
