@@ -9,6 +9,7 @@ import { EXIT_FAULT, Fault } from './base/fault.ts'
 import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
+import type { ReplayOptions } from './tools/replay.ts'
 
 /** `all` is not a role: it is the list of those that are built. */
 const ROLES: Readonly<Record<string, { readonly about: string; readonly isBuilt: boolean }>> = {
@@ -205,15 +206,26 @@ function addReplay(program: Command, shell: Shell): void {
     'replay usdm_btcusdt.gz --market binance.usdm --json',
     'replay day1.gz day2.gz --market binance.spot --rows rows.ndjson',
     'replay spot.gz --market binance.spot --to embedded',
+    'replay BINANCE.ws.1.0.gz BINANCE.http.0.0.gz --market binance.spot --format cryptofeed --json',
+    'replay OKX.ws.1.0.gz --market okx   # an exchange alone where the symbols tell their market',
   ])
     .argument(
       '<file...>',
-      'recordings, lines of `<local ns or µs> <json>`, plain or .gz; several files in a row are one recording',
+      'recordings, plain, .gz or .zip; several in a row are one recording, captures are merged by time',
     )
     .addOption(
-      new Option('--market <market>', 'whose messages these are')
-        .choices(['binance.usdm', 'binance.spot', 'binance.coinm'])
-        .makeOptionMandatory(),
+      new Option(
+        '--market <market>',
+        'whose messages these are: binance.usdm, okx.swap …, or okx alone',
+      ).makeOptionMandatory(),
+    )
+    .addOption(
+      new Option(
+        '--format <format>',
+        'lines of `<ns or µs> <json>`, of frames alone, or of raw captures (`<s>: <json>`, `<url> -> <s>: <json>`); auto looks',
+      )
+        .choices(['auto', 'hftbacktest', 'raw', 'cryptofeed'])
+        .default('auto'),
     )
     .addOption(new Option('--to <sink>', 'where the rows go').choices(['embedded', 'nats', 'none']).default('none'))
     .option('--rows <file>', 'every row as NDJSON into this file, - is stdout')
@@ -224,6 +236,7 @@ function addReplay(program: Command, shell: Shell): void {
       {
         files,
         market: values.market as string,
+        format: values.format as ReplayOptions['format'],
         to: values.to as 'embedded' | 'nats' | 'none',
         rows: values.rows as string | undefined,
         json: values.json === true,

@@ -231,4 +231,6 @@ export interface ReadRules {
   sync(market: string): SyncRules
   /** The market that a symbol of a recording belongs to, where the symbol tells; undefined: it does not (Binance). */
   marketOf(symbol: string): string | undefined
+  /** Every symbol tells its market, so that a recording may mix the markets of this exchange. */
+  readonly symbolsTellMarket?: boolean
 }

@@ -7,11 +7,13 @@ import { SHARD_COUNTERS, type ShardCounter } from '../../workers/shard-counters.
 import type { ShardSummary } from '../../workers/shard-summary.ts'
 import { Fault } from '../base/fault.ts'
 import { Counters } from '../ring/counters.ts'
-import { BLOCK, DATA, DRAIN, DRAINED, OPEN, TICK } from '../ring/frame.ts'
+import { BLOCK, CLOSE, DATA, DRAIN, DRAINED, INSTRUMENT, OPEN, SNAPSHOT, TICK } from '../ring/frame.ts'
 import { createHeartbeats } from '../ring/heartbeat.ts'
 import { IDLE_DEFAULT } from '../ring/idle.ts'
 import { createRing, RingReader, RingWriter } from '../ring/ring.ts'
+import { CONNECT, FRAME } from '../simulate/line-formats.ts'
 import type { RecordedMessage, Recording } from '../simulate/recording.ts'
+import type { Survey } from './replay-survey.ts'
 
 /**
  * A recording through the real thing: frame ring, book worker thread, batch ring. Time comes from the recording alone, so
@@ -19,12 +21,17 @@ import type { RecordedMessage, Recording } from '../simulate/recording.ts'
  *
  *   recording ─► OPEN, DATA …, TICK by recorded time …, DRAIN ─► ring ─► book worker ─► ring ─► onBlock
  *
- * REST depth bodies go as DATA like every line: the worker of a replay takes them for the anchor of the book that waits.
- * One that comes before all frames of sockets is held until the first of them.
+ * Without a survey there is one socket whose instruments become known as it speaks of them, and REST depth bodies go as
+ * DATA like every line: the worker of a replay takes them for the anchor of the book that waits. One that comes before
+ * all frames of sockets is held until the first of them.
+ *
+ * With a survey (a capture of sockets and REST) the instruments are announced, each socket is opened with what it
+ * carries, and REST snapshots go as SNAPSHOT: what production does, at the times of the capture.
  */
 export interface ReplayRun {
   readonly recording: Recording
   readonly settings: BookWorkerSettings['shard']
+  readonly survey: Survey | undefined
   /** one sealed block, a copy; awaited, so a slow reader holds the replay back */
   readonly onBlock: (block: Uint8Array) => Promise<void> | void
   /** after each chunk of the recording */
@@ -44,14 +51,21 @@ const BATCH_RING_BYTES = 16 << 20
 const REQUEST_RING_BYTES = 64 << 10
 const TICK_MS = 50
 const HI_MS = 4294967296 / 1e6
-const SOURCE = 0
-const GENERATION = 1
+const FIRST_GENERATION = 1
+const RECONNECTED = 'the socket was opened again'
 const BLOCKS_AT_ONCE_MAX = 16
 const WAIT_MS = 1
 const HELD_MAX = 64
 /** The `l` of {"lastUpdateId":… */
 const DEPTH_BODY_BYTE = 0x6c
 const NOTHING = new Uint8Array(0)
+
+type ReceiveTime = Pick<RecordedMessage, 'receivedHi' | 'receivedLo'>
+const NO_TIME: ReceiveTime = { receivedHi: 0, receivedLo: 0 }
+
+function encoded(value: object): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value))
+}
 
 export async function replayRecording(run: ReplayRun): Promise<ReplayOutcome> {
   const player = new Player(run)
@@ -73,6 +87,8 @@ class Player {
   #failure: Error | undefined
   #isDrained = false
   #nextTickMs = 0
+  /** Generation of each socket that is open. */
+  readonly #generations = new Map<number, number>()
   /** A frame of a socket was seen. */
   #isSpeaking = false
   readonly #held: RecordedMessage[] = []
@@ -109,11 +125,11 @@ class Player {
     let last: RecordedMessage | undefined
     for await (const chunk of recording.chunks()) {
       for (const message of chunk) {
-        if (last === undefined) await this.#open(message)
+        if (last === undefined) await this.#begin(message)
         last = message
-        if (!this.#isSpeaking && this.#isHeld(message)) continue
-        while (!this.#tryFrame(message)) await this.#makeRoom()
-        if (!this.#isSpeaking) await this.#release()
+        if (message.kind === FRAME) await this.#frame(message)
+        else if (message.kind === CONNECT) await this.#connect(message)
+        else await this.#answer(message)
       }
       this.#writer.publish()
       await this.#takeBlocks()
@@ -121,7 +137,7 @@ class Player {
       if (stop?.aborted === true) throw new Fault('STOPPED', `stopped after ${recording.lineCount} messages`)
     }
     if (!this.#isSpeaking) await this.#release()
-    await this.#write(DRAIN, last?.receivedHi ?? 0, last?.receivedLo ?? 0, NOTHING)
+    await this.#write(DRAIN, 0, 0, last ?? NO_TIME, NOTHING)
     this.#writer.publish()
     while (!this.#isDrained || this.#report === undefined) if (!(await this.#takeBlocks())) await this.#pause()
     return { summary: this.#report.summary, counts: this.#counters.snapshot() }
@@ -133,10 +149,43 @@ class Player {
     await this.#exited
   }
 
-  /** One connection; its instruments become known as the recording speaks of them. */
-  async #open({ receivedHi, receivedLo }: RecordedMessage): Promise<void> {
-    const notice = new TextEncoder().encode(JSON.stringify({ connection: SOURCE, instruments: [] }))
-    await this.#write(OPEN, receivedHi, receivedLo, notice)
+  async #begin(at: RecordedMessage): Promise<void> {
+    for (const [index, instrument] of (this.#run.survey?.instruments ?? []).entries())
+      await this.#write(INSTRUMENT, 0, index, at, encoded(instrument))
+  }
+
+  async #frame(message: RecordedMessage): Promise<void> {
+    if (!this.#generations.has(message.connection)) await this.#open(message)
+    if (!this.#isSpeaking && this.#isHeld(message)) return
+    while (!this.#tryFrame(message)) await this.#makeRoom()
+    if (!this.#isSpeaking) await this.#release()
+  }
+
+  async #connect(message: RecordedMessage): Promise<void> {
+    const { connection } = message
+    if (this.#generations.has(connection))
+      await this.#write(CLOSE, connection, 0, message, new TextEncoder().encode(RECONNECTED))
+    await this.#open(message)
+  }
+
+  /** A socket, with what it will be seen to carry; without a survey that becomes known as it speaks. */
+  async #open(message: RecordedMessage): Promise<void> {
+    const { connection } = message
+    this.#generations.set(connection, this.#generationOf(connection) + 1)
+    const carried = this.#run.survey?.connections.get(connection) ?? []
+    const instruments = [...carried].map(([instrument, channels]) => ({ instrument, channels: [...channels] }))
+    await this.#write(OPEN, connection, 0, message, encoded({ connection, instruments }))
+  }
+
+  /** Of REST: only books are anchored by it; what lists say of instruments the survey has read. */
+  async #answer(message: RecordedMessage): Promise<void> {
+    const { survey } = this.#run
+    const instrument = survey?.indexOf(message.url)
+    if (survey === undefined || instrument === undefined) return
+    const isCarrier = ([, carried]: [number, ReadonlyMap<number, ReadonlySet<string>>]): boolean =>
+      carried.get(instrument)?.has('book') === true
+    const [carrier] = [...survey.connections].find(isCarrier) ?? [message.connection]
+    await this.#write(SNAPSHOT, carrier, instrument, message, message.bytes)
   }
 
   /** A REST body before the first frame of a socket: whose it is will be known when the socket has spoken. */
@@ -148,26 +197,32 @@ class Player {
 
   async #release(): Promise<void> {
     this.#isSpeaking = true
-    for (const { receivedHi, receivedLo, bytes } of this.#held) await this.#write(DATA, receivedHi, receivedLo, bytes)
+    for (const held of this.#held) await this.#write(DATA, held.connection, 0, held, held.bytes)
     this.#held.length = 0
   }
 
   /** The message, after the TICK that is due by its time. @returns false when the ring is full: try again. */
-  #tryFrame({ receivedHi, receivedLo, bytes }: RecordedMessage): boolean {
+  #tryFrame(message: RecordedMessage): boolean {
+    const { receivedHi, receivedLo, connection, bytes } = message
     const nowMs = receivedHi * HI_MS + receivedLo / 1e6
     if (nowMs >= this.#nextTickMs) {
-      if (!this.#tryWrite(TICK, receivedHi, receivedLo, NOTHING)) return false
+      if (!this.#tryWrite(TICK, connection, 0, message, NOTHING)) return false
       this.#nextTickMs = Math.floor(nowMs / TICK_MS + 1) * TICK_MS
     }
-    return this.#tryWrite(DATA, receivedHi, receivedLo, bytes)
+    return this.#tryWrite(DATA, connection, 0, message, bytes)
   }
 
-  #tryWrite(kind: number, hi: number, lo: number, payload: Uint8Array): boolean {
-    return this.#writer.tryWrite(kind, SOURCE, GENERATION, 0, hi, lo, payload)
+  #generationOf(connection: number): number {
+    return this.#generations.get(connection) ?? FIRST_GENERATION - 1
   }
 
-  async #write(kind: number, hi: number, lo: number, payload: Uint8Array): Promise<void> {
-    while (!this.#tryWrite(kind, hi, lo, payload)) await this.#makeRoom()
+  #tryWrite(kind: number, connection: number, extra: number, at: ReceiveTime, payload: Uint8Array): boolean {
+    const generation = Math.max(FIRST_GENERATION, this.#generationOf(connection))
+    return this.#writer.tryWrite(kind, connection, generation, extra, at.receivedHi, at.receivedLo, payload)
+  }
+
+  async #write(kind: number, connection: number, extra: number, at: ReceiveTime, payload: Uint8Array): Promise<void> {
+    while (!this.#tryWrite(kind, connection, extra, at, payload)) await this.#makeRoom()
   }
 
   async #makeRoom(): Promise<void> {

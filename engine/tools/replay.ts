@@ -8,16 +8,23 @@ import { SHARD_DEFAULTS } from '../../workers/shard.ts'
 import type { InstrumentSummary } from '../../workers/shard-summary.ts'
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import type { Run } from '../base/run.ts'
+import type { ReadRules } from '../exchanges/exchange.ts'
+import { feedRules, READ_RULES } from '../exchanges/index.ts'
 import { decodeBlock, rowsOf } from '../record/decode.ts'
 import { REJECT_REASONS } from '../record/emit.ts'
+import type { Format } from '../simulate/line-formats.ts'
 import { Recording } from '../simulate/recording.ts'
+import { answersOf } from './replay-answers.ts'
+import { KindCounts, type Kinds } from './replay-kinds.ts'
 import { type ReplayOutcome, replayRecording } from './replay-run.ts'
 import { openRowSink } from './replay-sink.ts'
+import { type Survey, surveyCapture } from './replay-survey.ts'
 
 export interface ReplayOptions {
   readonly files: readonly string[]
-  /** `binance.usdm` */
+  /** `binance.usdm`; `okx` where the symbols tell the market */
   readonly market: string
+  readonly format: Format | 'auto'
   readonly to: 'embedded' | 'nats' | 'none'
   /** file of NDJSON rows, `-` is stdout */
   readonly rows: string | undefined
@@ -28,17 +35,18 @@ export interface ReplayOptions {
 export interface ReplayAnswer {
   readonly messages: number
   readonly rejected: number
-  readonly instruments: Readonly<Record<string, InstrumentSummary>>
+  readonly instruments: Readonly<Record<string, InstrumentSummary & { readonly kinds: Kinds }>>
 }
 
-const MARKETS = ['binance.usdm', 'binance.spot', 'binance.coinm']
 const PROGRESS_MS = 500
 const TOP_LEVELS = 3
 
 export async function runReplay(options: ReplayOptions, run: Run): Promise<ReplayAnswer> {
   checkOptions(options)
-  const recording = new Recording(options.files)
-  const [exchange, market] = options.market.split('.') as [string, string]
+  const { rules, market } = placeOf(options.market)
+  const { exchange } = rules
+  const reading = options.format === 'auto' ? {} : { format: options.format }
+  const recording = new Recording(options.files, reading)
   const { batch, snapshots } = run.config
   const settings = {
     ...SHARD_DEFAULTS,
@@ -53,6 +61,8 @@ export async function runReplay(options: ReplayOptions, run: Run): Promise<Repla
     snapshots: { intervalMs: snapshots.intervalMs, depth: snapshots.depth },
   }
   await recording.requireFiles()
+  const survey = (await recording.format()) === 'cryptofeed' ? await surveyOf(options, rules, market) : undefined
+  const kinds = new KindCounts()
   const sink = options.to === 'none' ? undefined : await openRowSink(options.to, run)
   const rows = options.rows === undefined ? undefined : new RowFile(options.rows)
   const progress = new Progress()
@@ -60,9 +70,11 @@ export async function runReplay(options: ReplayOptions, run: Run): Promise<Repla
     const outcome = await replayRecording({
       recording,
       settings,
+      survey,
       stop: run.stop,
       onProgress: (messages) => progress.show(messages),
       onBlock: async (block) => {
+        kinds.add(block)
         await rows?.write(block)
         await sink?.take(block)
       },
@@ -70,7 +82,7 @@ export async function runReplay(options: ReplayOptions, run: Run): Promise<Repla
     await rows?.close()
     progress.clear()
     const place = await sink?.finish()
-    const answer = answerOf(recording, outcome)
+    const answer = answerOf(recording, outcome, kinds)
     if (options.json) process.stdout.write(`${JSON.stringify(answer)}\n`)
     else if (options.rows !== '-') process.stdout.write(summaryText(answer, outcome, place))
     tellBroken(recording, outcome)
@@ -81,18 +93,40 @@ export async function runReplay(options: ReplayOptions, run: Run): Promise<Repla
   }
 }
 
-function checkOptions({ market, rows, json }: ReplayOptions): void {
-  if (!MARKETS.includes(market))
-    throw new Fault('USAGE', `unknown market '${market}'; allowed are ${MARKETS.join(', ')}`, EXIT_USAGE)
+function checkOptions({ rows, json }: ReplayOptions): void {
   if (json && rows === '-')
     throw new Fault('USAGE', '--json and --rows - both want stdout: give --rows a file', EXIT_USAGE)
 }
 
-function answerOf(recording: Recording, { summary, counts }: ReplayOutcome): ReplayAnswer {
+/** What `--market` may say: each market, and each exchange whose symbols tell their market. */
+export function replayMarkets(): string[] {
+  return [...READ_RULES.values()].flatMap(({ exchange, markets, symbolsTellMarket }) => [
+    ...(symbolsTellMarket === true ? [exchange] : []),
+    ...markets.map((market) => `${exchange}.${market}`),
+  ])
+}
+
+function placeOf(name: string): { readonly rules: ReadRules; readonly market: string } {
+  const [exchange, market = ''] = name.split('.') as [string, string?]
+  const rules = READ_RULES.get(exchange)
+  if (rules === undefined || !replayMarkets().includes(name))
+    throw new Fault('USAGE', `unknown market '${name}'; allowed are ${replayMarkets().join(', ')}`, EXIT_USAGE)
+  return { rules, market }
+}
+
+/** Read once before the replay, by a reader of its own: what it counts is not counted twice. */
+async function surveyOf({ files }: ReplayOptions, rules: ReadRules, market: string): Promise<Survey> {
+  const network = feedRules().get(rules.exchange)
+  if (network === undefined) throw new Fault('USAGE', `nothing is known of the REST answers of ${rules.exchange}`)
+  return surveyCapture(new Recording(files, { format: 'cryptofeed' }), rules, market, answersOf(network, market))
+}
+
+function answerOf(recording: Recording, { summary, counts }: ReplayOutcome, kinds: KindCounts): ReplayAnswer {
+  const instruments = Object.entries(summary.instruments).map(([id, one]) => [id, { ...one, kinds: kinds.of(id) }])
   return {
     messages: recording.lineCount,
     rejected: counts.rejected + recording.brokenCount,
-    instruments: summary.instruments,
+    instruments: Object.fromEntries(instruments),
   }
 }
 
