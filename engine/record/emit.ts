@@ -151,6 +151,13 @@ export type RejectReason = (typeof REJECT_REASONS)[number]
 /** What became of one frame; the empty word: its event was handed over. */
 export type Outcome = '' | IgnoreReason | RejectReason
 
+const REJECTIONS: ReadonlySet<Outcome> = new Set(REJECT_REASONS)
+
+/** Whether the frame could not be read; else its event was handed over, or nobody wants it. */
+export function isRejection(outcome: Outcome): outcome is RejectReason {
+  return REJECTIONS.has(outcome)
+}
+
 export interface FrameParser {
   parse(bytes: Uint8Array, offset: number, length: number): Outcome
   /** The body of a REST depth answer into `into`; the symbol is looked at by the caller. */

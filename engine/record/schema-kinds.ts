@@ -49,6 +49,7 @@ const KLINES = table('klines', 'kline', 'Closed bars as the venue sent them', ['
   decimal('base_volume', 'in base currency, where the venue says it apart'),
   decimal('quote_volume', 'in quote currency'),
   decimal('taker_buy_volume', "of it, bought by takers, in the venue's unit"),
+  decimal('taker_buy_base_volume', 'the same in base currency, where the venue says it apart'),
   decimal('taker_buy_quote_volume', 'the same in quote currency'),
   decimal('trade_count', ''),
 ])

@@ -1,3 +1,4 @@
+import type { KlineInterval } from '../../record/schema-kinds.ts'
 import type { Channel, ChannelLoad, FeedMarket } from '../exchange.ts'
 
 /**
@@ -21,6 +22,8 @@ export interface BinanceMarket extends FeedMarket {
   /** weight of a depth snapshot: the first step whose `depthMax` is not below the depth asked for */
   readonly depthWeights: readonly { readonly depthMax: number; readonly weight: number }[]
   readonly exchangeInfoWeight: number
+  /** bars to subscribe; each is a stream of its own */
+  readonly klineIntervals: readonly KlineInterval[]
 }
 
 /** URL class without a name of its own: everything on one path. */
@@ -39,9 +42,22 @@ const FUTURES_DEPTH_WEIGHTS = [
   { depthMax: 1000, weight: 20 },
 ] as const
 
+/** The three things that one stream carries: mark price, index price, funding rate. */
+function markRoutes(route: string): Readonly<Partial<Record<Channel, string>>> {
+  return { mark_prices: route, index_prices: route, funding_rates: route }
+}
+
 function load(messagesPerSecond: number, wireBytes: number): ChannelLoad {
   return { messagesPerSecond, wireBytes }
 }
+
+/** What the pages give as update speeds; liquidations are at most one a second and symbol, mostly none. */
+const FUTURES_RARE_LOAD = {
+  klines: load(4, 330), // USDM, Kline/Candlestick Streams: every 250 ms while it trades
+  tickers: load(2, 350), // USDM, Individual Symbol Ticker Streams: every 500 ms
+  mark_prices: load(1, 215), // USDM, Mark Price Stream, @1s
+  liquidations: load(0.01, 230), // USDM, Liquidation Order Streams
+} as const
 
 export const SPOT: BinanceMarket = {
   name: 'spot',
@@ -60,7 +76,14 @@ export const SPOT: BinanceMarket = {
   snapshotDepth: 1000,
   depthSpeedMs: 100, // SPOT, Diff. Depth Stream: 1000 or 100
   depthSpeedUnnamedMs: 1000,
-  routes: { book: SINGLE_ROUTE, trades: SINGLE_ROUTE, agg_trades: SINGLE_ROUTE, book_tickers: SINGLE_ROUTE },
+  routes: {
+    book: SINGLE_ROUTE,
+    trades: SINGLE_ROUTE,
+    agg_trades: SINGLE_ROUTE,
+    book_tickers: SINGLE_ROUTE,
+    klines: SINGLE_ROUTE,
+    tickers: SINGLE_ROUTE,
+  },
   depthWeights: [
     { depthMax: 100, weight: 5 }, // SPOT, Order book
     { depthMax: 500, weight: 25 },
@@ -69,7 +92,15 @@ export const SPOT: BinanceMarket = {
   ],
   polls: [],
   exchangeInfoWeight: 20, // SPOT, Exchange information
-  load: { book: load(10, 1290), trades: load(28, 170), agg_trades: load(14, 200), book_tickers: load(81, 147) },
+  klineIntervals: ['1m'],
+  load: {
+    book: load(10, 1290),
+    trades: load(28, 170),
+    agg_trades: load(14, 200),
+    book_tickers: load(81, 147),
+    klines: load(0.5, 330), // SPOT, Kline/Candlestick Streams: every 2 s while it trades
+    tickers: load(1, 480), // SPOT, Individual Symbol Ticker Streams
+  },
 }
 
 export const USDM: BinanceMarket = {
@@ -83,7 +114,9 @@ export const USDM: BinanceMarket = {
     connectsMax: 300, // no page gives a number: spot's
     connectsWindowMs: CONNECTS_WINDOW_MS,
     connectionLifeMsMax: DAY_MS, // USDM, WebSocket Market Streams
-    weightPerMinuteMax: 2400, // USDM, exchangeInfo.rateLimits
+    // USDM, exchangeInfo.rateLimits. COIN-M, Important Notice of 2026-06-30: both markets draw on this one number. The
+    // ledger stays within it because each takes half by default and stops at what the venue itself counts for both.
+    weightPerMinuteMax: 2400,
   },
   heartbeat: { serverPingMs: 180_000, pongDeadlineMs: 600_000, unsolicitedPongMs: 300_000 }, // USDM, WebSocket Market Streams
   snapshotDepth: 1000,
@@ -91,11 +124,27 @@ export const USDM: BinanceMarket = {
   depthSpeedUnnamedMs: 250,
   // USDM, Important WebSocket Change Notice. `trade` is on no page: one public client takes it from /public and tests
   // that live, another asks /market; it is an option (tradeRoute).
-  routes: { book: PUBLIC_ROUTE, trades: PUBLIC_ROUTE, agg_trades: MARKET_ROUTE, book_tickers: PUBLIC_ROUTE },
+  routes: {
+    book: PUBLIC_ROUTE,
+    trades: PUBLIC_ROUTE,
+    agg_trades: MARKET_ROUTE,
+    book_tickers: PUBLIC_ROUTE,
+    klines: MARKET_ROUTE,
+    tickers: MARKET_ROUTE,
+    ...markRoutes(MARKET_ROUTE),
+    liquidations: MARKET_ROUTE,
+  },
   depthWeights: FUTURES_DEPTH_WEIGHTS,
   polls: [],
   exchangeInfoWeight: 1, // USDM, Exchange Information
-  load: { book: load(19, 1600), trades: load(62, 162), agg_trades: load(25, 190), book_tickers: load(192, 180) },
+  klineIntervals: ['1m'],
+  load: {
+    book: load(19, 1600),
+    trades: load(62, 162),
+    agg_trades: load(25, 190),
+    book_tickers: load(192, 180),
+    ...FUTURES_RARE_LOAD,
+  },
 }
 
 export const COINM: BinanceMarket = {
@@ -104,8 +153,14 @@ export const COINM: BinanceMarket = {
   wsBase: 'wss://dstream.binance.com', // COINM, WebSocket Market Streams; not split
   restBase: 'https://dapi.binance.com', // COINM, General Info
   restPath: '/dapi/v1',
-  routes: SPOT.routes,
-  load: { book: load(78, 380), trades: load(7, 165), agg_trades: load(4, 190), book_tickers: load(56, 196) },
+  routes: { ...SPOT.routes, ...markRoutes(SINGLE_ROUTE), liquidations: SINGLE_ROUTE },
+  load: {
+    book: load(78, 380),
+    trades: load(7, 165),
+    agg_trades: load(4, 190),
+    book_tickers: load(56, 196),
+    ...FUTURES_RARE_LOAD,
+  },
 }
 
 export const MARKETS: Readonly<Record<BinanceMarketName, BinanceMarket>> = { spot: SPOT, usdm: USDM, coinm: COINM }

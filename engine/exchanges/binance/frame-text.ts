@@ -23,7 +23,11 @@ const UPDATE_ID = new FixedText('"u":')
 export const TICKER_TYPE = new FixedText(',"e":"bookTicker"')
 export const PAIR = new FixedText(',"ps":"')
 export const PREVIOUS = new FixedText(',"pu":')
+/** Public matches; since 2025 some are against an order that only retail orders may hit. */
 export const MARKET = new FixedText(',"X":"MARKET"')
+export const RETAIL = new FixedText(',"X":"RPI"')
+/** Futures end with it since 2026-06-30: 1 is USD-M, 2 COIN-M. */
+export const SYMBOL_TYPE = new FixedText(',"st":')
 export const NORMAL_QUANTITY = new FixedText(',"nq":"')
 export const TRUE = new FixedText('true')
 export const FALSE = new FixedText('false')

@@ -1,42 +1,62 @@
 import { assert } from '../../base/assert.ts'
+import type { KlineInterval } from '../../record/schema-kinds.ts'
 import type { FeedRules, ReadRules } from '../exchange.ts'
 import { type BinanceMarket, type BinanceMarketName, type MARKET_ROUTE, MARKETS, PUBLIC_ROUTE } from './endpoints.ts'
+import { EXCHANGE } from './instruments.ts'
 import { BinanceParser } from './parse.ts'
 import * as poll from './poll.ts'
 import * as subscribe from './subscribe.ts'
 import { binanceSync } from './sync.ts'
 
 /** What can be chosen; the names are those of the configuration. */
+interface SpotOptions {
+  readonly depthSpeedMs: number
+  readonly klineIntervals: readonly KlineInterval[]
+}
+interface FuturesOptions extends SpotOptions {
+  readonly ratioPeriod: poll.RatioPeriod
+}
 export interface BinanceFeedOptions {
-  readonly spot: { readonly depthSpeedMs: number }
+  readonly spot: SpotOptions
   /** `tradePath`: URL class that carries USD-M `@trade`, which is on no official page */
-  readonly usdm: { readonly depthSpeedMs: number; readonly tradePath: typeof PUBLIC_ROUTE | typeof MARKET_ROUTE }
-  readonly coinm: { readonly depthSpeedMs: number }
+  readonly usdm: FuturesOptions & { readonly tradePath: typeof PUBLIC_ROUTE | typeof MARKET_ROUTE }
+  readonly coinm: FuturesOptions
 }
 
+const spotDefaults = ({ depthSpeedMs, klineIntervals }: BinanceMarket): SpotOptions => ({
+  depthSpeedMs,
+  klineIntervals,
+})
+const futuresDefaults = (market: BinanceMarket): FuturesOptions => ({ ...spotDefaults(market), ratioPeriod: '5m' })
+
 export const BINANCE_FEED_DEFAULTS: BinanceFeedOptions = {
-  spot: { depthSpeedMs: MARKETS.spot.depthSpeedMs },
-  usdm: { depthSpeedMs: MARKETS.usdm.depthSpeedMs, tradePath: PUBLIC_ROUTE },
-  coinm: { depthSpeedMs: MARKETS.coinm.depthSpeedMs },
+  spot: spotDefaults(MARKETS.spot),
+  usdm: { ...futuresDefaults(MARKETS.usdm), tradePath: PUBLIC_ROUTE },
+  coinm: futuresDefaults(MARKETS.coinm),
+}
+
+function chosen(market: BinanceMarket, { depthSpeedMs, klineIntervals }: SpotOptions): BinanceMarket {
+  return { ...market, depthSpeedMs, klineIntervals }
 }
 
 /** The network half of Binance: three markets as values, one set of rules. */
 export function binanceFeed(options: BinanceFeedOptions = BINANCE_FEED_DEFAULTS): FeedRules {
+  const { spot, usdm, coinm } = options
   const markets: Readonly<Record<BinanceMarketName, BinanceMarket>> = {
-    spot: { ...MARKETS.spot, depthSpeedMs: options.spot.depthSpeedMs },
+    spot: chosen(MARKETS.spot, spot),
     usdm: {
-      ...MARKETS.usdm,
-      depthSpeedMs: options.usdm.depthSpeedMs,
-      routes: { ...MARKETS.usdm.routes, trades: options.usdm.tradePath },
+      ...chosen(MARKETS.usdm, usdm),
+      routes: { ...MARKETS.usdm.routes, trades: usdm.tradePath },
+      polls: poll.pollRules(MARKETS.usdm, usdm.ratioPeriod),
     },
-    coinm: { ...MARKETS.coinm, depthSpeedMs: options.coinm.depthSpeedMs },
+    coinm: { ...chosen(MARKETS.coinm, coinm), polls: poll.pollRules(MARKETS.coinm, coinm.ratioPeriod) },
   }
   const of = (name: string): BinanceMarket => {
     assert(Object.hasOwn(markets, name), `binance has no market ${name}`)
     return markets[name as BinanceMarketName]
   }
   return {
-    exchange: poll.EXCHANGE,
+    exchange: EXCHANGE,
     markets,
     usedWeightHeader: 'x-mbx-used-weight-1m',
     streams: (instrument, channel) => subscribe.streams(of(instrument.market), instrument.symbol, channel),
@@ -64,9 +84,9 @@ export function binanceFeed(options: BinanceFeedOptions = BINANCE_FEED_DEFAULTS)
 
 /** The reading half of Binance. */
 export const BINANCE_READ: ReadRules = {
-  exchange: poll.EXCHANGE,
+  exchange: EXCHANGE,
   markets: Object.keys(MARKETS),
-  parser: (emit) => new BinanceParser(emit),
+  parser: (emit, market) => new BinanceParser(emit, market),
   sync: binanceSync,
   marketOf: () => undefined, // BTCUSDT is on spot and on USD-M
 }

@@ -1,8 +1,10 @@
-import type { DepthEvent, Emit, IgnoreReason, Outcome, TradeChannel } from '../../record/emit.ts'
+import { isRejection } from '../../record/emit.ts'
+import type { DepthEvent, Emit, IgnoreReason, Outcome } from '../../record/emit.ts'
 import { GAP_CHANNELS, SIDES, TRADE_STREAMS } from '../../record/schema.ts'
 import { SCALE_MAX } from '../../scan/decimal.ts'
 import { asciiText } from '../../scan/json.ts'
 import { ABSENT, FrameValues } from './frame-values.ts'
+import { KindParser, isRareKind } from './parse-kinds.ts'
 
 /**
  * The general way for Binance frames: any key order, whitespace, unknown keys. One pass over the whole text checks that
@@ -14,16 +16,11 @@ const WIDENINGS_MAX = 64
 const BLAME_BYTES_MAX = 512
 
 const IGNORED_EVENTS: Readonly<Record<string, IgnoreReason>> = {
-  markPriceUpdate: 'mark_price',
-  indexPriceUpdate: 'mark_price',
-  kline: 'kline',
   continuous_kline: 'kline',
   indexPrice_kline: 'kline',
-  '24hrTicker': 'rolling_ticker',
   '24hrMiniTicker': 'rolling_ticker',
   '1hTicker': 'rolling_ticker',
   avgPrice: 'rolling_ticker',
-  forceOrder: 'force_order',
   serverShutdown: 'control',
   compositeIndex: 'other_event',
   contractInfo: 'other_event',
@@ -36,10 +33,12 @@ export class GeneralParser {
   readonly blamed = { instrument: ABSENT, channel: 0 }
   readonly #emit: Emit
   readonly #values: FrameValues
+  readonly #kinds: KindParser
   #wideningInstrument = ABSENT
 
-  constructor(emit: Emit) {
+  constructor(emit: Emit, market: string) {
     this.#emit = emit
+    this.#kinds = new KindParser(emit, market)
     this.#values = new FrameValues(emit.priceScales, emit.quantityScales)
   }
 
@@ -79,6 +78,7 @@ export class GeneralParser {
     const ignored = Object.hasOwn(IGNORED_EVENTS, kind) ? IGNORED_EVENTS[kind] : undefined
     if (ignored !== undefined) return ignored
     if (kind === 'control') return 'control'
+    if (isRareKind(kind)) return this.#kinds.parse(kind, this.#values.bytes, offset, length)
     if (kind === 'depthUpdate') return this.#depth() ? '' : this.#values.refusal
     if (kind === 'bookTicker') return this.#ticker() ? '' : this.#values.refusal
     if (kind === 'trade') return this.#trade() ? (this.#emit.trade.isFiltered ? 'filtered' : '') : this.#values.refusal
@@ -162,10 +162,10 @@ export class GeneralParser {
     if (!(event.tradeId >= 0)) return false
     event.firstTradeId = event.tradeId
     event.lastTradeId = event.tradeId
-    // Futures name the origin of a fill; only MARKET is a public match.
+    // Futures name the origin of a fill; the insurance fund, ADL and NA (price and quantity 0) are no public matches.
     const origin = this.#values.offsetOf('X') >= 0 ? this.#values.word(this.#values.offsetOf('X')) : 'MARKET'
     if (origin === null) return false
-    return this.#emitTrade(TRADE_STREAMS.trade, origin !== 'MARKET')
+    return this.#emitTrade(TRADE_STREAMS.trade, origin !== 'MARKET' && origin !== 'RPI')
   }
 
   #aggTrade(): boolean {
@@ -231,30 +231,13 @@ export class GeneralParser {
     return this.#values.word(this.#values.offsetOf('symbol')) ?? ''
   }
 
-  /** Binance has no polls yet. */
-  parsePoll(_name: string, _bytes: Uint8Array, _offset: number, _length: number, _instrument: number): Outcome {
-    return 'unknown_event'
-  }
-
-  parseTrades(
-    _channel: TradeChannel,
-    _bytes: Uint8Array,
-    _offset: number,
-    _length: number,
-    _instrument: number,
-  ): Outcome {
-    return 'unknown_event'
-  }
-
-  /** Notes whose book or ticker a refused frame may have been meant for: what can still be read of it. */
+  /** Notes what a refused frame may have been meant for: what can still be read of it. */
   #blame(outcome: Outcome, offset: number, length: number): Outcome {
     this.blamed.instrument = ABSENT
     this.blamed.channel = 0
-    if (outcome === '' || !isRejection(outcome)) return outcome
+    if (!isRejection(outcome)) return outcome
     const text = asciiText(this.#values.bytes, offset, offset + Math.min(length, BLAME_BYTES_MAX))
-    if (text.includes('depthUpdate') || /"stream" *: *"[^"@]+@depth/.test(text)) this.blamed.channel = GAP_CHANNELS.book
-    else if (text.includes('"bookTicker"') || /"stream" *: *"[^"@]+@bookTicker"/.test(text))
-      this.blamed.channel = GAP_CHANNELS.book_tickers
+    this.blamed.channel = channelIn(text)
     const symbol =
       /"s" *: *"([^"]{1,40})"/.exec(text)?.[1] ?? /"stream" *: *"([^"@]{1,40})@/.exec(text)?.[1]?.toUpperCase()
     if (symbol === undefined) return outcome
@@ -264,16 +247,19 @@ export class GeneralParser {
   }
 }
 
-const IGNORED = new Set<Outcome>([
-  'control',
-  'mark_price',
-  'kline',
-  'rolling_ticker',
-  'force_order',
-  'other_event',
-  'filtered',
-])
+/** Words of events and streams, as they begin, and the channel of each. */
+const CHANNEL_WORDS: readonly (readonly [RegExp, number])[] = [
+  [/"e" *: *"depthUpdate"|"stream" *: *"[^"@]+@depth/, GAP_CHANNELS.book],
+  [/"e" *: *"bookTicker"|"stream" *: *"[^"@]+@bookTicker"/, GAP_CHANNELS.book_tickers],
+  [/"e" *: *"(?:trade|aggTrade)"|"stream" *: *"[^"@]+@(?:trade|aggTrade)"/, GAP_CHANNELS.trades],
+  [/"e" *: *"kline"|"stream" *: *"[^"@]+@kline_/, GAP_CHANNELS.klines],
+  [/"e" *: *"24hrTicker"|"stream" *: *"[^"@]+@ticker"/, GAP_CHANNELS.tickers],
+  [/"e" *: *"markPriceUpdate"|"stream" *: *"[^"@]+@markPrice/, GAP_CHANNELS.mark_prices],
+  [/"e" *: *"(?:indexPriceUpdate|IndexUpdate)"|"stream" *: *"[^"@]+@indexPrice/, GAP_CHANNELS.index_prices],
+  [/"e" *: *"forceOrder"|"stream" *: *"[^"@]+@forceOrder/, GAP_CHANNELS.liquidations],
+]
 
-function isRejection(outcome: Outcome): boolean {
-  return !IGNORED.has(outcome)
+/** A value of GAP_CHANNELS, 0 for none. */
+function channelIn(text: string): number {
+  return CHANNEL_WORDS.find(([pattern]) => pattern.test(text))?.[1] ?? 0
 }

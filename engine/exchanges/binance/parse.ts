@@ -22,8 +22,10 @@ import {
   PAIR,
   PREVIOUS,
   QUOTE,
+  RETAIL,
   STREAM,
   STREAM_BYTE,
+  SYMBOL_TYPE,
   THREE_BYTES,
   TICKER,
   TICKER_TYPE,
@@ -39,6 +41,7 @@ import {
 } from './frame-text.ts'
 import { HEAD_BYTES_MAX, KnownHeads } from './known-heads.ts'
 import { GeneralParser } from './parse-general.ts'
+import { RestParser } from './parse-rest.ts'
 
 /**
  * Binance frames → events. First the venue's own key order, every key verified; a frame that differs in anything, be it
@@ -58,6 +61,7 @@ const OTHER = -1
 export class BinanceParser implements FrameParser {
   readonly #emit: Emit
   readonly #general: GeneralParser
+  readonly #rest: RestParser
   readonly #scan = new WordScanner()
   readonly #known = new KnownHeads()
   #copy = new Uint8Array(4096)
@@ -66,9 +70,10 @@ export class BinanceParser implements FrameParser {
   #place = NO_PLACE
   #levelCount = 0
 
-  constructor(emit: Emit) {
+  constructor(emit: Emit, market: string) {
     this.#emit = emit
-    this.#general = new GeneralParser(emit)
+    this.#general = new GeneralParser(emit, market)
+    this.#rest = new RestParser(emit)
   }
 
   get blamed(): { instrument: number; channel: number } {
@@ -96,11 +101,11 @@ export class BinanceParser implements FrameParser {
   }
 
   parsePoll(name: string, bytes: Uint8Array, offset: number, length: number, instrument: number): Outcome {
-    return this.#general.parsePoll(name, bytes, offset, length, instrument)
+    return this.#rest.parsePoll(name, bytes, offset, length, instrument)
   }
 
   parseTrades(channel: TradeChannel, bytes: Uint8Array, offset: number, length: number, instrument: number): Outcome {
-    return this.#general.parseTrades(channel, bytes, offset, length, instrument)
+    return this.#rest.parseTrades(channel, bytes, offset, length, instrument)
   }
 
   #fastFromCopy(bytes: Uint8Array, offset: number, length: number): boolean {
@@ -227,7 +232,7 @@ export class BinanceParser implements FrameParser {
     if (at < 0 || !isListKey(scan.view, at, KEY.a)) return false
     at = this.#levels(at + 6, event, false)
     event.askCount = this.#levelCount
-    if (at !== close) return false
+    if (!this.#isEnd(at, close)) return false
     this.#emit.onDepth()
     return true
   }
@@ -296,7 +301,7 @@ export class BinanceParser implements FrameParser {
       event.transactionMs = scan.value
       at = this.#integer(at, KEY.E)
       event.eventMs = scan.value
-      if (at !== close) return false
+      if (!this.#isEnd(at, close)) return false
     }
     this.#emit.onTicker()
     return true
@@ -323,7 +328,7 @@ export class BinanceParser implements FrameParser {
     event.lastTradeId = scan.value
     at = this.#priceAndQuantity(at)
     if (at < 0) return false
-    if (isFutures) at = MARKET.isAt(scan.view, at) ? at + MARKET.length : OTHER
+    if (isFutures) at = this.#origin(at)
     else at = this.#tradeTime(this.#orderIds(at))
     return this.#side(at, close) && this.#emitTrade(TRADE_STREAMS.trade)
   }
@@ -391,7 +396,20 @@ export class BinanceParser implements FrameParser {
     this.#emit.trade.side = isSell ? SIDES.sell : SIDES.buy
     let at = isSell ? start + 9 : this.#boolean(start + 5)
     if (at >= 0 && isKey(view, at, KEY.M)) at = this.#boolean(at + 5)
-    return at === close
+    return this.#isEnd(at, close)
+  }
+
+  /** `,"X":"MARKET"` or `,"X":"RPI"`; other fills are no public matches. */
+  #origin(at: number): number {
+    const { view } = this.#scan
+    if (MARKET.isAt(view, at)) return at + MARKET.length
+    return RETAIL.isAt(view, at) ? at + RETAIL.length : OTHER
+  }
+
+  /** Nothing is left, or `,"st":1`. */
+  #isEnd(at: number, close: number): boolean {
+    if (at === close || at < 0) return at === close
+    return SYMBOL_TYPE.isAt(this.#scan.view, at) && this.#scan.integer(at + SYMBOL_TYPE.length) === close
   }
 
   #boolean(at: number): number {

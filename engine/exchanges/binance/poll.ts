@@ -1,29 +1,91 @@
 import { Fault } from '../../base/fault.ts'
-import { type Instrument, instrumentId, type RestRequest } from '../exchange.ts'
 import type { TradeChannel } from '../../record/emit.ts'
+import type { RATIO_PERIODS } from '../../record/schema-kinds.ts'
+import type { Instrument, PollRule, RestRequest } from '../exchange.ts'
 import type { BinanceMarket } from './endpoints.ts'
+import { EXCHANGE, parse, readInstrument } from './instruments.ts'
 
-/** What only REST has: the list of instruments, depth snapshots, the venue's clock. */
+/** What only REST has: open interest, long/short ratios, missed trades, depth snapshots, the venue's clock. */
 
-export const EXCHANGE = 'binance'
+export type RatioPeriod = keyof typeof RATIO_PERIODS
 
-interface SymbolFilter {
-  readonly filterType?: string
-  readonly tickSize?: string
-  readonly stepSize?: string
+const MINUTE_MS = 60_000
+const RATIO_PERIOD_MS: Readonly<Record<RatioPeriod, number>> = {
+  '5m': 5 * MINUTE_MS,
+  '15m': 15 * MINUTE_MS,
+  '30m': 30 * MINUTE_MS,
+  '1h': 60 * MINUTE_MS,
+  '2h': 120 * MINUTE_MS,
+  '4h': 240 * MINUTE_MS,
+  '6h': 360 * MINUTE_MS,
+  '12h': 720 * MINUTE_MS,
+  '1d': 1440 * MINUTE_MS,
+}
+const OPEN_INTEREST_EVERY_MS = MINUTE_MS
+/** An answer holds so many periods, so that as many polls may fail in a row before one is missed. It costs nothing. */
+const RATIO_LIMIT = 12
+/**
+ * USDM, "Long/Short Ratio" and its siblings: weight 0, but an own limit of 1,000 requests in 5 minutes an IP. The ledger
+ * knows one limit a market, so they are paid for with a 200th part of the minute's weight: 200 a minute are never passed,
+ * and what is lost is weight that a start with some thousand books could use.
+ */
+const USDM_RATIO_WEIGHT = 12
+/** COINM, the pages of the same names */
+const COINM_RATIO_WEIGHT = 1
+
+/** Name of a poll → the last part of its path; USDM, COINM: pages of these names. */
+const RATIOS = {
+  top_positions_ratio: 'topLongShortPositionRatio',
+  top_accounts_ratio: 'topLongShortAccountRatio',
+  all_accounts_ratio: 'globalLongShortAccountRatio',
+} as const
+
+/** Polls of a futures market; spot has none. */
+export function pollRules(market: BinanceMarket, period: RatioPeriod): readonly PollRule[] {
+  return [openInterest(market), ...Object.entries(RATIOS).map(([name, path]) => ratio(market, name, path, period))]
 }
 
-/** The fields of `exchangeInfo.symbols[]` that we read; COIN-M says `contractStatus` where the others say `status`. */
-interface SymbolEntry {
-  readonly symbol?: string
-  readonly status?: string
-  readonly contractStatus?: string
-  readonly contractSize?: number | string
-  readonly pricePrecision?: number
-  readonly quotePrecision?: number
-  readonly quantityPrecision?: number
-  readonly baseAssetPrecision?: number
-  readonly filters?: readonly SymbolFilter[]
+/** USDM, COINM "Open Interest". The row has the venue's time. */
+function openInterest(market: BinanceMarket): PollRule {
+  return {
+    name: 'open_interest',
+    channel: 'open_interests',
+    intervalMs: OPEN_INTEREST_EVERY_MS,
+    request: ({ symbol, isTrading }) =>
+      isTrading === false
+        ? undefined
+        : { path: `${market.restPath}/openInterest?symbol=${encodeURIComponent(symbol)}`, weight: 1 },
+  }
+}
+
+/**
+ * The venue gives out a period some minutes after its end (recorded: 2 to 8), so each answer repeats most of the one
+ * before; the parser gives a row for what is new or has changed. A changed one replaces the old: the key is the period.
+ *
+ * COIN-M counts by pair, all its contracts together: the perpetual asks, and has the rows.
+ */
+function ratio(market: BinanceMarket, scope: string, path: string, period: RatioPeriod): PollRule {
+  const isByPair = market.name === 'coinm'
+  return {
+    name: period === '5m' ? scope : `${scope}_${period}`, // the answer does not name its period
+    channel: 'long_short_ratios',
+    intervalMs: Math.max(5 * MINUTE_MS, RATIO_PERIOD_MS[period] / 6),
+    request: (instrument) => {
+      if (instrument.isTrading === false || (isByPair && instrument.kind === 'future')) return undefined
+      const whose = isByPair
+        ? `pair=${encodeURIComponent(pairOf(instrument))}`
+        : `symbol=${encodeURIComponent(instrument.symbol)}`
+      return {
+        path: `/futures/data/${path}?${whose}&period=${period}&limit=${RATIO_LIMIT}`,
+        weight: isByPair ? COINM_RATIO_WEIGHT : USDM_RATIO_WEIGHT,
+      }
+    },
+  }
+}
+
+/** `BTCUSD` of `BTCUSD_PERP`. */
+function pairOf({ underlying, symbol }: Instrument): string {
+  return underlying ?? (symbol.split('_')[0] as string)
 }
 
 export function instrumentsRequest(market: BinanceMarket): RestRequest {
@@ -57,7 +119,10 @@ export function readVolumes(market: string, body: string): ReadonlyMap<string, n
   return new Map(entries.map((entry) => [String(entry.symbol), Number(entry.quoteVolume ?? entry.volume ?? 0)]))
 }
 
-/** Only aggregated trades can be asked for by number without a key. */
+/**
+ * Both take the first number, inclusive, and give at most 1000. Single trades of futures need a key (recorded: code
+ * −2014), those of spot none; but data-api.binance.vision does not have them.
+ */
 export function tradesRequest(
   market: BinanceMarket,
   symbol: string,
@@ -65,11 +130,14 @@ export function tradesRequest(
   firstSeq: number,
   lastSeq: number,
 ): RestRequest | undefined {
-  // SPOT, USDM, COINM "Compressed/Aggregate trades list": fromId inclusive, at most 1000
-  if (channel !== 'agg_trades') return undefined
+  const isSpot = market.name === 'spot'
+  if (channel === 'trades' && !isSpot) return undefined
   const limit = Math.min(1000, lastSeq - firstSeq + 1)
-  const path = `${market.restPath}/aggTrades?symbol=${encodeURIComponent(symbol)}&fromId=${firstSeq}&limit=${limit}`
-  return { path, weight: market.name === 'spot' ? 4 : 20 }
+  const query = `symbol=${encodeURIComponent(symbol)}&fromId=${firstSeq}&limit=${limit}`
+  // SPOT "Old trade lookup"
+  if (channel === 'trades') return { path: `${market.restPath}/historicalTrades?${query}`, weight: 25 }
+  // SPOT, USDM, COINM "Compressed/Aggregate trades list"
+  return { path: `${market.restPath}/aggTrades?${query}`, weight: isSpot ? 4 : 20 }
 }
 
 export function serverTimeRequest(market: BinanceMarket): RestRequest {
@@ -87,45 +155,5 @@ export function readInstruments(market: BinanceMarket, body: string): Instrument
   const entries = (parse(body, 'exchangeInfo') as { symbols?: unknown }).symbols
   if (!Array.isArray(entries))
     throw new Fault('BAD_ANSWER', `exchangeInfo of ${EXCHANGE}.${market.name}: no symbols in the answer`)
-  return (entries as SymbolEntry[]).map((entry) => readInstrument(market, entry))
-}
-
-function readInstrument(market: BinanceMarket, entry: SymbolEntry): Instrument {
-  const { symbol } = entry
-  if (typeof symbol !== 'string' || symbol === '') {
-    throw new Fault('BAD_ANSWER', `exchangeInfo of ${EXCHANGE}.${market.name}: an entry has no symbol`)
-  }
-  const tickSize = entry.filters?.find((filter) => filter.filterType === 'PRICE_FILTER')?.tickSize
-  const stepSize = entry.filters?.find((filter) => filter.filterType === 'LOT_SIZE')?.stepSize
-  return {
-    id: instrumentId(EXCHANGE, market.name, symbol),
-    exchange: EXCHANGE,
-    market: market.name,
-    symbol,
-    priceScale: scaleOf(tickSize) ?? entry.pricePrecision ?? entry.quotePrecision ?? 8,
-    quantityScale: scaleOf(stepSize) ?? entry.quantityPrecision ?? entry.baseAssetPrecision ?? 8,
-    status: entry.status ?? entry.contractStatus ?? 'UNKNOWN',
-    ...(entry.contractSize === undefined ? {} : { contractSize: String(entry.contractSize) }),
-  }
-}
-
-/**
- * Digits after the point once trailing zeros are gone: `0.00000100` → 6, `1` → 0, `10` → 0.
- * @returns undefined for a size of zero (the venue's word for "no rule") and for what is not a plain decimal.
- */
-export function scaleOf(size: string | undefined): number | undefined {
-  const match = size === undefined ? null : /^(\d+)(?:\.(\d+))?$/.exec(size)
-  if (match === null) return undefined
-  const digits = (match[2] ?? '').replace(/0+$/, '')
-  return digits === '' && /^0+$/.test(match[1] as string) ? undefined : digits.length
-}
-
-function parse(body: string, what: string): object {
-  try {
-    const value: unknown = JSON.parse(body)
-    if (typeof value === 'object' && value !== null) return value
-  } catch {
-    // falls through to the fault below
-  }
-  throw new Fault('BAD_ANSWER', `${what}: the answer is not a JSON object: ${body.slice(0, 80)}`)
+  return entries.map((entry) => readInstrument(market.name, entry))
 }

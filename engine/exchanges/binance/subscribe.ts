@@ -34,6 +34,18 @@ export function streams(market: BinanceMarket, symbol: string, channel: Channel)
       return [{ name: `${name}@aggTrade`, route }]
     case 'book_tickers':
       return [{ name: `${name}@bookTicker`, route }]
+    case 'klines':
+      return market.klineIntervals.map((interval) => ({ name: `${name}@kline_${interval}`, route }))
+    case 'tickers':
+      return [{ name: `${name}@ticker`, route }]
+    // One stream has all three. COIN-M sends the index price in it since 2026-06-30; before, it came by pair alone
+    // (`<pair>@indexPrice`, which still exists, without `@1s`), so that no pair streams are needed.
+    case 'mark_prices':
+    case 'index_prices':
+    case 'funding_rates':
+      return [{ name: `${name}@markPrice@1s`, route }]
+    case 'liquidations':
+      return [{ name: `${name}@forceOrder`, route }]
     default:
       return []
   }
