@@ -180,6 +180,10 @@ test('rows should come back as they went in, exact, with decimals beside mantiss
       price_scale: 2,
       quantity_scale: 3,
       side: 'sell',
+      seq: '0',
+      venue_trade_id: '',
+      origin: 'stream',
+      liquidation: 'none',
       price: '61800.2',
       quantity: '1.5',
     },
@@ -187,6 +191,44 @@ test('rows should come back as they went in, exact, with decimals beside mantiss
   assert.equal(gaps?.[0]?.['detail'], 'ü: 3 then 9')
   assert.equal(gaps?.[0]?.['cause'], 'sequence')
   assert.equal(gaps?.[0]?.['from_ns'], '7')
+})
+
+test('kinds should come back exact: numbers of any size, absent ones as null, words, times', () => {
+  const { recorder, sealed } = rig()
+  at(recorder, NOON_NS)
+  const rows = [
+    { open_interest: '2874486.99000000925', quote_open_interest: '2385812703.752047677463', event_ns: 7n },
+    { open_interest: '-4.467407940520975e-5', base_open_interest: '1.0002e6' },
+  ]
+  for (const row of rows) assert.equal(recorder.row('open_interests', 1, row), '')
+  const side = { side: 'sell', price: '0', venue_id: 'é' } as const
+  assert.equal(recorder.row('liquidations', 0, side), '')
+  assert.equal(recorder.row('open_interests', 1, { open_interest: 'NaN' }), 'number')
+  assert.equal(recorder.row('open_interests', 1, { open_interest: '1e-39' }), 'precision')
+  assert.equal(recorder.row('open_interests', 1, { open_interest: '1e40' }), 'overflow')
+  assert.equal(recorder.row('liquidations', 0, { price: '1' }), 'missing_key')
+  recorder.sealAll()
+  const [interests, liquidations] = sealed.map((bytes) => [...rowsOf(decodeBlock(bytes))])
+  const plain = (row: (typeof rows)[number]) => ({
+    table: 'open_interests',
+    instrument: IDS[1],
+    received_ns: String(NOON_NS),
+    event_ns: String(row.event_ns ?? 0n),
+    open_interest: row.open_interest,
+    base_open_interest: row.base_open_interest ?? null,
+    quote_open_interest: row.quote_open_interest ?? null,
+  })
+  assert.deepEqual(interests, [
+    plain(rows[0] as (typeof rows)[number]),
+    {
+      ...plain(rows[1] as (typeof rows)[number]),
+      open_interest: '-0.00004467407940520975',
+      base_open_interest: '1000200',
+    },
+  ])
+  assert.equal(liquidations?.[0]?.['price'], '0')
+  assert.equal(liquidations?.[0]?.['quantity'], null)
+  assert.equal(liquidations?.[0]?.['venue_id'], 'é')
 })
 
 test('block should never span days, and list each instrument once', () => {
@@ -278,6 +320,10 @@ test('recorder should fill the columns that the schema has at those places', () 
     'price_scale',
     'quantity_scale',
     'side',
+    'seq',
+    'venue_trade_id',
+    'origin',
+    'liquidation',
   ])
   assert.deepEqual(names('book_deltas').slice(2), [
     'event_ns',

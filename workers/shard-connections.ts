@@ -1,3 +1,4 @@
+import type { Cadence } from '../engine/book/cadence.ts'
 import type { Channel } from '../engine/exchanges/exchange.ts'
 import type { FrameTime } from '../engine/record/recorder.ts'
 import { GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
@@ -42,14 +43,21 @@ export class Connections {
   readonly #open = new Map<number, Connection>()
   readonly #list: InstrumentList
   readonly #time: FrameTime
+  readonly #cadence: Cadence
   readonly #marketOf: (slot: InstrumentSlot | undefined) => ShardMarket
   /** The last one looked up: frames come in bursts. */
   #last: Connection | undefined
 
   /** @param marketOf the market of a connection whose first instrument this is */
-  constructor(list: InstrumentList, time: FrameTime, marketOf: (slot: InstrumentSlot | undefined) => ShardMarket) {
+  constructor(
+    list: InstrumentList,
+    time: FrameTime,
+    cadence: Cadence,
+    marketOf: (slot: InstrumentSlot | undefined) => ShardMarket,
+  ) {
     this.#list = list
     this.#time = time
+    this.#cadence = cadence
     this.#marketOf = marketOf
   }
 
@@ -80,6 +88,7 @@ export class Connections {
     for (const { slot, channels } of instruments) {
       for (const channel of channels) {
         slot.coverage[channel] = (slot.coverage[channel] as number) + 1
+        this.#cadence.open(slot.index, channel, notice.leg ?? 0, `${slot.name.exchange}.${slot.name.market}`)
         if (EVENT_CHANNELS.includes(channel)) slot.record.gaps.close(slot.index, channel, 0)
       }
       if (!channels.includes(GAP_CHANNELS.book)) continue
@@ -97,6 +106,7 @@ export class Connections {
     for (const { slot, channels } of connection.instruments) {
       for (const channel of channels) {
         slot.coverage[channel] = (slot.coverage[channel] as number) - 1
+        this.#cadence.close(slot.index, channel, connection.leg)
         if (channel === GAP_CHANNELS.book) slot.keeper.legCount--
         if ((slot.coverage[channel] as number) > 0) continue // another connection carries it
         if (channel === GAP_CHANNELS.book) slot.keeper.suspend(lastHi, lastLo, reason)
@@ -139,14 +149,14 @@ export class Connections {
     }
   }
 
-  /** The connection whose stream a snapshot has to fit: the newest that carries the book. */
-  carrierOf(instrument: number): Connection | undefined {
+  /** The newest connection that carries a channel (of this leg); for a book the one whose stream a snapshot has to fit. */
+  carrierOf(instrument: number, channel: number = GAP_CHANNELS.book, leg?: number): Connection | undefined {
     let carrier: Connection | undefined
     for (const connection of this.#open.values()) {
       const carries = connection.instruments.some(
-        ({ slot, channels }) => slot.index === instrument && channels.includes(GAP_CHANNELS.book),
+        ({ slot, channels }) => slot.index === instrument && channels.includes(channel),
       )
-      if (carries) carrier = connection
+      if (carries && (leg === undefined || leg === connection.leg)) carrier = connection
     }
     return carrier
   }

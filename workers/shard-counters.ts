@@ -32,6 +32,7 @@ const PLAIN = [
   'repairs_wanted',
   'repaired_gaps',
   'resubscribes_wanted',
+  'silences',
   'leg_0_messages',
   'leg_1_messages',
   'leg_2_messages',

@@ -1,4 +1,5 @@
 import { assert } from '../engine/base/assert.ts'
+import type { Cadence } from '../engine/book/cadence.ts'
 import type { GapLog } from '../engine/book/gap-log.ts'
 import { JUMPED, LATE, REPEATED } from '../engine/book/trade-line.ts'
 import type { ReadRules } from '../engine/exchanges/exchange.ts'
@@ -26,6 +27,10 @@ export interface MarketSurroundings {
   readonly repairs: TradeRepairs
   /** Symbols that nobody announced are registered as they come (replay). */
   readonly learnUnknown: boolean
+  /** Who delivers how often. */
+  readonly cadence: Cadence
+  /** Leg of the connection whose frame is in hand. */
+  leg: number
   /** A copy of an event was here already, brought by the connection in hand. */
   onDuplicate(): void
 }
@@ -93,12 +98,14 @@ export class ShardMarket implements Emit {
   // ---- what the parser tells
 
   onDepth(): void {
+    this.#around.cadence.note(this.depth.instrument, GAP_CHANNELS.book, this.#around.leg)
     this.#slot(this.depth.instrument).keeper.receive(this.depth)
   }
 
   onTrade(): void {
     const event = this.trade
     const { recorder } = this.record
+    this.#around.cadence.note(event.instrument, GAP_CHANNELS.trades, this.#around.leg)
     const slot = this.#slot(event.instrument)
     const isAgg = event.stream === TRADE_STREAMS.agg_trade
     const line = isAgg ? slot.aggTrades : slot.trades
@@ -135,6 +142,7 @@ export class ShardMarket implements Emit {
   onTicker(): void {
     const event = this.ticker
     const { gaps, recorder } = this.record
+    this.#around.cadence.note(event.instrument, GAP_CHANNELS.book_tickers, this.#around.leg)
     const slot = this.#slot(event.instrument)
     const isNew = event.updateId === 0 ? slot.tickers.seeTimed(event) : slot.tickers.see(event.updateId)
     if (!isNew) return this.#around.onDuplicate()
@@ -151,7 +159,10 @@ export class ShardMarket implements Emit {
     const refusal = recorder.row(table, instrument, row)
     if (refusal !== '') return refusal
     const channel = KIND_CHANNELS[table]
-    if (channel !== undefined && gaps.isOpen(instrument, channel)) gaps.close(instrument, channel, 0)
+    if (channel !== undefined) {
+      this.#around.cadence.note(instrument, channel, this.#around.leg)
+      if (gaps.isOpen(instrument, channel)) gaps.close(instrument, channel, 0)
+    }
     slot.kindRows.set(table, (slot.kindRows.get(table) ?? 0) + 1)
     this.#around.counts.add('kind_rows', 1)
     return ''

@@ -1,4 +1,5 @@
 import { elapsedMs, type FrameTime } from '../engine/record/recorder.ts'
+import { GAP_CHANNELS } from '../engine/record/schema.ts'
 import { WANT_RESUBSCRIBE, WANT_SNAPSHOT } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
 import type { Connections } from './shard-connections.ts'
@@ -15,6 +16,7 @@ const AGAIN_MS_MAX = 10_000
 /** A stream that was subscribed starts with a snapshot within this. */
 const STREAM_ANSWER_MS = 5_000
 const NOTHING = new Uint8Array(0)
+const BOOK = Uint8Array.of(GAP_CHANNELS.book)
 
 export class SnapshotQuestions {
   readonly #requests: RingWriter
@@ -94,7 +96,7 @@ export class SnapshotQuestions {
     const { hi, lo } = this.#time
     const isInStream = this.#isInStream(instrument)
     const kind = isInStream ? WANT_RESUBSCRIBE : WANT_SNAPSHOT
-    if (!this.#requests.tryWrite(kind, source, generation, instrument, hi, lo, NOTHING))
+    if (!this.#requests.tryWrite(kind, source, generation, instrument, hi, lo, isInStream ? BOOK : NOTHING))
       this.#againMs.set(instrument, 0)
     else {
       this.#counts.add(isInStream ? 'resubscribes_wanted' : 'snapshots_wanted', 1)

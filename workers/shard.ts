@@ -1,5 +1,6 @@
 import { assert } from '../engine/base/assert.ts'
 import { joinNs } from '../engine/base/clock.ts'
+import { Cadence, type Silence } from '../engine/book/cadence.ts'
 import { GapLog } from '../engine/book/gap-log.ts'
 import type { KeeperEvents } from '../engine/book/keeper-settings.ts'
 import { BookPublisher } from '../engine/book/publisher.ts'
@@ -22,6 +23,7 @@ import {
   TICK,
   TRADES,
   TRADES_FAILED,
+  WANT_RESUBSCRIBE,
   WANT_TRADES,
   extra,
   generation,
@@ -37,7 +39,7 @@ import type { ShardCounter } from './shard-counters.ts'
 import { instrumentRow } from './shard-instrument-row.ts'
 import { InstrumentList } from './shard-instruments.ts'
 import type { InstrumentSlot } from './shard-instruments.ts'
-import { type ExchangeRecord, ShardMarket } from './shard-market.ts'
+import { type ExchangeRecord, type MarketSurroundings, ShardMarket } from './shard-market.ts'
 import { ShardOutput } from './shard-output.ts'
 import { type TradeHole, TradeRepairs } from './shard-repairs.ts'
 import type { BookShardSettings } from './shard-settings.ts'
@@ -83,6 +85,8 @@ export class Shard {
   readonly #repairs: TradeRepairs
   readonly #records = new Map<string, ExchangeRecord>()
   readonly #markets = new Map<string, ShardMarket>()
+  readonly #cadence = new Cadence()
+  readonly #around: MarketSurroundings
   readonly #snapshot = new DepthEvent()
   /** Instruments whose row is not written yet: before the first frame there is no time. */
   #undescribed: InstrumentSlot[] = []
@@ -120,7 +124,16 @@ export class Shard {
       },
       this.time,
     )
-    this.#connections = new Connections(this.list, this.time, (slot) =>
+    this.#around = {
+      list: this.list,
+      counts: this.#counts,
+      repairs: this.#repairs,
+      cadence: this.#cadence,
+      leg: 0,
+      learnUnknown: settings.learnUnknown,
+      onDuplicate: () => this.#duplicate(1),
+    }
+    this.#connections = new Connections(this.list, this.time, this.#cadence, (slot) =>
       slot === undefined ? this.#defaultMarket() : this.#marketOf(slot.name.exchange, slot.name.market),
     )
     const isInStream = (instrument: number) => (this.list.slots[instrument] as InstrumentSlot).keeper.isAnchoredInStream
@@ -217,13 +230,7 @@ export class Shard {
     if (known !== undefined) return known
     const rules = READ_RULES.get(exchange)
     assert(rules !== undefined, `no exchange ${exchange}`)
-    const market = new ShardMarket(rules, name, this.#recordOf(exchange), {
-      list: this.list,
-      counts: this.#counts,
-      repairs: this.#repairs,
-      learnUnknown: this.#settings.learnUnknown,
-      onDuplicate: () => this.#duplicate(1),
-    })
+    const market = new ShardMarket(rules, name, this.#recordOf(exchange), this.#around)
     this.#markets.set(key, market)
     return market
   }
@@ -255,6 +262,7 @@ export class Shard {
   #enter(connection: Connection | undefined): void {
     this.#connection = connection
     this.#market = connection?.market ?? this.#defaultMarket()
+    this.#around.leg = connection?.leg ?? 0
   }
 
   /** The connections changed: the next frame looks its own up. */
@@ -410,10 +418,30 @@ export class Shard {
   #tick(): void {
     this.#questions.tick()
     this.#repairs.tick()
+    if (!this.#settings.learnUnknown)
+      for (const silence of this.#cadence.check(this.#questions.nowMs())) this.#silent(silence)
     for (const { keeper } of this.list.slots) keeper.tick()
     this.#publisher.tick(this.#questions.nowMs(), this.list.slots, this.#settings.publishes)
     const { hi, lo } = this.time
     for (const { recorder } of this.#records.values()) recorder.sealOlderThan(hi, lo, this.#settings.batch.ageMsMax)
+  }
+
+  /** A stream that should deliver does not: ask for it anew; nothing of it can be believed since it spoke last. */
+  #silent({ instrument, channel, leg, silentMs, allowedMs }: Silence): void {
+    const slot = this.list.slots[instrument] as InstrumentSlot
+    const connection = this.#connections.carrierOf(instrument, channel, leg)
+    if (connection === undefined) return
+    this.#counts.add('silences', 1)
+    const detail = `silent for ${Math.round(silentMs)} ms, ${Math.round(allowedMs)} are usual`
+    if ((slot.coverage[channel] as number) < 2) {
+      const since = joinNs(this.time.hi, this.time.lo) - BigInt(Math.round(silentMs)) * 1_000_000n
+      const [hi, lo] = [Number(since >> 32n) | 0, Number(since & 0xffffffffn) | 0]
+      if (channel === GAP_CHANNELS.book) slot.keeper.suspend(hi, lo, detail, 'silent')
+      else slot.record.gaps.open(instrument, channel, GAP_CAUSES.silent, hi, lo, slot.lastId(channel), 0, detail)
+    }
+    const { source: from, generation: of } = connection
+    const { hi, lo } = this.time
+    this.#requests.tryWrite(WANT_RESUBSCRIBE, from, of, instrument, hi, lo, Uint8Array.of(channel))
   }
 
   #drain(): void {

@@ -111,13 +111,13 @@ export class BookKeeper {
     else this.#want()
   }
 
-  /** No connection carries this book any more. */
-  suspend(hi: number, lo: number, detail: string): void {
+  /** No connection carries this book any more, or one does but nothing comes; the next event begins anew. */
+  suspend(hi: number, lo: number, detail: string, cause: GapCause = 'disconnect'): void {
     const { state } = this.book
     if (state === BOOK_STATES.INIT) return
     this.#move(BOOK_STATES.GAP)
     this.#refresh = undefined
-    this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES.disconnect, hi, lo, this.#receivedSeq, 0, detail)
+    this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES[cause], hi, lo, this.#receivedSeq, 0, detail)
     this.#holdAhead()
     this.#flushBuffer(state)
   }

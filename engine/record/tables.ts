@@ -107,8 +107,13 @@ function factTable(table: Table, options: StorageOptions): StoredTable {
     orderBy: ['exchange', 'market', 'symbol', ...table.orderBy],
     indexes: [{ name: 'received', expression: 'received_ns', type: 'minmax', granularity: 1 }],
     ttl: ttlOf('received_ns', options),
-    settings: settingsOf(options),
+    settings: { ...settingsOf(options), ...(hasNullableKey(table) ? { allow_nullable_key: '1' } : {}) },
   }
+}
+
+/** A number that a venue may leave out can still tell two rows apart. */
+function hasNullableKey({ columns, orderBy }: Table): boolean {
+  return columns.some(({ name, type }) => type === 'Decimal' && orderBy.includes(name))
 }
 
 function ledgerTable(options: StorageOptions): StoredTable {

@@ -37,7 +37,7 @@ export const DRAINED = 34 // no payload: everything before this belongs to the s
 /** Request ring, book worker → main. */
 export const WANT_SNAPSHOT = 64 // EXTRA: instrument index; SOURCE: connection; GENERATION: its generation
 export const WANT_RECONNECT = 65 // SOURCE, GENERATION: the connection cannot be read any more; payload: reason
-export const WANT_RESUBSCRIBE = 66 // EXTRA: instrument index whose book has to start anew in the stream; SOURCE, GENERATION
+export const WANT_RESUBSCRIBE = 66 // EXTRA: instrument index; payload: u8 channel (GAP_CHANNELS) whose stream has to start anew; SOURCE, GENERATION
 export const WANT_TRADES = 67 // EXTRA: instrument index; payload: JSON {"channel", "firstSeq", "lastSeq"}; SOURCE, GENERATION
 
 /** The fields of a record's head, from the `bytes` and payload `offset` that a drain hands out. */
