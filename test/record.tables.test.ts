@@ -68,7 +68,24 @@ test('tables', async (t) => {
       .map((line) => line.split('\t'))
     assert.deepEqual(
       rows.map((row) => row[0]),
-      ['blocks', 'book_deltas', 'book_snapshots', 'book_tickers', 'gaps', 'trades'],
+      [
+        'blocks',
+        'book_deltas',
+        'book_snapshots',
+        'book_tickers',
+        'funding_rates',
+        'gaps',
+        'index_prices',
+        'instruments',
+        'klines',
+        'liquidations',
+        'long_short_ratios',
+        'mark_prices',
+        'open_interests',
+        'tickers',
+        'trades',
+        'volatility_indices',
+      ],
     )
     for (const [name, sortingKey, partitionKey, engine] of rows) {
       assert.match(
