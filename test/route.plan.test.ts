@@ -33,6 +33,7 @@ function set(change: Partial<MarketSettings> = {}): MarketSettings {
     restUrl: '',
     streamsPerConnection: 0,
     connections: 0,
+    legs: 1,
     restWeightShare: 0.5,
     snapshotLimit: 0,
     ...change,

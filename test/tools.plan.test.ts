@@ -15,6 +15,7 @@ const market: MarketRequest = {
   restUrl: '',
   streamsPerConnection: 0,
   connections: 0,
+  legs: 1,
   restWeightShare: 0.5,
   snapshotLimit: 0,
 }

@@ -7,15 +7,20 @@ export interface EstimatedPlan {
     readonly exchange: string
     readonly market: string
     readonly shard: number
+    readonly leg: number
+    readonly streams: readonly string[]
     readonly instruments: readonly { readonly channels: readonly Channel[] }[]
   }[]
   readonly markets: readonly EstimatedMarket[]
   readonly connectSpacingMs: number
+  readonly connectShare: number
   /** rings of one shard together */
   readonly ringBytes: number
 }
 
 interface EstimatedMarket {
+  readonly exchange: string
+  readonly market: string
   readonly instrumentCount: number
   readonly connectionCount: number
   readonly snapshotWeight: number
@@ -25,8 +30,13 @@ interface EstimatedMarket {
 
 /** What a plan will cost. Estimates, not promises: `assumptions` says what they rest on. */
 export interface Estimate {
+  /** until the last socket is open; the venue's limit of attempts and our spacing are in it */
   readonly connectMs: number
+  /** until the last subscribe message of a socket has gone out: the venue counts them */
+  readonly subscribeMs: number
+  /** until the last book has its REST snapshot; books that start in the stream need none */
   readonly snapshotMs: number
+  /** until all books are live: the slowest market */
   readonly startupMs: number
   readonly startWeight: number
   readonly messagesPerSecond: number
@@ -41,6 +51,7 @@ export interface Estimate {
 const MIB = 1024 * 1024
 const SECONDS_PER_DAY = 86_400
 const MINUTE_MS = 60_000
+const MS_PER_SECOND = 1_000
 
 /** One snapshot: round trip and body at 1000 levels, four at once. */
 const SNAPSHOT_MS = 100
@@ -62,18 +73,21 @@ const DISK_SHARE = {
   other: 0.1,
 } as const
 
-export function estimate(rules: ReadonlyMap<string, FeedRules>, plan: EstimatedPlan): Estimate {
+export function estimate(rules: Rules, plan: EstimatedPlan): Estimate {
   const { shards, connections, markets } = plan
-  const connectMs =
-    markets.reduce((longest, market) => Math.max(longest, market.connectionCount * plan.connectSpacingMs), 0) +
-    SOCKET_OPEN_MS
-  const snapshotMs = Math.max(...markets.map(snapshotTimeMs))
+  const starts = markets.map((market) => ({
+    connectMs: connectTimeMs(rules, plan, market),
+    subscribeMs: subscribeTimeMs(rules, plan, market),
+    snapshotMs: snapshotTimeMs(market),
+  }))
+  const longest = (pick: (start: (typeof starts)[number]) => number): number => Math.max(0, ...starts.map(pick))
   const loads = connections.flatMap((connection) => loadsOf(rules, connection))
   const sum = (pick: (load: Load) => number): number => loads.reduce((total, load) => total + pick(load), 0)
   return {
-    connectMs,
-    snapshotMs,
-    startupMs: connectMs + snapshotMs,
+    connectMs: longest(({ connectMs }) => connectMs),
+    subscribeMs: longest(({ subscribeMs }) => subscribeMs),
+    snapshotMs: longest(({ snapshotMs }) => snapshotMs),
+    startupMs: longest(({ connectMs, subscribeMs, snapshotMs }) => connectMs + subscribeMs + snapshotMs),
     startWeight: markets.reduce((total, market) => total + market.startWeight, 0),
     messagesPerSecond: sum((load) => load.messagesPerSecond),
     wireBytesPerSecond: sum((load) => load.messagesPerSecond * load.wireBytes),
@@ -104,7 +118,7 @@ interface Load {
   readonly wireBytes: number
 }
 
-function loadsOf(rules: ReadonlyMap<string, FeedRules>, connection: EstimatedPlan['connections'][number]): Load[] {
+function loadsOf(rules: Rules, connection: EstimatedPlan['connections'][number]): Load[] {
   const load = rules.get(connection.exchange)?.markets[connection.market]?.load
   if (load === undefined) return []
   return connection.instruments.flatMap(({ channels }) =>
@@ -113,6 +127,33 @@ function loadsOf(rules: ReadonlyMap<string, FeedRules>, connection: EstimatedPla
       return own === undefined ? [] : [{ shard: connection.shard, channel, ...own }]
     }),
   )
+}
+
+type Rules = ReadonlyMap<string, FeedRules>
+
+/** Attempts are counted by host; each is at least the spacing after the one before, and a window holds only so many. */
+function connectTimeMs(rules: Rules, plan: EstimatedPlan, { exchange, market }: EstimatedMarket): number {
+  const markets = rules.get(exchange)?.markets
+  const place = markets?.[market]
+  if (place === undefined) return SOCKET_OPEN_MS
+  const count = plan.connections.filter(
+    (each) => each.exchange === exchange && markets?.[each.market]?.wsBase === place.wsBase,
+  ).length
+  const { connectsMax, connectsWindowMs } = place.limits
+  const ours = Math.max(1, Math.floor(connectsMax * plan.connectShare))
+  const windowsMs = Math.floor(Math.max(0, count - 1) / ours) * connectsWindowMs
+  return Math.max(count * plan.connectSpacingMs, windowsMs) + SOCKET_OPEN_MS
+}
+
+/** The socket with most to say, at the rate at which the venue lets a client speak. */
+function subscribeTimeMs(rules: Rules, plan: EstimatedPlan, { exchange, market }: EstimatedMarket): number {
+  const feed = rules.get(exchange)
+  const place = feed?.markets[market]
+  if (feed === undefined || place === undefined) return 0
+  const own = plan.connections.filter((each) => each.exchange === exchange && each.market === market && each.leg === 0)
+  const framesMax = Math.max(0, ...own.map(({ streams }) => feed.subscribeFrames(streams, 1).length))
+  const spacingMs = MS_PER_SECOND / Math.max(1, place.limits.clientMessagesPerSecondMax - 1)
+  return Math.round(Math.max(0, feed.openingFrames(1, 0).length + framesMax - 1) * spacingMs)
 }
 
 /** A budget is there at once each minute: n budgets of whole snapshots take n - 1 minutes and what the last part itself needs. */

@@ -1,7 +1,20 @@
-import { EXIT_CONFIG, Fault } from '../base/fault.ts'
-import type { Channel, FeedMarket, FeedRules, Instrument } from '../exchanges/exchange.ts'
+import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import { type Estimate, estimate } from './estimate.ts'
-import { spread } from './spread.ts'
+import { hash32, spread } from './spread.ts'
+import {
+  checkChannels,
+  contentOf,
+  intoConnections,
+  type Market,
+  type MarketSettings,
+  type PlannedInstrument,
+  refuse,
+  split,
+  unitsOf,
+  unitsPerConnectionMax,
+} from './units.ts'
+
+export type { MarketSettings, PlannedInstrument }
 
 /**
  * Instruments + channels + shards + what the venues allow → connections. Pure: the same input gives the same plan, on
@@ -11,22 +24,6 @@ import { spread } from './spread.ts'
  * and one URL class only, so that a frame finds its ring without being read. The price is paid knowingly: connections
  * multiply by shards.
  */
-
-/** What is set for one market; the names are those of the configuration. */
-export interface MarketSettings {
-  readonly channels: readonly Channel[]
-  /** another host; empty: the venue's own */
-  readonly wsUrl: string
-  readonly restUrl: string
-  /** at most so many streams on one connection; 0: what the venue allows */
-  readonly streamsPerConnection: number
-  /** at least so many connections; 0: as few as the limits allow */
-  readonly connections: number
-  /** part of the venue's REST weight that is ours */
-  readonly restWeightShare: number
-  /** levels of a depth snapshot; 0: the venue's usual */
-  readonly snapshotLimit: number
-}
 
 export interface PlanSettings {
   readonly shardCount: number
@@ -48,16 +45,15 @@ export interface PlanSettings {
  */
 export const PLAN_DEFAULTS = { connectShare: 0.9, connectSpacingMs: 20, startWeightShare: 0.6 } as const
 
-export interface PlannedInstrument {
-  readonly instrument: Instrument
-  readonly channels: readonly Channel[]
-}
-
 export interface PlannedConnection {
   /** index in the plan; the SOURCE word of its frames */
   readonly index: number
-  /** `binance.usdm/public#7` */
+  /** `binance.usdm/public#7`, and of a copy `binance.usdm/public#8/B` */
   readonly name: string
+  /** 0 the original, 1 and 2 its copies: same streams, another socket */
+  readonly leg: number
+  /** index of leg 0 */
+  readonly original: number
   readonly exchange: string
   readonly market: string
   readonly route: string
@@ -75,6 +71,9 @@ export interface PlannedMarket {
   readonly instrumentCount: number
   readonly connectionCount: number
   readonly streamCount: number
+  /** weight that polls would like in a minute; what the ledger does not give is skipped */
+  readonly pollWeightPerMinute: number
+  /** 0 where books start in the stream */
   readonly snapshotDepth: number
   readonly snapshotWeight: number
   /** instrument list and one snapshot a book */
@@ -102,38 +101,87 @@ export function plan(
   if (sorted.length === 0) throw refuse('no instruments are chosen', 'name some under instruments')
   const twice = sorted.find((instrument, index) => instrument.id === sorted[index + 1]?.id)
   if (twice !== undefined) throw refuse(`${twice.id} is listed twice`, 'name it once')
-  const shards = intoShards(sorted, settings.shardCount)
+  const shards: Instrument[][] = Array.from({ length: settings.shardCount }, () => [])
   const connections: PlannedConnection[] = []
   const markets: PlannedMarket[] = []
-  for (const key of new Set(sorted.map(marketKey))) {
-    const market = marketOf(key, rules, settings)
-    const members = shards.map((shard) => shard.filter((instrument) => marketKey(instrument) === key))
-    const made = connectMarket(market, members, connections.length)
-    checkConnects(market, made.length, settings)
-    connections.push(...made)
-    markets.push(planMarket(market, members.flat(), made, settings.startWeightShare))
+  for (const exchange of new Set(sorted.map((instrument) => instrument.exchange))) {
+    const own = sorted.filter((instrument) => instrument.exchange === exchange)
+    const keys = [...new Set(own.map(marketKey))]
+    const venue = planVenue(
+      keys.map((key) => marketOf(key, rules, settings)),
+      own,
+      settings,
+      connections.length,
+    )
+    venue.shards.forEach((members, shard) => {
+      shards[shard]?.push(...members)
+    })
+    connections.push(...venue.connections)
+    markets.push(...venue.markets)
   }
   if (connections.length > CONNECTION_COUNT_MAX) {
     throw refuse(`${connections.length} connections, one process numbers ${CONNECTION_COUNT_MAX}`, 'take fewer')
   }
-  const { connectSpacingMs, ringBytes } = settings
+  const { connectSpacingMs, connectShare, ringBytes } = settings
   return {
     shards,
     connections,
     markets,
-    estimate: estimate(rules, { shards, connections, markets, connectSpacingMs, ringBytes }),
+    estimate: estimate(rules, { shards, connections, markets, connectSpacingMs, connectShare, ringBytes }),
   }
 }
 
-/** A market with all that is said about it. */
-interface Market {
-  readonly key: string
-  readonly feed: FeedRules
-  readonly place: FeedMarket
-  readonly set: MarketSettings
+/** Two sockets that rotate at once and a request by hand. */
+const SPARE_CONNECTIONS = 3
+
+interface VenuePlan {
+  readonly shards: readonly (readonly Instrument[])[]
+  readonly connections: readonly PlannedConnection[]
+  readonly markets: readonly PlannedMarket[]
 }
 
-function marketOf(key: string, rules: ReadonlyMap<string, FeedRules>, settings: PlanSettings): Market {
+/**
+ * Connections multiply by shards. A venue that takes few sockets from one address gets as many shards as keep it below
+ * that, and the last resort is one.
+ */
+function planVenue(
+  markets: readonly Market[],
+  instruments: readonly Instrument[],
+  settings: PlanSettings,
+  firstIndex: number,
+): VenuePlan {
+  for (const market of markets) checkChannels(market, membersOf(market, instruments))
+  const allowed = Math.min(...markets.map(({ place }) => place.limits.connectionsMax ?? Number.POSITIVE_INFINITY))
+  for (let width = settings.shardCount; ; width--) {
+    const shards = intoShards(instruments, settings.shardCount, width)
+    const connections: PlannedConnection[] = []
+    const planned: PlannedMarket[] = []
+    for (const market of markets) {
+      const members = shards.map((shard) => membersOf(market, shard))
+      const made = connectMarket(market, members, firstIndex + connections.length)
+      connections.push(...made)
+      planned.push(planMarket(market, members.flat(), made, settings.startWeightShare))
+    }
+    if (connections.length <= allowed - SPARE_CONNECTIONS) {
+      for (const market of markets) checkConnects(market, connections, settings)
+      return { shards, connections, markets: planned }
+    }
+    if (width === 1) throw tooManyConnections(markets, connections.length, allowed)
+  }
+}
+
+function tooManyConnections([market]: readonly Market[], count: number, allowed: number): Error {
+  return refuse(
+    `${count} connections to ${market?.feed.exchange}, one address may have ${allowed} (connectionsMax), of which ${SPARE_CONNECTIONS} are spare`,
+    'raise streamsPerConnection, lower connections or legs, or take fewer instruments or markets',
+  )
+}
+
+export function marketOf(
+  key: string,
+  rules: ReadonlyMap<string, FeedRules>,
+  settings: Pick<PlanSettings, 'markets'>,
+): Market {
   const [exchange = '', name = ''] = key.split('.')
   const feed = rules.get(exchange)
   const place = feed?.markets[name]
@@ -152,27 +200,22 @@ function marketOf(key: string, rules: ReadonlyMap<string, FeedRules>, settings: 
   return { key, feed, place, set }
 }
 
-/** Market by market, because instruments of one market are about equally busy and those of two are not. */
-function intoShards(sorted: readonly Instrument[], shardCount: number): Instrument[][] {
+/**
+ * Market by market, because instruments of one market are about equally busy and those of two are not.
+ * @param width shards to use; a venue that may not use all begins at a place of its own
+ */
+function intoShards(sorted: readonly Instrument[], shardCount: number, width: number): Instrument[][] {
   const shards: Instrument[][] = Array.from({ length: shardCount }, () => [])
+  const first = width === shardCount ? 0 : hash32((sorted[0] as Instrument).exchange) % shardCount
   for (const key of new Set(sorted.map(marketKey))) {
     const members = sorted.filter((instrument) => marketKey(instrument) === key)
     const ids = members.map((instrument) => instrument.id)
-    const bins = spread(ids, shardCount, members.length)
+    const bins = spread(ids, width, members.length)
     members.forEach((instrument, index) => {
-      shards[bins[index] as number]?.push(instrument)
+      shards[(first + (bins[index] as number)) % shardCount]?.push(instrument)
     })
   }
   return shards
-}
-
-/** What stays on one connection: the streams that an instrument has on one URL class, or one channel of them. */
-interface Unit {
-  readonly name: string
-  readonly instrument: Instrument
-  readonly channels: readonly Channel[]
-  readonly streams: readonly string[]
-  readonly route: string
 }
 
 function connectMarket(
@@ -181,13 +224,12 @@ function connectMarket(
   firstIndex: number,
 ): PlannedConnection[] {
   const { key, feed, place, set } = market
-  const streamsMax = set.streamsPerConnection === 0 ? place.limits.streamsPerConnectionMax : set.streamsPerConnection
-  const units = shards.map((instruments) => instruments.flatMap((instrument) => unitsOf(market, instrument)))
-  const unitCount = units.flat().length
-  const streamsWidest = Math.max(...units.flat().map((unit) => unit.streams.length))
-  if (streamsWidest > streamsMax || set.connections > unitCount) {
+  const units = shards.map((instruments) => unitsOf(market, instruments))
+  const whole = units.flat()
+  if (whole.length === 0) return []
+  if (unitsPerConnectionMax(whole, market) === 0 || set.connections > whole.length) {
     units.forEach((own, shard) => {
-      units[shard] = own.flatMap((unit) => channelUnits(market, unit))
+      units[shard] = own.flatMap(split)
     })
   }
   const smallest = units.flat()
@@ -203,74 +245,58 @@ function connectMarket(
     for (const route of routes) {
       const members = own.filter((unit) => unit.route === route)
       const wanted = Math.ceil((set.connections * members.length) / smallest.length)
-      for (const group of intoConnections(members, streamsMax, wanted)) {
-        const index = firstIndex + connections.length
-        connections.push({
-          index,
-          name: `${key}/${route}#${index}`,
-          exchange: feed.exchange,
-          market: place.name,
-          route,
-          shard,
-          url: feed.socketUrl(place.name, route, set.wsUrl === '' ? place.wsBase : set.wsUrl),
-          streams: group.flatMap((unit) => unit.streams),
-          instruments: group.map(({ instrument, channels }) => ({ instrument, channels })),
-        })
+      const url = feed.socketUrl(place.name, route, set.wsUrl === '' ? place.wsBase : set.wsUrl)
+      for (const group of intoConnections(members, market, wanted)) {
+        const original = firstIndex + connections.length
+        const at = { exchange: feed.exchange, market: place.name, route, shard, url, original }
+        connections.push(...copies({ ...at, ...contentOf(group) }, key, set.legs))
       }
     }
   })
   return connections
 }
 
-function intoConnections(units: readonly Unit[], streamsMax: number, wanted: number): Unit[][] {
-  if (units.length === 0) return []
-  const unitsMax = Math.floor(streamsMax / Math.max(...units.map((unit) => unit.streams.length)))
-  const count = Math.max(1, wanted, Math.ceil(units.length / unitsMax))
-  const bins = spread(
-    units.map((unit) => unit.name),
-    count,
-    unitsMax,
-  )
-  const groups = Array.from({ length: count }, (_, bin) => units.filter((_unit, index) => bins[index] === bin))
-  return groups.filter((group) => group.length > 0)
-}
-
-/** One unit for each URL class that the instrument's channels use. */
-function unitsOf(market: Market, instrument: Instrument): Unit[] {
-  const parts = market.set.channels.flatMap((channel) => {
-    const streams = market.feed.streams(instrument, channel)
-    if (streams.length === 0)
-      throw refuse(`${market.key} has no channel ${channel}`, `remove it from channels of ${market.key}`)
-    return streams.map(({ name, route }) => ({ name, route, channel }))
-  })
-  return [...new Set(parts.map((part) => part.route))].map((route) => {
-    const own = parts.filter((part) => part.route === route)
-    const channels = [...new Set(own.map((part) => part.channel))]
-    return { name: instrument.id, instrument, route, channels, streams: own.map((part) => part.name) }
-  })
-}
-
-function channelUnits(market: Market, unit: Unit): Unit[] {
-  return unit.channels.map((channel) => {
-    const streams = market.feed.streams(unit.instrument, channel)
+/** A connection and its copies, one behind the other. */
+export function copies(
+  connection: Omit<PlannedConnection, 'index' | 'name' | 'leg'>,
+  key: string,
+  legs: number,
+): PlannedConnection[] {
+  return Array.from({ length: legs }, (_, leg) => {
+    const index = connection.original + leg
     return {
-      ...unit,
-      name: `${unit.name}/${channel}`,
-      channels: [channel],
-      streams: streams.map((stream) => stream.name),
+      index,
+      name: `${key}/${connection.route}#${index}${leg === 0 ? '' : `/${LEG_LETTERS[leg]}`}`,
+      leg,
+      ...connection,
     }
   })
 }
 
-/** All sockets may be cut at once and must be able to come back in one window. */
-function checkConnects({ key, place }: Market, count: number, settings: PlanSettings): void {
+const LEG_LETTERS = 'ABC'
+
+/** Attempts are counted by address: all markets behind one host together. */
+function checkConnects(
+  { key, feed, place }: Market,
+  connections: readonly PlannedConnection[],
+  settings: PlanSettings,
+): void {
+  const isBehind = ({ market }: PlannedConnection): boolean => feed.markets[market]?.wsBase === place.wsBase
+  const count = connections.filter(isBehind).length
   const { connectsMax, connectsWindowMs } = place.limits
   const ours = Math.floor(connectsMax * settings.connectShare)
-  if (count <= ours) return
+  if (count <= ours * Math.max(1, RECOVERY_MS_MAX / connectsWindowMs)) return
   throw refuse(
-    `${count} connections to ${key}, it allows ${connectsMax} attempts in ${connectsWindowMs / 60_000} min (connectsMax), of which ${ours} are ours`,
+    `${count} connections to ${key}, it allows ${connectsMax} attempts in ${span(connectsWindowMs)} (connectsMax), of which ${ours} are ours`,
     'raise streamsPerConnection, lower connections or workers, or take fewer instruments',
   )
+}
+
+/** All sockets may be cut at once and must be able to come back within this. */
+const RECOVERY_MS_MAX = 300_000
+
+function span(ms: number): string {
+  return ms >= 60_000 ? `${ms / 60_000} min` : `${ms / 1000} s`
 }
 
 function planMarket(
@@ -281,9 +307,9 @@ function planMarket(
 ): PlannedMarket {
   const { key, feed, place, set } = market
   const snapshotDepth = set.snapshotLimit === 0 ? place.snapshotDepth : set.snapshotLimit
-  const hasBooks = set.channels.includes('book')
+  const hasSnapshots = set.channels.includes('book') && place.snapshotDepth > 0
   const { symbol } = instruments[0] as Instrument
-  const snapshotWeight = hasBooks ? feed.snapshotRequest(place.name, symbol, snapshotDepth).weight : 0
+  const snapshotWeight = hasSnapshots ? feed.snapshotRequest(place.name, symbol, snapshotDepth).weight : 0
   const listWeight = feed.instrumentsRequest(place.name).weight
   const weightPerMinute = Math.floor(place.limits.weightPerMinuteMax * set.restWeightShare)
   const heaviest = Math.max(snapshotWeight, listWeight)
@@ -300,6 +326,7 @@ function planMarket(
     instrumentCount: instruments.length,
     connectionCount: connections.length,
     streamCount: connections.reduce((sum, connection) => sum + connection.streams.length, 0),
+    pollWeightPerMinute: pollWeightPerMinute(market, instruments),
     snapshotDepth,
     snapshotWeight,
     startWeight: listWeight + snapshotWeight * instruments.length,
@@ -307,10 +334,20 @@ function planMarket(
   }
 }
 
-function marketKey(instrument: Instrument): string {
-  return `${instrument.exchange}.${instrument.market}`
+function pollWeightPerMinute({ place, set }: Market, instruments: readonly Instrument[]): number {
+  const rules = place.polls.filter(({ channel }) => set.channels.includes(channel))
+  const weights = rules.flatMap((rule) =>
+    instruments.map((instrument) => ((rule.request(instrument)?.weight ?? 0) * MINUTE_MS) / rule.intervalMs),
+  )
+  return Math.ceil(weights.reduce((sum, weight) => sum + weight, 0))
 }
 
-function refuse(what: string, remedy: string): Fault {
-  return new Fault('PLAN_REFUSED', `plan refused: ${what}; ${remedy}`, EXIT_CONFIG)
+const MINUTE_MS = 60_000
+
+function membersOf({ key }: Market, instruments: readonly Instrument[]): Instrument[] {
+  return instruments.filter((instrument) => marketKey(instrument) === key)
+}
+
+function marketKey(instrument: Instrument): string {
+  return `${instrument.exchange}.${instrument.market}`
 }

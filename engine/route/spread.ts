@@ -44,7 +44,7 @@ function bestBin(name: string, filled: Uint32Array, cap: number): number {
 }
 
 /** FNV-1a over the characters, finished as murmur3 does, so that names that differ in the last digit differ everywhere. */
-function hash32(text: string): number {
+export function hash32(text: string): number {
   let hash = 0x811c9dc5
   for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)

@@ -87,6 +87,7 @@ export function formatPlan(plan: Plan): string {
     'streams',
     'snapshot',
     'weight at start',
+    'polls a minute',
     'weight a minute',
     'rest',
   ])
@@ -96,8 +97,9 @@ export function formatPlan(plan: Plan): string {
       market.instrumentCount,
       market.connectionCount,
       market.streamCount,
-      `${market.snapshotDepth} levels, weight ${market.snapshotWeight}`,
+      market.snapshotWeight === 0 ? 'in the stream' : `${market.snapshotDepth} levels, weight ${market.snapshotWeight}`,
       market.startWeight,
+      market.pollWeightPerMinute,
       market.weightPerMinute,
       market.restBase,
     ])
@@ -111,7 +113,7 @@ export function formatPlan(plan: Plan): string {
 
 function formatEstimate({ estimate, connections }: Plan): string {
   return [
-    `${connections.length} sockets; all books live about ${(estimate.startupMs / 1000).toFixed(1)} s after the start (sockets ${(estimate.connectMs / 1000).toFixed(1)} s, snapshots ${(estimate.snapshotMs / 1000).toFixed(1)} s)`,
+    `${connections.length} sockets; all books live about ${seconds(estimate.startupMs)} after the start (sockets ${seconds(estimate.connectMs)}, subscribing ${seconds(estimate.subscribeMs)}, snapshots ${seconds(estimate.snapshotMs)})`,
     `${Math.round(estimate.messagesPerSecond)} messages/s, ${gigabytes(estimate.wireBytesPerSecond * 86_400)} a day on the wire, ${gigabytes(estimate.diskBytesPerDay)} a day on disk, ${Math.round(estimate.memoryBytes / 1024 / 1024)} MiB of memory`,
     ...estimate.assumptions.map((assumption) => `assumes: ${assumption}`),
   ].join('\n')
@@ -127,6 +129,10 @@ function instrumentNames(instruments: readonly Instrument[]): string {
   const names = instruments.slice(0, NAMES_SHOWN_MAX).map((instrument) => instrument.symbol)
   const more = instruments.length - names.length
   return `${instruments.length}: ${names.join(' ')}${more > 0 ? ` +${more}` : ''}`
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
 }
 
 function gigabytes(bytes: number): string {
