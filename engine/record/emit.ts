@@ -117,10 +117,8 @@ export type TradeChannel = 'trades' | 'agg_trades'
 /** Why a frame gave no event although it was understood. */
 export const IGNORE_REASONS = [
   'control',
-  'mark_price',
   'kline',
   'rolling_ticker',
-  'force_order',
   'other_event',
   'filtered',
   'keep_alive',
