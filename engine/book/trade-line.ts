@@ -113,6 +113,16 @@ export class TickerLine {
     return true
   }
 
+  /** The venue counts anew from this id on (Bybit: 1). @returns false for a copy of it. */
+  tryRestart(id: number): boolean {
+    if (this.#recent.includes(id)) return false
+    this.#lastId = id
+    this.#recent.fill(-1)
+    this.#recent[0] = id
+    this.#next = 1
+    return true
+  }
+
   /** A ticker without an id: the same values at the same time are a repetition, an older time is a late one. */
   seeTimed({ eventMs, bidPrice, bidQuantity, askPrice, askQuantity }: TickerEvent): boolean {
     if (eventMs < this.#lastMs) return false

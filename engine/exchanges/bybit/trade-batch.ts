@@ -1,0 +1,61 @@
+import { LEVELS_MAX, type TradeEvent } from '../../record/emit.ts'
+
+const SAFE_DIGITS_MAX = 16
+
+/** The trades of one frame, until all of it was read. The venue puts up to 1,024 in one ("Public Trade"). */
+export class TradeBatch {
+  count = 0
+  tradeMs = new Float64Array(64)
+  prices = new Float64Array(64)
+  quantities = new Float64Array(64)
+  sides = new Uint8Array(64)
+  idOffsets = new Int32Array(64)
+  idEnds = new Int32Array(64)
+  #memory: ArrayBufferLike = new ArrayBuffer(0)
+  #letters: Buffer = Buffer.alloc(0)
+
+  /** @returns false when a frame may have no more. */
+  tryGrow(): boolean {
+    const length = this.tradeMs.length * 2
+    if (length > LEVELS_MAX) return false
+    this.tradeMs = grown(this.tradeMs, new Float64Array(length))
+    this.prices = grown(this.prices, new Float64Array(length))
+    this.quantities = grown(this.quantities, new Float64Array(length))
+    this.sides = grown(this.sides, new Uint8Array(length))
+    this.idOffsets = grown(this.idOffsets, new Int32Array(length))
+    this.idEnds = grown(this.idEnds, new Int32Array(length))
+    return true
+  }
+
+  /** The id of a trade from its bytes. Measured: 70 ns as a slice of Latin-1, 280 ns letter by letter. */
+  setId(trade: TradeEvent, index: number, bytes: Uint8Array): void {
+    if (bytes.buffer !== this.#memory) {
+      this.#memory = bytes.buffer
+      this.#letters = Buffer.from(bytes.buffer, 0, bytes.buffer.byteLength)
+    }
+    const { byteOffset } = bytes
+    setTradeId(
+      trade,
+      this.#letters.toString(
+        'latin1',
+        byteOffset + (this.idOffsets[index] as number),
+        byteOffset + (this.idEnds[index] as number),
+      ),
+    )
+  }
+}
+
+/** Derivatives have UUIDs, spot numbers of 19 digits: an id is a number only where it is one below 2^53. */
+export function setTradeId(trade: TradeEvent, id: string): void {
+  const number = id.length <= SAFE_DIGITS_MAX && /^[1-9]\d*$/.test(id) ? Number(id) : 0
+  const isNumber = number > 0 && Number.isSafeInteger(number)
+  trade.tradeId = isNumber ? number : 0
+  trade.firstTradeId = trade.tradeId
+  trade.lastTradeId = trade.tradeId
+  trade.venueTradeId = isNumber ? '' : id
+}
+
+function grown<Values extends Float64Array | Int32Array | Uint8Array>(from: Values, to: Values): Values {
+  to.set(from)
+  return to
+}
