@@ -1,0 +1,200 @@
+import type { Emit } from '../../record/emit.ts'
+import { SIDES, TRADE_LIQUIDATIONS } from '../../record/schema.ts'
+import { asciiText } from '../../scan/json.ts'
+import type { NumberScanner } from '../../scan/number.ts'
+import {
+  AMOUNT,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COLON,
+  COMMA,
+  DIRECTION_BUY,
+  DIRECTION_SELL,
+  FALSE,
+  INSTRUMENT_NAME,
+  LIQUIDATION,
+  LOWER_A,
+  LOWER_D,
+  LOWER_I,
+  LOWER_L,
+  LOWER_P,
+  LOWER_T,
+  NULL,
+  OPEN_BRACE,
+  PRICE,
+  QUOTE,
+  TIMESTAMP,
+  TRADE_ID,
+  TRADE_SEQ,
+  TRUE,
+  repeatedName,
+  textEnd,
+} from './frame-text.ts'
+import { type TradeRow, TradeRows } from './trade-rows.ts'
+
+/**
+ * The list of a trades channel by bytes, in any order of keys; members that nobody asks for are passed over, but as
+ * JSON. All of its trades are handed over, or none.
+ *
+ * Arithmetic: a trade is 350 bytes, of which 150 are numbers nobody asks for and 110 keys: 250 ns.
+ */
+const OTHER = -1
+
+/** Which members were seen. */
+const HAS_TIME = 1
+const HAS_NAME = 2
+const HAS_PRICE = 4
+const HAS_AMOUNT = 8
+const HAS_SIDE = 16
+const HAS_SEQ = 32
+const HAS_ID = 64
+const MEMBERS = HAS_TIME | HAS_NAME | HAS_PRICE | HAS_AMOUNT | HAS_SIDE | HAS_SEQ | HAS_ID
+/** Ids of up to this many digits are numbers below 2^53. */
+const ID_DIGITS_MAX = 15
+const TRADES_PER_FRAME_MAX = 4096
+const ZERO = 48
+
+export class TradeScanner {
+  readonly #emit: Emit
+  readonly #numbers: NumberScanner
+  readonly #rows = new TradeRows()
+  #instrument = 0
+  #nameAt = 0
+  #nameBytes = 0
+
+  constructor(emit: Emit, numbers: NumberScanner) {
+    this.#emit = emit
+    this.#numbers = numbers
+  }
+
+  /**
+   * `{…},…]`; `close` is the offset of the bracket that must end it. All trades are of the instrument that the channel
+   * names at `nameAt`. @returns false when something differs; nothing was emitted then.
+   */
+  scan(start: number, close: number, instrument: number, nameAt: number, nameBytes: number): boolean {
+    this.#instrument = instrument
+    this.#nameAt = nameAt
+    this.#nameBytes = nameBytes
+    const { bytes } = this.#numbers.words
+    const rows = this.#rows
+    rows.clear()
+    for (let at = start; ; at++) {
+      if (bytes[at] !== OPEN_BRACE || rows.count === TRADES_PER_FRAME_MAX) return false
+      at = this.#trade(at + 1, close)
+      if (at < 0) return false
+      if (bytes[at] === COMMA) continue
+      if (at !== close || bytes[at] !== CLOSE_BRACKET) return false
+      break
+    }
+    for (let index = 0; index < rows.count; index++) rows.emit(index, this.#emit)
+    return true
+  }
+
+  /** The members of one trade. @returns the offset behind its brace, or OTHER: of a liquidation too, which gives more than one row. */
+  #trade(start: number, close: number): number {
+    const numbers = this.#numbers
+    const { words } = numbers
+    const { bytes, view } = words
+    const row = this.#rows.next()
+    row.instrument = this.#instrument
+    row.liquidation = TRADE_LIQUIDATIONS.none
+    let seen = 0
+    for (let at = start; ; at++) {
+      let member = 0
+      switch (bytes[at + 1]) {
+        case LOWER_T:
+          if (TIMESTAMP.isAt(view, at)) {
+            member = HAS_TIME
+            at = words.integer(at + TIMESTAMP.length)
+            row.timeMs = words.value
+          } else if (TRADE_SEQ.isAt(view, at)) {
+            member = HAS_SEQ
+            at = words.integer(at + TRADE_SEQ.length)
+            row.seq = words.value
+          } else if (TRADE_ID.isAt(view, at)) {
+            member = HAS_ID
+            at = this.#tradeId(at + TRADE_ID.length, close, row)
+          }
+          break
+        case LOWER_P:
+          if (PRICE.isAt(view, at)) {
+            member = HAS_PRICE
+            at = numbers.mantissa(at + PRICE.length, this.#emit.priceScales[this.#instrument] as number)
+            row.price = numbers.value
+          }
+          break
+        case LOWER_A:
+          if (AMOUNT.isAt(view, at)) {
+            member = HAS_AMOUNT
+            at = numbers.mantissa(at + AMOUNT.length, this.#emit.quantityScales[this.#instrument] as number)
+            row.quantity = numbers.value
+          }
+          break
+        case LOWER_D:
+          member = HAS_SIDE
+          if (DIRECTION_BUY.isAt(view, at)) {
+            row.side = SIDES.buy
+            at += DIRECTION_BUY.length
+          } else {
+            row.side = SIDES.sell
+            at = DIRECTION_SELL.isAt(view, at) ? at + DIRECTION_SELL.length : OTHER
+          }
+          break
+        case LOWER_I:
+          if (INSTRUMENT_NAME.isAt(view, at)) {
+            member = HAS_NAME
+            at = repeatedName(bytes, view, at, this.#nameAt, this.#nameBytes)
+          }
+          break
+        case LOWER_L:
+          if (LIQUIDATION.isAt(view, at)) return OTHER
+          break
+      }
+      if (member === 0) at = this.#skip(at, close)
+      if (at < 0 || (seen & member) !== 0) return OTHER
+      seen |= member
+      if (bytes[at] === COMMA) continue
+      return bytes[at] === CLOSE_BRACE && seen === MEMBERS ? at + 1 : OTHER
+    }
+  }
+
+  /** Digits are a number of ours, `ETH-34066060` is a text. The closing quote is taken. */
+  #tradeId(at: number, close: number, row: TradeRow): number {
+    const { bytes } = this.#numbers.words
+    const quote = textEnd(bytes, at, close)
+    if (quote === close || quote === at) return OTHER
+    const id = quote - at <= ID_DIGITS_MAX ? plainInteger(bytes, at, quote) : OTHER
+    row.tradeId = Math.max(0, id)
+    row.venueTradeId = id < 0 ? asciiText(bytes, at, quote) : ''
+    return quote + 1
+  }
+
+  /** A member that nobody asks for: a plain key and a scalar, which may be any number (`starbase_match_id` is above 2^53). */
+  #skip(at: number, close: number): number {
+    const { bytes, view } = this.#numbers.words
+    if (bytes[at] !== QUOTE) return OTHER
+    const quote = textEnd(bytes, at + 1, close)
+    if (quote === close || bytes[quote + 1] !== COLON) return OTHER
+    const valueAt = quote + 2
+    if (bytes[valueAt] === QUOTE) {
+      const end = textEnd(bytes, valueAt + 1, close)
+      return end === close ? OTHER : end + 1
+    }
+    if (TRUE.isAt(view, valueAt)) return valueAt + TRUE.length
+    if (FALSE.isAt(view, valueAt)) return valueAt + FALSE.length
+    if (NULL.isAt(view, valueAt)) return valueAt + NULL.length
+    return this.#numbers.skip(valueAt)
+  }
+}
+
+/** @returns the number that the digits of [at, end) are, or −1: a leading zero makes them a name. */
+function plainInteger(bytes: Uint8Array, at: number, end: number): number {
+  if (bytes[at] === ZERO) return OTHER
+  let value = 0
+  for (let offset = at; offset < end; offset++) {
+    const digit = (bytes[offset] as number) - ZERO
+    if (digit >>> 0 >= 10) return OTHER
+    value = 10 * value + digit
+  }
+  return value
+}
