@@ -37,8 +37,8 @@ export async function encode({ runCount }: BenchContext): Promise<BenchResult> {
     )
     const start = performance.now()
     for (let row = 0; row < ROWS; row++) {
-      recorder.hi = 401_200_000
-      recorder.lo = row
+      recorder.time.hi = 401_200_000
+      recorder.time.lo = row
       trade.tradeId = trade.firstTradeId = trade.lastTradeId = FIRST_ID + row
       recorder.trade(trade)
     }

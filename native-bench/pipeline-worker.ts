@@ -65,8 +65,8 @@ function once({ frames, batches, requests, settings }: PipelineRun): PipelineAns
   const cpu = cpuSeconds() - startCpu
   const slot = shard.list.slots[0]
   if (slot === undefined) throw new Error('the recording has no instrument')
-  const priceScale = shard.priceScales[0] ?? 0
-  const quantityScale = shard.quantityScales[0] ?? 0
+  const priceScale = shard.list.scales.prices[0] ?? 0
+  const quantityScale = shard.list.scales.quantities[0] ?? 0
   const top = (side: Ladder) =>
     [decimalText(side.best, priceScale), decimalText(side.get(side.best), quantityScale)] as const
   const { bids, asks } = slot.keeper.book

@@ -1,15 +1,21 @@
 import type { Cadence } from '../engine/book/cadence.ts'
 import type { Channel } from '../engine/exchanges/exchange.ts'
 import type { FrameTime } from '../engine/record/recorder.ts'
-import { GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
+import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
 import type { InstrumentList, InstrumentSlot } from './shard-instruments.ts'
 import type { ShardMarket } from './shard-market.ts'
+
+interface CarriedInstrument {
+  readonly slot: InstrumentSlot
+  readonly channels: readonly number[]
+}
 
 /** One socket that is open and subscribed: which channels of which instruments it carries. */
 export interface Connection {
   readonly source: number
   readonly generation: number
-  readonly instruments: readonly { readonly slot: InstrumentSlot; readonly channels: readonly number[] }[]
+  /** Grows and shrinks while the socket is open. */
+  instruments: readonly CarriedInstrument[]
   readonly market: ShardMarket
   /** 0 unless several connections carry the same streams. */
   readonly leg: number
@@ -71,12 +77,9 @@ export class Connections {
 
   open(source: number, generation: number, notice: OpenNotice): void {
     if (this.#open.has(keyOf(source, generation))) this.close(source, generation, 'opened twice')
-    const instruments = notice.instruments.flatMap(({ instrument, channels }) => {
-      const slot = this.#list.slots[instrument]
-      return slot === undefined ? [] : [{ slot, channels: gapChannels(channels) }]
-    })
+    const instruments = this.#named(notice)
     const { hi, lo } = this.#time
-    this.#open.set(keyOf(source, generation), {
+    const connection: Connection = {
       source,
       generation,
       instruments,
@@ -84,17 +87,61 @@ export class Connections {
       leg: notice.leg ?? 0,
       lastHi: hi,
       lastLo: lo,
+    }
+    this.#open.set(keyOf(source, generation), connection)
+    this.#cover(connection, instruments)
+  }
+
+  /** An open socket carries more from now on. */
+  join(source: number, generation: number, notice: OpenNotice): void {
+    const connection = this.find(source, generation)
+    if (connection === undefined) return // it closed meanwhile; its successor's OPEN says all
+    const added = this.#named(notice)
+    connection.instruments = [...connection.instruments, ...added]
+    this.#cover(connection, added)
+  }
+
+  /** An open socket does not carry this any more: that was wanted, so nothing is missing. */
+  part(source: number, generation: number, notice: OpenNotice): void {
+    const connection = this.find(source, generation)
+    if (connection === undefined) return
+    for (const { slot, channels } of this.#named(notice)) {
+      const carried = connection.instruments.filter((one) => one.slot === slot)
+      const kept = connection.instruments.filter((one) => one.slot !== slot)
+      const left = carried.flatMap((one) => one.channels).filter((channel) => !channels.includes(channel))
+      const gone = carried.flatMap((one) => one.channels).filter((channel) => channels.includes(channel))
+      connection.instruments = left.length === 0 ? kept : [...kept, { slot, channels: left }]
+      for (const channel of gone) this.#uncover(connection, slot, channel)
+      if (gone.includes(GAP_CHANNELS.book) && slot.keeper.legCount === 0) slot.keeper.retire(BOOK_STATES.INIT)
+    }
+  }
+
+  #named(notice: OpenNotice): readonly CarriedInstrument[] {
+    return notice.instruments.flatMap(({ instrument, channels }) => {
+      const slot = this.#list.slots[instrument]
+      return slot === undefined ? [] : [{ slot, channels: gapChannels(channels) }]
     })
+  }
+
+  #cover({ leg }: Connection, instruments: readonly CarriedInstrument[]): void {
     for (const { slot, channels } of instruments) {
       for (const channel of channels) {
         slot.coverage[channel] = (slot.coverage[channel] as number) + 1
-        this.#cadence.open(slot.index, channel, notice.leg ?? 0, `${slot.name.exchange}.${slot.name.market}`)
+        this.#cadence.open(slot.index, channel, leg, `${slot.name.exchange}.${slot.name.market}`)
         if (EVENT_CHANNELS.includes(channel)) slot.record.gaps.close(slot.index, channel, 0)
       }
       if (!channels.includes(GAP_CHANNELS.book)) continue
       slot.keeper.legCount++
       slot.keeper.begin()
     }
+  }
+
+  /** @returns whether another connection still carries it. */
+  #uncover({ leg }: Connection, slot: InstrumentSlot, channel: number): boolean {
+    slot.coverage[channel] = (slot.coverage[channel] as number) - 1
+    this.#cadence.close(slot.index, channel, leg)
+    if (channel === GAP_CHANNELS.book) slot.keeper.legCount--
+    return (slot.coverage[channel] as number) > 0
   }
 
   close(source: number, generation: number, reason: string): void {
@@ -105,10 +152,7 @@ export class Connections {
     const { lastHi, lastLo } = connection
     for (const { slot, channels } of connection.instruments) {
       for (const channel of channels) {
-        slot.coverage[channel] = (slot.coverage[channel] as number) - 1
-        this.#cadence.close(slot.index, channel, connection.leg)
-        if (channel === GAP_CHANNELS.book) slot.keeper.legCount--
-        if ((slot.coverage[channel] as number) > 0) continue // another connection carries it
+        if (this.#uncover(connection, slot, channel)) continue // another connection carries it
         if (channel === GAP_CHANNELS.book) slot.keeper.suspend(lastHi, lastLo, reason)
         else
           slot.record.gaps.open(

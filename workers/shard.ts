@@ -15,9 +15,12 @@ import {
   DATA,
   DRAIN,
   INSTRUMENT,
+  JOIN,
   LOSS,
   OPEN,
+  PART,
   POLL,
+  REMOVE,
   SNAPSHOT,
   SNAPSHOT_FAILED,
   TICK,
@@ -177,6 +180,12 @@ export class Shard {
         return this.#connections.lose(this.#source, this.#generation, extra(bytes, offset))
       case INSTRUMENT:
         return this.#instrument(JSON.parse(plainText(bytes, offset, length)) as Instrument, extra(bytes, offset))
+      case JOIN:
+        return this.#connections.join(this.#source, this.#generation, JSON.parse(plainText(bytes, offset, length)))
+      case PART:
+        return this.#connections.part(this.#source, this.#generation, JSON.parse(plainText(bytes, offset, length)))
+      case REMOVE:
+        return this.#remove(plainText(bytes, offset, length), extra(bytes, offset))
       case POLL:
         return this.#poll(bytes, offset, length, extra(bytes, offset))
       case TRADES:
@@ -404,6 +413,18 @@ export class Shard {
     const isKnown = this.list.slots[index] !== undefined
     const slot = this.list.add(instrument, index)
     if (isKnown) this.#undescribed.push(slot)
+    this.#describe()
+  }
+
+  /** The venue has ended it, or nobody wants it any more; its index stays taken. */
+  #remove(reason: string, index: number): void {
+    const slot = this.list.slots[index]
+    assert(slot !== undefined, `no instrument ${index} to remove`)
+    const isDelisted = reason === 'DELISTED'
+    slot.keeper.retire(isDelisted ? BOOK_STATES.DELISTED : BOOK_STATES.INIT)
+    if (!isDelisted) return
+    slot.name = { ...slot.name, status: reason, isTrading: false, isPreOpen: false }
+    this.#undescribed.push(slot)
     this.#describe()
   }
 

@@ -122,6 +122,18 @@ export class BookKeeper {
     this.#flushBuffer(state)
   }
 
+  /** Nobody wants this book any more, or the venue has ended it: no gap, the promise is over. */
+  retire(state: typeof BOOK_STATES.INIT | typeof BOOK_STATES.DELISTED): void {
+    const before = this.book.state
+    this.#refresh = undefined
+    this.#holdAhead()
+    this.#flushBuffer(before)
+    this.#gaps.close(this.instrument, GAP_CHANNELS.book, 0)
+    this.#receivedSeq = -1
+    this.#move(state)
+    this.#events.anchored(this.instrument) // no question is open any more
+  }
+
   /** Something of this book's stream is missing or cannot be believed: start again with a snapshot. */
   resync(cause: GapCause, lostCount: number, detail: string): void {
     const { state } = this.book
@@ -157,6 +169,7 @@ export class BookKeeper {
   /** One depth event, as the parser filled it in. */
   receive(event: DepthEvent): void {
     const { book } = this
+    if (book.state === BOOK_STATES.DELISTED) return this.#receiveLast(event)
     if (event.isSnapshot) return this.#receiveSnapshot(event)
     if (
       book.isLive &&
@@ -181,6 +194,13 @@ export class BookKeeper {
     }
     if (this.book.isLive) this.#judge(event, this.#recorder.hi, this.#recorder.lo)
     else this.#hold(event, this.#recorder.hi, this.#recorder.lo)
+  }
+
+  /** What still comes of an instrument that is no more. */
+  #receiveLast(event: DepthEvent): void {
+    const { hi, lo } = this.#recorder
+    this.#events.count('unchained', 1)
+    this.#recorder.delta(event, BOOK_STATES.DELISTED, this.book.epoch, hi, lo)
   }
 
   /** Whether another leg may still have what lies between the book and this event: then it waits. */

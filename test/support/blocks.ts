@@ -5,7 +5,7 @@ import { type Column, type TableName } from '../../engine/record/schema-columns.
  * Blocks for tests, written byte by byte from the description of the format, without the product's encoder: so that a
  * sink is checked against the format and not against our own reading of it.
  */
-export type CellValue = number | bigint | string | readonly bigint[]
+export type CellValue = number | bigint | string | null | readonly bigint[]
 export type Row = Readonly<Record<string, CellValue>>
 
 export interface BlockOptions {
@@ -75,6 +75,14 @@ function storedColumn(column: Column, values: readonly CellValue[]): Buffer {
       bin(Buffer.concat(lists.flat().map((value) => little(value, 8)))),
     ])
   }
+  if (column.type === 'Decimal') {
+    const numbers = values as readonly (bigint | null | undefined)[]
+    return array([
+      str(column.type),
+      bin(Buffer.from(numbers.map((number) => (number == null ? 1 : 0)))),
+      bin(Buffer.concat(numbers.map((number) => little(number ?? 0n, 32)))),
+    ])
+  }
   const bytes = { UInt8: 1, UInt16: 2, UInt32: 4, UInt64: 8, Int64: 8 }[column.type]
   return array([
     str(column.type),
@@ -93,8 +101,8 @@ function ends(lengths: readonly number[]): Buffer {
 }
 
 function little(value: bigint, bytes: number): Buffer {
-  const buffer = Buffer.alloc(8)
-  buffer.writeBigUInt64LE(BigInt.asUintN(64, value))
+  const buffer = Buffer.alloc(Math.max(8, bytes))
+  for (let at = 0; at < buffer.length; at += 8) buffer.writeBigUInt64LE(BigInt.asUintN(64, value >> BigInt(8 * at)), at)
   return buffer.subarray(0, bytes)
 }
 
