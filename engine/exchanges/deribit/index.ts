@@ -90,4 +90,5 @@ export const DERIBIT_READ: ReadRules = {
   parser: (emit) => new DeribitParser(emit),
   sync: () => DERIBIT_SYNC,
   marketOf,
+  symbolsTellMarket: true,
 }
