@@ -1,4 +1,4 @@
-import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
+import type { FeedRules, Instrument, RestRequest } from '../exchanges/exchange.ts'
 import type { RestClient } from './rest.ts'
 import type { Priority } from './weight.ts'
 import { noMatch, readRule, takeTop, unknownSymbol } from './universe-rules.ts'
@@ -72,10 +72,28 @@ export async function readUniverse(
   const name = `${rules.exchange}.${market}`
   const priority = collected === undefined ? 'start' : 'audit'
   const needsVolumes = entries.some((entry) => readRule(name, entry).topCount > 0)
-  const body = await rest.text(rules.instrumentsRequest(market), priority)
-  const listed = rules.readInstruments(market, body)
+  const listed = await readList(rules, market, rest, priority)
   const volumes = needsVolumes ? await readVolumes(rules, market, rest, priority) : NOTHING_KNOWN
   return selectInstruments(name, entries, listed, { volumes, ...(collected === undefined ? {} : { collected }) })
+}
+
+/** No venue has so many pages; a cursor that goes round in circles ends here. */
+const PAGES_MAX = 100
+
+async function readList(
+  rules: FeedRules,
+  market: string,
+  rest: RestClient,
+  priority: Priority,
+): Promise<readonly Instrument[]> {
+  const listed = new Map<string, Instrument>()
+  let request: RestRequest | undefined = rules.instrumentsRequest(market)
+  for (let page = 0; request !== undefined && page < PAGES_MAX; page++) {
+    const body = await rest.text(request, priority)
+    for (const instrument of rules.readInstruments(market, body)) listed.set(instrument.id, instrument)
+    request = rules.nextInstrumentsRequest?.(market, body)
+  }
+  return [...listed.values()]
 }
 
 async function readVolumes(
