@@ -2,6 +2,7 @@ import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import { type Estimate, estimate } from './estimate.ts'
 import { hash32, spread } from './spread.ts'
 import {
+  allowedConnections,
   checkChannels,
   contentOf,
   intoConnections,
@@ -9,6 +10,7 @@ import {
   type MarketSettings,
   type PlannedInstrument,
   refuse,
+  SPARE_CONNECTIONS,
   split,
   unitsOf,
   unitsPerConnectionMax,
@@ -131,9 +133,6 @@ export function plan(
   }
 }
 
-/** Two sockets that rotate at once and a request by hand. */
-const SPARE_CONNECTIONS = 3
-
 interface VenuePlan {
   readonly shards: readonly (readonly Instrument[])[]
   readonly connections: readonly PlannedConnection[]
@@ -151,7 +150,7 @@ function planVenue(
   firstIndex: number,
 ): VenuePlan {
   for (const market of markets) checkChannels(market, membersOf(market, instruments))
-  const allowed = Math.min(...markets.map(({ place }) => place.limits.connectionsMax ?? Number.POSITIVE_INFINITY))
+  const allowed = allowedConnections(markets)
   for (let width = settings.shardCount; ; width--) {
     const shards = intoShards(instruments, settings.shardCount, width)
     const connections: PlannedConnection[] = []
@@ -162,7 +161,7 @@ function planVenue(
       connections.push(...made)
       planned.push(planMarket(market, members.flat(), made, settings.startWeightShare))
     }
-    if (connections.length <= allowed - SPARE_CONNECTIONS) {
+    if (connections.length <= allowed) {
       for (const market of markets) checkConnects(market, connections, settings)
       return { shards, connections, markets: planned }
     }
@@ -172,7 +171,7 @@ function planVenue(
 
 function tooManyConnections([market]: readonly Market[], count: number, allowed: number): Error {
   return refuse(
-    `${count} connections to ${market?.feed.exchange}, one address may have ${allowed} (connectionsMax), of which ${SPARE_CONNECTIONS} are spare`,
+    `${count} connections to ${market?.feed.exchange}, one address may have ${allowed + SPARE_CONNECTIONS} (connectionsMax), of which ${SPARE_CONNECTIONS} are spare`,
     'raise streamsPerConnection, lower connections or legs, or take fewer instruments or markets',
   )
 }
@@ -276,10 +275,10 @@ export function copies(
 const LEG_LETTERS = 'ABC'
 
 /** Attempts are counted by address: all markets behind one host together. */
-function checkConnects(
+export function checkConnects(
   { key, feed, place }: Market,
   connections: readonly PlannedConnection[],
-  settings: PlanSettings,
+  settings: Pick<PlanSettings, 'connectShare'>,
 ): void {
   const isBehind = ({ market }: PlannedConnection): boolean => feed.markets[market]?.wsBase === place.wsBase
   const count = connections.filter(isBehind).length

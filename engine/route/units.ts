@@ -156,6 +156,15 @@ function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string
   return groups
 }
 
+/** Two sockets that rotate at once and a request by hand. */
+export const SPARE_CONNECTIONS = 3
+
+/** Sockets that this address may have at one venue, all its markets together. */
+export function allowedConnections(markets: readonly Market[]): number {
+  const limits = markets.map(({ place }) => place.limits.connectionsMax ?? Number.POSITIVE_INFINITY)
+  return Math.min(...limits) - SPARE_CONNECTIONS
+}
+
 /** A channel that neither a stream nor a poll of any of these instruments brings is a mistake of who asked for it. */
 export function checkChannels(market: Market, instruments: readonly Instrument[]): void {
   const { key, feed, place, set } = market
