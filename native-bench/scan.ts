@@ -41,6 +41,14 @@ class Tally implements Emit {
     return true
   }
 
+  instrumentOf(): number {
+    return 0
+  }
+
+  row(): '' {
+    return ''
+  }
+
   onDepth(): void {
     this.levels += this.depth.bidCount + this.depth.askCount
     this.ids += this.depth.lastSeq % 1000
@@ -74,7 +82,7 @@ export async function scan({ recording, runCount }: BenchContext): Promise<Bench
   }
   const seconds = await repeat(runCount, () => {
     const tally = new Tally(recording.symbol)
-    const parser = new BinanceParser(tally)
+    const parser = new BinanceParser(tally, 'usdm')
     const start = performance.now()
     for (const { bytes } of frames) parser.parse(bytes, 0, bytes.length)
     const took = (performance.now() - start) / 1000

@@ -5,7 +5,7 @@ import type { Random } from '../engine/base/random.ts'
 import { BinanceParser } from '../engine/exchanges/binance/parse.ts'
 import { DepthEvent, TickerEvent, TradeEvent } from '../engine/record/emit.ts'
 import type { Emit, Outcome } from '../engine/record/emit.ts'
-import { SIDES, TRADE_STREAMS } from '../engine/record/schema.ts'
+import { GAP_CHANNELS, SIDES, TRADE_STREAMS } from '../engine/record/schema.ts'
 import { DEPTH_MAX } from '../engine/scan/json.ts'
 import { SymbolTable } from '../engine/scan/symbols.ts'
 
@@ -23,6 +23,7 @@ class Collector implements Emit {
   readonly events: object[] = []
   widened: [string, number][] = []
   widenTo = 15
+  finds = 0
   readonly #table = new SymbolTable()
 
   constructor() {
@@ -34,11 +35,20 @@ class Collector implements Emit {
   }
 
   find(bytes: Uint8Array, offset: number, end: number): number {
+    this.finds++
     return this.#table.find(bytes, offset, end)
   }
 
   learn(): number {
     return -1
+  }
+
+  instrumentOf(symbol: string): number {
+    return SYMBOLS.indexOf(symbol)
+  }
+
+  row(): '' {
+    throw new Error('no rare kind here')
   }
 
   widen(instrument: number, kind: 'price' | 'quantity', scale: number): boolean {
@@ -78,7 +88,7 @@ class Collector implements Emit {
 
 class Rig {
   readonly collector = new Collector()
-  readonly parser = new BinanceParser(this.collector)
+  readonly parser = new BinanceParser(this.collector, 'usdm')
 
   /** As new, but the parser has seen the streams before. */
   again(): this {
@@ -105,6 +115,8 @@ function parse(
 }
 
 // ---- the oracle: JSON.parse and BigInt
+
+const PUBLIC_MATCHES = new Set(['MARKET', 'RPI'])
 
 function scaled(text: unknown, scale: number): number | null {
   const match = typeof text === 'string' ? /^(\d+)(?:\.(\d+))?$/.exec(text) : null
@@ -184,8 +196,12 @@ function oracle(text: string): object | null {
     lastTradeId: isAggregate ? id('l') : tradeId,
     price: price('p'),
     quantity: quantity('q'),
+    firstSeq: tradeId,
+    lastSeq: tradeId,
+    venueTradeId: '',
+    liquidation: 0,
     side: typeof data['m'] === 'boolean' ? (data['m'] ? SIDES.sell : SIDES.buy) : null,
-    isFiltered: 'X' in data ? (typeof data['X'] === 'string' ? data['X'] !== 'MARKET' : null) : false,
+    isFiltered: 'X' in data ? (typeof data['X'] === 'string' ? !PUBLIC_MATCHES.has(data['X']) : null) : false,
   })
 }
 
@@ -199,7 +215,10 @@ function frameOf(random: Random): { text: string; object: Record<string, unknown
   const levels = () => Array.from({ length: Math.floor(random() * 8) }, () => [price(), quantity()])
   const symbol = SYMBOLS[Math.floor(random() * SYMBOLS.length)] as string
   const market = Math.floor(random() * 3)
-  const pair = market === 2 ? { ps: 'BTCUSD' } : {}
+  // Since 2026-06-30 both futures markets name the pair and end with the type of the symbol.
+  const isRecent = market > 0 && random() < 0.5
+  const pair = market === 2 ? { ps: 'BTCUSD' } : isRecent ? { ps: 'BTCUSDT' } : {}
+  const type = isRecent ? { st: market } : {}
   const shapes: (() => Record<string, unknown>)[] = [
     () =>
       market === 0
@@ -215,21 +234,24 @@ function frameOf(random: Random): { text: string; object: Record<string, unknown
             pu: id - 1,
             b: levels(),
             a: levels(),
+            ...type,
           },
     () =>
       market === 0
         ? { u: id, s: symbol, b: price(), B: quantity(), a: price(), A: quantity() }
-        : market === 1
+        : market === 1 || isRecent
           ? {
               e: 'bookTicker',
               u: id,
               s: symbol,
+              ...pair,
               b: price(),
               B: quantity(),
               a: price(),
               A: quantity(),
               T: ms,
               E: ms + 1,
+              ...type,
             }
           : {
               u: id,
@@ -257,7 +279,18 @@ function frameOf(random: Random): { text: string; object: Record<string, unknown
             m: random() < 0.5,
             M: true,
           }
-        : { e: 'trade', E: ms, T: ms, s: symbol, t: id, p: price(), q: quantity(), X: 'MARKET', m: random() < 0.5 },
+        : {
+            e: 'trade',
+            E: ms,
+            T: ms,
+            s: symbol,
+            t: id,
+            p: price(),
+            q: quantity(),
+            X: random() < 0.7 ? 'MARKET' : 'RPI',
+            m: random() < 0.5,
+            ...type,
+          },
     () =>
       market === 0
         ? {
@@ -285,6 +318,7 @@ function frameOf(random: Random): { text: string; object: Record<string, unknown
             l: id,
             T: ms,
             m: false,
+            ...type,
           },
   ]
   const data = (shapes[Math.floor(random() * shapes.length)] as () => Record<string, unknown>)()
@@ -442,18 +476,34 @@ test('parser should name why a frame is refused', () => {
 
 test('parser should ignore what it knows and nobody asked for, each under its word', () => {
   const cases: [string, Outcome][] = [
-    [
-      '{"stream":"btcusdt@markPrice@1s","data":{"e":"markPriceUpdate","E":1680652701000,"s":"BTCUSDT","p":"28147.27373413","P":"28142.15563565","i":"28159.75642857","r":"0.00002754","T":1680652800000}}',
-      'mark_price',
-    ],
-    ['{"e":"kline","E":1,"s":"BTCUSDT","k":{"t":1}}', 'kline'],
-    ['{"e":"24hrTicker","E":1,"s":"BTCUSDT"}', 'rolling_ticker'],
-    ['{"e":"forceOrder","E":1,"o":{"s":"BTCUSDT"}}', 'force_order'],
+    ['{"e":"continuous_kline","E":1,"ps":"BTCUSDT","ct":"PERPETUAL","k":{"t":1}}', 'kline'],
+    ['{"e":"24hrMiniTicker","E":1,"s":"BTCUSDT"}', 'rolling_ticker'],
+    ['{"e":"compositeIndex","E":1,"s":"DEFIUSDT"}', 'other_event'],
     ['{"result":null,"id":1}', 'control'],
     ['{"error":{"code":2,"msg":"Invalid request"},"id":1}', 'control'],
     ['{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}', 'control'],
   ]
   for (const [text, word] of cases) assert.equal(parse(text).outcome, word, text)
+})
+
+test('parser should read what the venue sends today without the general way', () => {
+  const tail = '"st":1}}'
+  const frames = [
+    `{"stream":"btcusdt@depth@0ms","data":{"e":"depthUpdate","E":1790373637622,"T":1790373637613,"s":"BTCUSDT","ps":"BTCUSDT","U":5,"u":9,"pu":4,"b":[["83000.10","1.5"]],"a":[],${tail}`,
+    `{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":7,"s":"BTCUSDT","ps":"BTCUSDT","b":"83000.10","B":"1","a":"83000.20","A":"2","T":1790373637613,"E":1790373637622,${tail}`,
+    `{"stream":"btcusdt@trade","data":{"e":"trade","E":1790373637622,"T":1790373637613,"s":"BTCUSDT","t":8,"p":"83000.10","q":"1","X":"RPI","m":true,${tail}`,
+    `{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1790373637622,"a":9,"s":"BTCUSDT","p":"83000.10","q":"1","nq":"1","f":1,"l":2,"T":1790373637613,"m":false,${tail}`,
+  ]
+  for (const frame of frames) {
+    const rig = new Rig()
+    parse(frame, 3, rig, 256)
+    rig.collector.events.length = 0
+    rig.collector.finds = 0
+    const { outcome, events } = parse(frame, 3, rig, 256)
+    assert.equal(outcome, '', frame)
+    assert.deepEqual(events, [oracle(frame)], frame)
+    assert.equal(rig.collector.finds, 0, `the general way asks for every symbol: ${frame}`)
+  }
 })
 
 test('parser should hand over the id of a fill that is no public match, marked as filtered', () => {
@@ -481,7 +531,7 @@ test('parser should widen an instrument when a number needs more digits, and rea
 
 test('parser should read REST depth bodies of all markets, also with spaces, also of an empty listing', () => {
   const collector = new Collector()
-  const parser = new BinanceParser(collector)
+  const parser = new BinanceParser(collector, 'usdm')
   const read = (text: string) => {
     const into = new DepthEvent()
     const bytes = new TextEncoder().encode(text)
@@ -520,20 +570,25 @@ test('parser should read REST depth bodies of all markets, also with spaces, als
   )
 })
 
-test('parser should blame the book that a broken depth frame was meant for', () => {
-  const { parser } = parse(
-    '{"stream":"ethusdt@depth@0ms","data":{"e":"depthUpdate","E":1,"T":1,"s":"ETHUSDT","U":1,"u":2,"b":[["1.0',
-  )
-  assert.deepEqual(parser.blamed, { instrument: 1, isDepth: true, isTicker: false })
-  assert.deepEqual(parse('{"stream":"btcusdt@depth@0ms","data":{"e":"dept').parser.blamed, {
-    instrument: 0,
-    isDepth: true,
-    isTicker: false,
-  })
-  assert.deepEqual(parse('{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT"').parser.blamed, {
-    instrument: 0,
-    isDepth: false,
-    isTicker: false,
-  })
-  assert.deepEqual(parse('xxxx').parser.blamed, { instrument: -1, isDepth: false, isTicker: false })
+test('parser should blame the instrument and the channel that a broken frame was meant for', () => {
+  const cases: [string, number, keyof typeof GAP_CHANNELS | ''][] = [
+    [
+      '{"stream":"ethusdt@depth@0ms","data":{"e":"depthUpdate","E":1,"T":1,"s":"ETHUSDT","U":1,"u":2,"b":[["1.0',
+      1,
+      'book',
+    ],
+    ['{"stream":"btcusdt@depth@0ms","data":{"e":"dept', 0, 'book'],
+    ['{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"x"}}', 0, 'book_tickers'],
+    ['{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT"', 0, 'trades'],
+    ['{"e":"aggTrade","E":1,"s":"BTCUSDT","a":"5"}', 0, 'trades'],
+    ['{"stream":"ethusdt@kline_1m","data":{"e":"kline","E":1,"s":"ETHUSDT","k":5}}', 1, 'klines'],
+    ['{"stream":"ethusdt@ticker","data":{"e":"24hrTicker","E":1,"s":"ETHUSDT"}}', 1, 'tickers'],
+    ['{"stream":"ethusdt@markPrice@1s","data":{"e":"markPri', 1, 'mark_prices'],
+    ['{"stream":"ethusdt@forceOrder","data":{"e":"forceOrder","E":1,"o":{"s":"ETHUSDT"}}}', 1, 'liquidations'],
+    ['xxxx', -1, ''],
+  ]
+  for (const [frame, instrument, channel] of cases) {
+    const { parser } = parse(frame)
+    assert.deepEqual(parser.blamed, { instrument, channel: channel === '' ? 0 : GAP_CHANNELS[channel] }, frame)
+  }
 })
