@@ -65,7 +65,7 @@ export const SHARD_COUNTERS: readonly ShardCounter[] = [
 ]
 
 /** Connections that carry the same streams at once. */
-const LEG_COUNT_MAX = 3
+export const LEG_COUNT_MAX = 3
 
 const STATE_NAMES = Object.keys(BOOK_STATES) as BookState[]
 const REJECTED = new Set<string>(REJECT_REASONS)

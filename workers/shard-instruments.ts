@@ -131,17 +131,15 @@ export class InstrumentList {
     const market = place === '' ? rules.marketOf(symbol) : place
     if (market === undefined || !/^[A-Za-z0-9._-]+$/.test(symbol)) return NO_SYMBOL
     const { exchange } = rules
-    const { index } = this.add({
-      id: instrumentId(exchange, market, symbol),
-      exchange,
-      market,
-      symbol,
-      priceScale: 0,
-      quantityScale: 0,
-      status: 'RECORDED',
-    })
+    const announced = this.table(exchange, market).find(bytes, offset, end)
+    const index = announced === NO_SYMBOL ? this.#addRecorded(exchange, market, symbol) : announced
     if (place === '') this.table(exchange, place).add(symbol, index)
     return index
+  }
+
+  #addRecorded(exchange: string, market: string, symbol: string): number {
+    const id = instrumentId(exchange, market, symbol)
+    return this.add({ id, exchange, market, symbol, priceScale: 0, quantityScale: 0, status: 'RECORDED' }).index
   }
 
   /** Gives an instrument more digits after the point: what it holds is scaled with it. */

@@ -11,6 +11,7 @@ export interface InstrumentSummary {
   lastSeq: string
   bids: [string, string][]
   asks: [string, string][]
+  /** events that are part of the book, whole books of the stream among them */
   applied: number
   stale: number
   gaps: number
@@ -51,7 +52,7 @@ function instrumentSummary(shard: Shard, slot: InstrumentSlot): InstrumentSummar
     lastSeq: String(keeper.book.chain.seq),
     bids: levels(keeper.book.bids),
     asks: levels(keeper.book.asks),
-    applied: keeper.appliedCount,
+    applied: keeper.startedCount + keeper.appliedCount,
     stale: keeper.staleCount,
     gaps: keeper.gapCount + slot.tradeGapCount,
     trades: {
@@ -68,6 +69,6 @@ function instrumentSummary(shard: Shard, slot: InstrumentSlot): InstrumentSummar
       ...(slot.tickerCount > 0 ? { book_tickers: slot.tickerCount } : {}),
       ...Object.fromEntries(slot.kindRows),
     },
-    checksums: { good: keeper.checksumsGood, bad: keeper.checksumsBad },
+    checksums: { good: keeper.checksums.goodCount, bad: keeper.checksums.badCount },
   }
 }

@@ -137,7 +137,9 @@ export class Shard {
       onDuplicate: () => this.#duplicate(1),
     }
     this.#connections = new Connections(this.list, this.time, this.#cadence, (slot) =>
-      slot === undefined ? this.#defaultMarket() : this.#marketOf(slot.name.exchange, slot.name.market),
+      slot === undefined || settings.market === '' // a recording that mixes the markets of an exchange
+        ? this.#defaultMarket()
+        : this.#marketOf(slot.name.exchange, slot.name.market),
     )
     const isInStream = (instrument: number) => (this.list.slots[instrument] as InstrumentSlot).keeper.isAnchoredInStream
     const frameHead = () => ({ source: this.#source, generation: this.#generation })

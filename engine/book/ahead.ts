@@ -1,6 +1,5 @@
-import type { DepthEvent } from '../record/emit.ts'
 import type { SyncRules } from './chain.ts'
-import { HeldDepth } from './held-depth.ts'
+import type { HeldDepth } from './held-depth.ts'
 
 /**
  * Events that one leg of a stream brought before their turn. Several connections carry the same book (A/B legs, or two
@@ -22,9 +21,9 @@ export class AheadEvents {
   }
 
   /** @returns false when there is no more room. */
-  tryKeep(event: DepthEvent, hi: number, lo: number, priceScale: number, quantityScale: number): boolean {
+  tryKeep(held: HeldDepth): boolean {
     if (this.#held.length >= EVENTS_MAX) return false
-    this.#held.push(new HeldDepth(event, hi, lo, priceScale, quantityScale))
+    this.#held.push(held)
     return true
   }
 

@@ -1,3 +1,4 @@
+import type { DepthEvent } from '../record/emit.ts'
 import type { Book } from './book.ts'
 
 /** What the sequence rules of a venue say about one event. */
@@ -27,4 +28,9 @@ export interface SyncRules {
   isRestart?(lastSeq: number): boolean
   /** What the venue's checksum of this book must be, int32; only where it sends one. */
   checksumOf?(book: Book, priceScale: number, quantityScale: number): number
+}
+
+/** Whether a snapshot cannot be continued by the first event that waits for it. */
+export function isTooOld(rules: SyncRules, snapshotSeq: number, first: DepthEvent): boolean {
+  return rules.verdict({ seq: snapshotSeq, events: 0 }, first.firstSeq, first.lastSeq, first.prevSeq) === AGAIN
 }

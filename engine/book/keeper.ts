@@ -4,18 +4,16 @@ import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../record/schema.ts'
 import type { GapCause } from '../record/schema.ts'
 import { AheadEvents } from './ahead.ts'
 import { Book } from './book.ts'
+import { Checksums } from './checksums.ts'
 import { AGAIN, APPLY, GAP, IDLE, STALE } from './chain.ts'
-import type { SyncRules } from './chain.ts'
+import { isTooOld, type SyncRules } from './chain.ts'
 import type { GapLog } from './gap-log.ts'
 import { anchorRow, restartRow } from './keeper-rows.ts'
-import { copyOf, HeldDepth } from './held-depth.ts'
+import type { HeldDepth } from './held-depth.ts'
 import type { KeeperEvents, KeeperLimits } from './keeper-settings.ts'
 import { Refresh } from './refresh.ts'
 import { MissingRanges } from './trade-line.ts'
-
-/** A book asks for a second snapshot at most this often; after each that was of no use it waits twice as long. */
-const REFRESH_MS_MIN = 10_000
-const REFRESH_DOUBLINGS_MAX = 6
+import { type Scales, WaitingEvents } from './waiting.ts'
 
 /** How long an event that one leg brought early waits for what another leg still has. */
 const LEG_WAIT_MS = 2_000
@@ -38,6 +36,8 @@ export class BookKeeper {
   readonly book: Book
   readonly instrument: number
   appliedCount = 0
+  /** Whole books that came in the stream and became the book. */
+  startedCount = 0
   staleCount = 0
   gapCount = 0
   /** Whether the book changed since the last row of kind periodic; the publisher has its own. */
@@ -50,8 +50,7 @@ export class BookKeeper {
   legCount = 0
   /** Orders are taken but nothing trades: best bid above best ask is normal. */
   isPreOpen = false
-  checksumsGood = 0
-  checksumsBad = 0
+  readonly checksums: Checksums
   /** Snapshots asked for since the book was last LIVE. */
   attempts = 0
   readonly #rules: SyncRules
@@ -59,18 +58,14 @@ export class BookKeeper {
   readonly #recorder: Recorder
   readonly #gaps: GapLog
   readonly #events: KeeperEvents
-  readonly #priceScales: Uint8Array
-  readonly #quantityScales: Uint8Array
-  #buffer: HeldDepth[] = []
+  readonly #waiting: WaitingEvents
   /** Last sequence of the stream that arrived, applied or not; −1 before the first. */
   #receivedSeq = -1
   readonly #missing = new MissingRanges()
-  #refresh: Refresh | undefined
+  readonly #refresh: Refresh
   readonly #ahead = new AheadEvents()
   /** Where the chain stood before the venue set it back; other legs still send from there. */
   #beforeResetSeq = -1
-  #refreshFromMs = 0
-  #refreshFailures = 0
 
   constructor(
     instrument: number,
@@ -78,7 +73,7 @@ export class BookKeeper {
     limits: KeeperLimits,
     recorder: Recorder,
     gaps: GapLog,
-    scales: { prices: Uint8Array; quantities: Uint8Array },
+    scales: Scales,
     events: KeeperEvents,
   ) {
     this.instrument = instrument
@@ -87,9 +82,10 @@ export class BookKeeper {
     this.#limits = limits
     this.#recorder = recorder
     this.#gaps = gaps
-    this.#priceScales = scales.prices
-    this.#quantityScales = scales.quantities
     this.#events = events
+    this.checksums = new Checksums(scales, events)
+    this.#refresh = new Refresh(limits.bufferedFramesMax)
+    this.#waiting = new WaitingEvents(instrument, scales, recorder, events)
   }
 
   get isAnchoredInStream(): boolean {
@@ -116,18 +112,18 @@ export class BookKeeper {
     const { state } = this.book
     if (state === BOOK_STATES.INIT) return
     this.#move(BOOK_STATES.GAP)
-    this.#refresh = undefined
+    this.#refresh.close()
     this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES[cause], hi, lo, this.#receivedSeq, 0, detail)
     this.#holdAhead()
-    this.#flushBuffer(state)
+    this.#waiting.flush(state, this.book.epoch)
   }
 
   /** Nobody wants this book any more, or the venue has ended it: no gap, the promise is over. */
   retire(state: typeof BOOK_STATES.INIT | typeof BOOK_STATES.DELISTED): void {
     const before = this.book.state
-    this.#refresh = undefined
+    this.#refresh.close()
     this.#holdAhead()
-    this.#flushBuffer(before)
+    this.#waiting.flush(before, this.book.epoch)
     this.#gaps.close(this.instrument, GAP_CHANNELS.book, 0)
     this.#receivedSeq = -1
     this.#move(state)
@@ -140,7 +136,7 @@ export class BookKeeper {
     if (state === BOOK_STATES.INIT || state === BOOK_STATES.GAP) return
     const wasLive = this.book.isLive
     this.#move(BOOK_STATES.RESYNC)
-    this.#refresh = undefined
+    this.#refresh.close()
     this.gapCount++
     const from = this.lastHi === 0 ? this.#recorder : { hi: this.lastHi, lo: this.lastLo }
     this.#gaps.open(
@@ -154,7 +150,7 @@ export class BookKeeper {
       detail,
     )
     this.#events.count('resyncs', 1)
-    this.#flushBuffer(state)
+    this.#waiting.flush(state, this.book.epoch)
     this.#receivedSeq = -1
     if (wasLive) this.#want() // else one is on its way
   }
@@ -169,7 +165,7 @@ export class BookKeeper {
   /** One depth event, as the parser filled it in. */
   receive(event: DepthEvent): void {
     const { book } = this
-    if (book.state === BOOK_STATES.DELISTED) return this.#receiveLast(event)
+    if (book.state === BOOK_STATES.DELISTED) return this.#keepUnchained(event, BOOK_STATES.DELISTED)
     if (event.isSnapshot) return this.#receiveSnapshot(event)
     if (
       book.isLive &&
@@ -196,11 +192,10 @@ export class BookKeeper {
     else this.#hold(event, this.#recorder.hi, this.#recorder.lo)
   }
 
-  /** What still comes of an instrument that is no more. */
-  #receiveLast(event: DepthEvent): void {
-    const { hi, lo } = this.#recorder
+  /** An event that can be part of no chain. */
+  #keepUnchained(event: DepthEvent, state: number): void {
     this.#events.count('unchained', 1)
-    this.#recorder.delta(event, BOOK_STATES.DELISTED, this.book.epoch, hi, lo)
+    this.#recorder.delta(event, state, this.book.epoch, this.#recorder.hi, this.#recorder.lo)
   }
 
   /** Whether another leg may still have what lies between the book and this event: then it waits. */
@@ -210,9 +205,7 @@ export class BookKeeper {
       this.#events.count('duplicates', 1)
       return true
     }
-    const { instrument } = this
-    const scales = [this.#priceScales[instrument] as number, this.#quantityScales[instrument] as number] as const
-    return this.#ahead.tryKeep(event, this.#recorder.hi, this.#recorder.lo, ...scales)
+    return this.#ahead.tryKeep(this.#waiting.copyOf(event, this.#recorder.hi, this.#recorder.lo))
   }
 
   /** The venue counts from a smaller number on; the chain is whole. */
@@ -228,13 +221,13 @@ export class BookKeeper {
       const next = this.book.isLive ? this.#ahead.takeNext(this.#rules, this.book.chain.seq, onKnown) : undefined
       if (next === undefined) return
       this.#receivedSeq = Math.max(this.#receivedSeq, next.event.lastSeq)
-      if (this.#rescaleHeld(next)) this.#judge(next.event, next.hi, next.lo)
+      if (this.#waiting.rescale(next)) this.#judge(next.event, next.hi, next.lo)
     }
   }
 
   /** What came early did not get its turn: it waits like everything else for a snapshot. */
   #holdAhead(): void {
-    for (const held of this.#ahead.takeAll()) if (!held.event.isSnapshot) this.#buffer.push(held)
+    for (const held of this.#ahead.takeAll()) if (!held.event.isSnapshot) this.#waiting.push(held)
   }
 
   /** Time passes. */
@@ -246,8 +239,8 @@ export class BookKeeper {
     const held = this.#ahead.takeAll()
     const snapshot = held.find(({ event }) => event.isSnapshot && event.lastSeq > this.book.chain.seq)
     this.resync('sequence', 0, `${this.book.chain.seq}, no connection has what came before ${oldest.event.firstSeq}`)
-    for (const waiting of held) if (!waiting.event.isSnapshot) this.#buffer.push(waiting)
-    if (snapshot !== undefined && this.#rescaleHeld(snapshot)) this.#start(snapshot.event)
+    for (const waiting of held) if (!waiting.event.isSnapshot) this.#waiting.push(waiting)
+    if (snapshot !== undefined && this.#waiting.rescale(snapshot)) this.#start(snapshot.event)
   }
 
   /** A whole book in the stream. */
@@ -273,14 +266,11 @@ export class BookKeeper {
 
   /** Anchors the book with a snapshot of the stream. */
   #start(snapshot: DepthEvent): void {
-    const isBefore = ({ event }: HeldDepth): boolean => event.lastSeq <= snapshot.lastSeq
-    const after = this.#buffer.filter((held) => !isBefore(held))
-    this.#buffer = this.#buffer.filter(isBefore)
-    this.#flushBuffer(BOOK_STATES.BUFFERING)
-    this.#buffer = after
-    this.#receivedSeq = Math.max(snapshot.lastSeq, ...after.map(({ event }) => event.lastSeq))
+    this.#waiting.flush(BOOK_STATES.BUFFERING, this.book.epoch, snapshot.lastSeq)
+    this.#receivedSeq = Math.max(snapshot.lastSeq, this.#waiting.lastSeq)
     this.#beforeResetSeq = -1
     this.#set(snapshot)
+    this.startedCount++
     this.#verify(snapshot)
     this.#release()
   }
@@ -305,16 +295,8 @@ export class BookKeeper {
 
   /** Holds the book against the venue's own sum, where it sends one. */
   #verify({ checksum }: DepthEvent): void {
-    const { instrument, book } = this
-    if (checksum === NO_CHECKSUM || this.#rules.checksumOf === undefined) return
-    const priceScale = this.#priceScales[instrument] as number
-    const sum = this.#rules.checksumOf(book, priceScale, this.#quantityScales[instrument] as number)
-    this.#events.count(sum === checksum ? 'checksums_good' : 'checksums_bad', 1)
-    if (sum === checksum) this.checksumsGood++
-    else {
-      this.checksumsBad++
-      this.resync('checksum', 0, `the book sums to ${sum}, the venue says ${checksum}`)
-    }
+    const fault = this.checksums.check(this.#rules, this.book, checksum, this.instrument)
+    if (fault !== '') this.resync('checksum', 0, fault)
   }
 
   /** The stream itself skipped something. */
@@ -327,14 +309,7 @@ export class BookKeeper {
   /** Not newer than what arrived: late, or a repetition. */
   #receiveOld(event: DepthEvent): void {
     if (this.#missing.take(event.firstSeq, event.lastSeq)) {
-      this.#events.count('unchained', 1)
-      this.#recorder.delta(
-        event,
-        this.isWaiting ? this.book.state : BOOK_STATES.RESYNC,
-        this.book.epoch,
-        this.#recorder.hi,
-        this.#recorder.lo,
-      )
+      this.#keepUnchained(event, this.isWaiting ? this.book.state : BOOK_STATES.RESYNC)
     } else this.#events.count('duplicates', 1)
   }
 
@@ -376,7 +351,7 @@ export class BookKeeper {
     this.appliedCount++
     this.#events.count('applied', 1)
     this.#recorder.delta(event, BOOK_STATES.LIVE, book.epoch, hi, lo)
-    if (this.#refresh !== undefined) this.#holdForRefresh(this.#refresh, event)
+    if (this.#refresh.isOpen) this.#refresh.hold(event)
     if (event.checksum !== NO_CHECKSUM) this.#verify(event)
     if (!hasRoom) this.resync('overflow', 0, 'more price levels than a book may hold')
     else if (book.isCrossed && !this.isPreOpen) {
@@ -387,39 +362,24 @@ export class BookKeeper {
 
   /** Keeps a copy until a snapshot comes. */
   #hold(event: DepthEvent, hi: number, lo: number): void {
-    if (this.#buffer.length >= this.#limits.bufferedFramesMax) {
+    if (this.#waiting.count >= this.#limits.bufferedFramesMax) {
       this.#events.count('buffer_overflows', 1)
-      this.#flushBuffer(this.book.state)
+      this.#waiting.flush(this.book.state, this.book.epoch)
     }
-    const priceScale = this.#priceScales[this.instrument] as number
-    const quantityScale = this.#quantityScales[this.instrument] as number
-    this.#buffer.push(new HeldDepth(event, hi, lo, priceScale, quantityScale))
-  }
-
-  /** Nothing will anchor what waits: it becomes rows as it is. */
-  #flushBuffer(state: number): void {
-    const waiting = this.#buffer
-    this.#buffer = []
-    this.#events.count('unchained', waiting.length)
-    for (const held of waiting)
-      if (this.#rescaleHeld(held)) this.#recorder.delta(held.event, state, this.book.epoch, held.hi, held.lo)
+    this.#waiting.push(this.#waiting.copyOf(event, hi, lo))
   }
 
   /** The process ends: what waits becomes rows. */
   finish(): void {
-    if (this.#buffer.length > 0) this.#flushBuffer(this.book.state)
-  }
-
-  #rescaleHeld(held: HeldDepth): boolean {
-    const { instrument } = this
-    return held.rescale(this.#priceScales[instrument] as number, this.#quantityScales[instrument] as number)
+    this.#holdAhead()
+    this.#waiting.flush(this.book.state, this.book.epoch)
   }
 
   /** A REST snapshot. @returns whether the book is LIVE now. */
   anchor(snapshot: DepthEvent): boolean {
     const { book } = this
-    const first = this.#buffer.find((held) => held.event.lastSeq > snapshot.lastSeq)
-    if (first !== undefined && this.#isTooOld(snapshot, first.event)) {
+    const first = this.#waiting.firstAfter(snapshot.lastSeq)
+    if (first !== undefined && isTooOld(this.#rules, snapshot.lastSeq, first)) {
       this.#events.count('snapshots_old', 1)
       this.#want()
       return false
@@ -433,35 +393,25 @@ export class BookKeeper {
   }
 
   get isRefreshing(): boolean {
-    return this.#refresh !== undefined
+    return this.#refresh.isOpen
   }
 
   /** The market has come close to the edge of what the anchor proved: asks for a new anchor, LIVE all the while. */
   refresh(nowMs: number): void {
-    if (!this.#limits.refreshes || !this.book.isLive || this.#refresh !== undefined || nowMs < this.#refreshFromMs)
-      return
-    this.#refreshFromMs = nowMs + REFRESH_MS_MIN * 2 ** this.#refreshFailures
-    this.#refresh = new Refresh(this.book.chain.seq)
+    if (!this.#limits.refreshes || !this.book.isLive || !this.#refresh.tryOpen(nowMs, this.book.chain.seq)) return
     this.#events.wantSnapshot(this.instrument, 0)
   }
 
   /** No snapshot, or one that is of no use: the book stays as it is, and asks again later. */
   abandonRefresh(): void {
-    if (this.#refresh === undefined) return
-    this.#refresh = undefined
-    this.#refreshFailures = Math.min(this.#refreshFailures + 1, REFRESH_DOUBLINGS_MAX)
+    this.#refresh.abandon()
   }
 
   /** The answer to `refresh`: the book is built anew from it and from what came since, and goes on where it was. */
   renew(snapshot: DepthEvent): void {
     const { book } = this
-    const events = this.#refresh?.continuation(this.#rules, snapshot.lastSeq)
-    if (events === undefined || (events.length === 0 && snapshot.lastSeq !== book.chain.seq)) {
-      this.#events.count('snapshots_old', 1)
-      return this.abandonRefresh()
-    }
-    this.#refresh = undefined
-    this.#refreshFailures = 0
+    const events = this.#refresh.take(this.#rules, snapshot.lastSeq, book.chain.seq)
+    if (events === undefined) return this.#events.count('snapshots_old', 1)
     const { eventMs } = book
     const { seq } = book.chain
     book.reset(seq)
@@ -474,26 +424,12 @@ export class BookKeeper {
     this.#events.count('anchors', 1)
   }
 
-  #holdForRefresh(refresh: Refresh, event: DepthEvent): void {
-    if (refresh.eventCount >= this.#limits.bufferedFramesMax) this.abandonRefresh()
-    else refresh.hold(copyOf(event))
-  }
-
   /** What waited goes through the chain; a break in it sends the rest back to waiting. */
   #release(): void {
-    const waiting = this.#buffer
-    this.#buffer = []
-    for (const held of waiting) {
-      if (!this.#rescaleHeld(held)) continue
-      if (this.book.isLive) this.#judge(held.event, held.hi, held.lo)
-      else this.#hold(held.event, held.hi, held.lo)
+    for (const { event, hi, lo } of this.#waiting.takeAll()) {
+      if (this.book.isLive) this.#judge(event, hi, lo)
+      else this.#hold(event, hi, lo)
     }
-  }
-
-  #isTooOld(snapshot: DepthEvent, first: DepthEvent): boolean {
-    return (
-      this.#rules.verdict({ seq: snapshot.lastSeq, events: 0 }, first.firstSeq, first.lastSeq, first.prevSeq) === AGAIN
-    )
   }
 
   #want(): void {
