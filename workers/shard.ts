@@ -1,13 +1,11 @@
 import { assert } from '../engine/base/assert.ts'
 import { joinNs } from '../engine/base/clock.ts'
 import { Cadence, type Silence } from '../engine/book/cadence.ts'
-import { GapLog } from '../engine/book/gap-log.ts'
 import type { KeeperEvents } from '../engine/book/keeper-settings.ts'
 import { BookPublisher } from '../engine/book/publisher.ts'
 import type { Instrument } from '../engine/exchanges/exchange.ts'
-import { READ_RULES } from '../engine/exchanges/index.ts'
 import { DepthEvent } from '../engine/record/emit.ts'
-import { FrameTime, Recorder } from '../engine/record/recorder.ts'
+import { FrameTime } from '../engine/record/recorder.ts'
 import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
 import type { Counters } from '../engine/ring/counters.ts'
 import {
@@ -36,17 +34,19 @@ import {
 } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
 import { RejectedFrames } from './rejected-frames.ts'
+import { RestAnswers } from './shard-answers.ts'
 import { type Connection, Connections, gapChannels, type OpenNotice } from './shard-connections.ts'
 import { ShardCounts } from './shard-counters.ts'
 import type { ShardCounter } from './shard-counters.ts'
 import { instrumentRow } from './shard-instrument-row.ts'
 import { InstrumentList } from './shard-instruments.ts'
 import type { InstrumentSlot } from './shard-instruments.ts'
-import { type ExchangeRecord, type MarketSurroundings, ShardMarket } from './shard-market.ts'
+import type { MarketSurroundings, ShardMarket } from './shard-market.ts'
 import { ShardOutput } from './shard-output.ts'
 import { type TradeHole, TradeRepairs } from './shard-repairs.ts'
 import type { BookShardSettings } from './shard-settings.ts'
 import { SnapshotQuestions } from './shard-snapshots.ts'
+import { ShardVenues } from './shard-venues.ts'
 
 export { SHARD_DEFAULTS } from './shard-settings.ts'
 export type { BookShardSettings }
@@ -55,7 +55,6 @@ export type { BookShardSettings }
 export const ANY_INSTRUMENT = 0xffffffff
 
 const LEG_DUPLICATES = ['leg_0_duplicates', 'leg_1_duplicates', 'leg_2_duplicates'] as const
-const TRADE_CHANNEL_CODES = ['trades', 'agg_trades'] as const
 
 /** The end of the worker before this one, and the channels whose gap is written. */
 interface Restart {
@@ -86,8 +85,8 @@ export class Shard {
   readonly #connections: Connections
   readonly #questions: SnapshotQuestions
   readonly #repairs: TradeRepairs
-  readonly #records = new Map<string, ExchangeRecord>()
-  readonly #markets = new Map<string, ShardMarket>()
+  readonly #venues: ShardVenues
+  readonly #answers: RestAnswers
   readonly #cadence = new Cadence()
   readonly #around: MarketSurroundings
   readonly #snapshot = new DepthEvent()
@@ -114,14 +113,17 @@ export class Shard {
     this.list = new InstrumentList(
       (market) => this.#keeperLimits(market),
       { ...this.#keeperEvents(), added: (slot) => this.#added(slot) },
-      (exchange) => this.#recordOf(exchange),
+      (exchange) => this.#venues.record(exchange),
     )
     this.#repairs = new TradeRepairs(
       {
-        writeGap: (hole) => this.#writeTradeGap(hole),
-        repaired: (hole) => {
+        writeGap: ({ slot, gap }) => {
+          slot.tradeGapCount++
+          slot.record.gaps.write(gap)
+        },
+        repaired: ({ slot, gap }) => {
           this.#counts.add('repaired_gaps', 1)
-          hole.slot.record.gaps.repaired(hole.gap)
+          slot.record.gaps.repaired(gap)
         },
         wantTrades: (hole) => this.#wantTrades(hole),
       },
@@ -136,11 +138,11 @@ export class Shard {
       learnUnknown: settings.learnUnknown,
       onDuplicate: () => this.#duplicate(1),
     }
-    this.#connections = new Connections(this.list, this.time, this.#cadence, (slot) =>
-      slot === undefined || settings.market === '' // a recording that mixes the markets of an exchange
-        ? this.#defaultMarket()
-        : this.#marketOf(slot.name.exchange, slot.name.market),
-    )
+    this.#venues = new ShardVenues(settings, this.time, this.#output, this.#around)
+    this.#answers = new RestAnswers(this.list, this.#venues, this.#repairs, (outcome, bytes, offset, length) => {
+      if (this.#counts.refused(outcome)) this.#reject(outcome, bytes, offset, length)
+    })
+    this.#connections = new Connections(this.list, this.time, this.#cadence, (slot) => this.#venues.marketOf(slot))
     const isInStream = (instrument: number) => (this.list.slots[instrument] as InstrumentSlot).keeper.isAnchoredInStream
     const frameHead = () => ({ source: this.#source, generation: this.#generation })
     this.#questions = new SnapshotQuestions(requests, this.#connections, this.time, this.#counts, isInStream, frameHead)
@@ -152,7 +154,7 @@ export class Shard {
       this.#output,
       (outcome, by) => this.#counts.add(`publish_${outcome}`, by),
     )
-    this.#market = this.#defaultMarket()
+    this.#market = this.#venues.marketOf(undefined)
     for (const instrument of settings.instruments) this.list.add(instrument)
   }
 
@@ -189,11 +191,11 @@ export class Shard {
       case REMOVE:
         return this.#remove(plainText(bytes, offset, length), extra(bytes, offset))
       case POLL:
-        return this.#poll(bytes, offset, length, extra(bytes, offset))
+        return this.#answers.poll(bytes, offset, length, extra(bytes, offset))
       case TRADES:
-        return this.#trades(bytes, offset, length, extra(bytes, offset))
+        return this.#answers.trades(bytes, offset, length, extra(bytes, offset))
       case TRADES_FAILED:
-        return this.#tradesFailed(extra(bytes, offset))
+        return this.#answers.tradesFailed(extra(bytes, offset))
       case DRAIN:
         return this.#drain()
       default:
@@ -206,48 +208,13 @@ export class Shard {
     this.#output.endOfDrain()
     this.#requests.publish()
     let opened = 0
-    for (const { gaps } of this.#records.values()) opened += gaps.openedCount
+    for (const { gaps } of this.#venues.records) opened += gaps.openedCount
     this.#counts.settle(opened)
   }
 
   /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
   restarted(sinceHi: number, sinceLo: number, detail: string): void {
     this.#restart = { hi: sinceHi | 0, lo: sinceLo | 0, detail, told: new Set() }
-  }
-
-  // ---- markets
-
-  #recordOf(exchange: string): ExchangeRecord {
-    const known = this.#records.get(exchange)
-    if (known !== undefined) return known
-    const { producer, batch, live } = this.#settings
-    const recorder = new Recorder(
-      { producer, exchange, rowsMax: batch.rowsMax, bytesMax: batch.bytesMax },
-      (instrument) => (this.list.slots[instrument] as InstrumentSlot).name.id,
-      this.list.scales.prices,
-      this.list.scales.quantities,
-      (block) => this.#output.block(block),
-      this.time,
-      (block) => live && this.#output.followLive(block),
-    )
-    const record = { recorder, gaps: new GapLog(recorder) }
-    this.#records.set(exchange, record)
-    return record
-  }
-
-  #marketOf(exchange: string, name: string): ShardMarket {
-    const key = `${exchange}.${name}`
-    const known = this.#markets.get(key)
-    if (known !== undefined) return known
-    const rules = READ_RULES.get(exchange)
-    assert(rules !== undefined, `no exchange ${exchange}`)
-    const market = new ShardMarket(rules, name, this.#recordOf(exchange), this.#around)
-    this.#markets.set(key, market)
-    return market
-  }
-
-  #defaultMarket(): ShardMarket {
-    return this.#marketOf(this.#settings.exchange, this.#settings.market)
   }
 
   // ---- connections
@@ -272,7 +239,7 @@ export class Shard {
 
   #enter(connection: Connection | undefined): void {
     this.#connection = connection
-    this.#market = connection?.market ?? this.#defaultMarket()
+    this.#market = connection?.market ?? this.#venues.marketOf(undefined)
     this.#around.leg = connection?.leg ?? 0
   }
 
@@ -329,13 +296,13 @@ export class Shard {
   #anchor(bytes: Uint8Array, offset: number, length: number, wanted: number): void {
     const slot = wanted === ANY_INSTRUMENT ? this.#waiting(bytes, offset, length) : this.list.slots[wanted]
     if (slot === undefined) return this.#counts.add('snapshots_unwanted', 1)
-    const { keeper, name } = slot
+    const { keeper } = slot
     // A book that nobody opened yet waits from now on: in a recording the snapshot may come first.
     if (keeper.book.state === BOOK_STATES.INIT && this.#settings.learnUnknown) keeper.begin()
     const isAwaited = this.#settings.learnUnknown || this.#questions.isAwaited(slot.index, this.#generation)
     if (!(keeper.isWaiting || keeper.isRefreshing) || !isAwaited) return this.#counts.add('snapshots_unwanted', 1)
     this.#questions.answered(slot.index)
-    const { parser } = this.#marketOf(name.exchange, name.market)
+    const { parser } = this.#venues.marketOf(slot)
     const outcome = parser.parseSnapshot(bytes, offset, length, slot.index, this.#snapshot)
     if (outcome !== '') {
       this.#counts.refused(outcome)
@@ -362,45 +329,12 @@ export class Shard {
     if (keeper?.isWaiting) this.#questions.wantLater(instrument, keeper.attempts)
   }
 
-  #poll(bytes: Uint8Array, offset: number, length: number, instrument: number): void {
-    const slot = this.list.slots[instrument]
-    assert(slot !== undefined, `a poll of instrument ${instrument} of ${this.list.slots.length}`)
-    const nameBytes = bytes[offset] as number
-    const name = plainText(bytes, offset + 1, nameBytes)
-    const bodyOffset = offset + 1 + nameBytes
-    const { parser } = this.#marketOf(slot.name.exchange, slot.name.market)
-    const outcome = parser.parsePoll(name, bytes, bodyOffset, length - 1 - nameBytes, instrument)
-    if (outcome !== '' && this.#counts.refused(outcome))
-      this.#reject(outcome, bytes, bodyOffset, length - 1 - nameBytes)
-  }
-
-  // ---- trades that are missing
-
-  #writeTradeGap({ slot, gap }: TradeHole): void {
-    slot.tradeGapCount++
-    slot.record.gaps.write(gap)
-  }
-
   #wantTrades({ slot, channel, firstSeq, lastSeq }: TradeHole): void {
     if (this.#settings.learnUnknown) return // nobody answers a replay
     const question = new TextEncoder().encode(JSON.stringify({ channel, firstSeq, lastSeq }))
     const { hi, lo } = this.time
     if (this.#requests.tryWrite(WANT_TRADES, this.#source, this.#generation, slot.index, hi, lo, question))
       this.#counts.add('repairs_wanted', 1)
-  }
-
-  #trades(bytes: Uint8Array, offset: number, length: number, instrument: number): void {
-    const slot = this.list.slots[instrument]
-    assert(slot !== undefined, `trades of instrument ${instrument} of ${this.list.slots.length}`)
-    const channel = TRADE_CHANNEL_CODES[bytes[offset] as number] ?? 'trades'
-    const market = this.#marketOf(slot.name.exchange, slot.name.market)
-    const outcome = market.parseTrades(channel, bytes, offset + 1, length - 1, instrument)
-    if (outcome !== '' && this.#counts.refused(outcome)) this.#reject(outcome, bytes, offset + 1, length - 1)
-  }
-
-  #tradesFailed(instrument: number): void {
-    const slot = this.list.slots[instrument]
-    if (slot !== undefined) this.#repairs.giveUp(slot)
   }
 
   // ---- instruments
@@ -446,7 +380,7 @@ export class Shard {
     for (const { keeper } of this.list.slots) keeper.tick()
     this.#publisher.tick(this.#questions.nowMs(), this.list.slots, this.#settings.publishes)
     const { hi, lo } = this.time
-    for (const { recorder } of this.#records.values()) recorder.sealOlderThan(hi, lo, this.#settings.batch.ageMsMax)
+    for (const { recorder } of this.#venues.records) recorder.sealOlderThan(hi, lo, this.#settings.batch.ageMsMax)
   }
 
   /** A stream that should deliver does not: ask for it anew; nothing of it can be believed since it spoke last. */
@@ -471,7 +405,7 @@ export class Shard {
     for (const slot of this.list.slots) slot.keeper.finish()
     this.#repairs.finish()
     this.#publisher.writeRows(this.list.slots)
-    for (const { recorder } of this.#records.values()) recorder.sealAll()
+    for (const { recorder } of this.#venues.records) recorder.sealAll()
     this.#output.drained()
   }
 

@@ -15,6 +15,7 @@ import { Refresh } from './refresh.ts'
 import { MissingRanges } from './trade-line.ts'
 import { type Scales, WaitingEvents } from './waiting.ts'
 
+const BOOK = GAP_CHANNELS.book
 /** How long an event that one leg brought early waits for what another leg still has. */
 const LEG_WAIT_MS = 2_000
 
@@ -113,7 +114,7 @@ export class BookKeeper {
     if (state === BOOK_STATES.INIT) return
     this.#move(BOOK_STATES.GAP)
     this.#refresh.close()
-    this.#gaps.open(this.instrument, GAP_CHANNELS.book, GAP_CAUSES[cause], hi, lo, this.#receivedSeq, 0, detail)
+    this.#gaps.open(this.instrument, BOOK, GAP_CAUSES[cause], hi, lo, this.#receivedSeq, 0, detail)
     this.#holdAhead()
     this.#waiting.flush(state, this.book.epoch)
   }
@@ -124,7 +125,7 @@ export class BookKeeper {
     this.#refresh.close()
     this.#holdAhead()
     this.#waiting.flush(before, this.book.epoch)
-    this.#gaps.close(this.instrument, GAP_CHANNELS.book, 0)
+    this.#gaps.close(this.instrument, BOOK, 0)
     this.#receivedSeq = -1
     this.#move(state)
     this.#events.anchored(this.instrument) // no question is open any more
@@ -139,16 +140,8 @@ export class BookKeeper {
     this.#refresh.close()
     this.gapCount++
     const from = this.lastHi === 0 ? this.#recorder : { hi: this.lastHi, lo: this.lastLo }
-    this.#gaps.open(
-      this.instrument,
-      GAP_CHANNELS.book,
-      GAP_CAUSES[cause],
-      from.hi,
-      from.lo,
-      this.book.chain.seq,
-      lostCount,
-      detail,
-    )
+    const { seq } = this.book.chain
+    this.#gaps.open(this.instrument, BOOK, GAP_CAUSES[cause], from.hi, from.lo, seq, lostCount, detail)
     this.#events.count('resyncs', 1)
     this.#waiting.flush(state, this.book.epoch)
     this.#receivedSeq = -1
@@ -288,7 +281,7 @@ export class BookKeeper {
     this.isUnpublished = true
     this.#recorder.book(anchorRow(this.instrument, book, snapshot))
     this.#events.count('anchors', 1)
-    this.#gaps.close(this.instrument, GAP_CHANNELS.book, snapshot.lastSeq)
+    this.#gaps.close(this.instrument, BOOK, snapshot.lastSeq)
     this.#move(BOOK_STATES.LIVE)
     this.#events.anchored(this.instrument)
   }
