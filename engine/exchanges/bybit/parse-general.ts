@@ -86,8 +86,10 @@ export class GeneralParser {
 
   #frame(bytes: Uint8Array, offset: number, length: number): Outcome {
     if (length === 0) return 'empty'
-    const frame = recordOf(parseExact(bytes, offset, length))
-    if (frame === undefined) return length > 0 && isCut(bytes, offset, length) ? 'truncated' : 'syntax'
+    const value = parseExact(bytes, offset, length)
+    if (value === undefined) return isCut(bytes, offset, length) ? 'truncated' : 'syntax'
+    const frame = recordOf(value)
+    if (frame === undefined) return 'type'
     const { topic } = frame
     if (topic === undefined) return 'op' in frame || 'success' in frame ? 'control' : 'unknown_event'
     if (typeof topic !== 'string') return 'type'
