@@ -37,8 +37,16 @@ const CHANNEL_OF: Readonly<Record<Channel, number>> = { ...GAP_CHANNELS, agg_tra
 const EVENT_CHANNELS: readonly number[] = [GAP_CHANNELS.liquidations, GAP_CHANNELS.klines]
 
 /** Channels as the tables of gaps name them, each once. */
-export function gapChannels(channels: readonly Channel[]): readonly number[] {
+function gapChannels(channels: readonly Channel[]): readonly number[] {
   return [...new Set(channels.map((channel) => CHANNEL_OF[channel]))]
+}
+
+/** The end of the worker before this one, and the channels whose gap is written. */
+interface Restart {
+  readonly hi: number
+  readonly lo: number
+  readonly detail: string
+  readonly told: Set<string>
 }
 
 /**
@@ -51,6 +59,7 @@ export class Connections {
   readonly #time: FrameTime
   readonly #cadence: Cadence
   readonly #marketOf: (slot: InstrumentSlot | undefined) => ShardMarket
+  #restart: Restart | undefined
   /** The last one looked up: frames come in bursts. */
   #last: Connection | undefined
 
@@ -78,6 +87,7 @@ export class Connections {
   open(source: number, generation: number, notice: OpenNotice): void {
     if (this.#open.has(keyOf(source, generation))) this.close(source, generation, 'opened twice')
     const instruments = this.#named(notice)
+    if (this.#restart !== undefined) this.#tellRestart(this.#restart, instruments)
     const { hi, lo } = this.#time
     const connection: Connection = {
       source,
@@ -90,6 +100,22 @@ export class Connections {
     }
     this.#open.set(keyOf(source, generation), connection)
     this.#cover(connection, instruments)
+  }
+
+  /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
+  restarted(hi: number, lo: number, detail: string): void {
+    this.#restart = { hi, lo, detail, told: new Set() }
+  }
+
+  #tellRestart({ hi, lo, detail, told }: Restart, instruments: readonly CarriedInstrument[]): void {
+    for (const { slot, channels } of instruments) {
+      for (const channel of channels) {
+        const key = `${slot.index}/${channel}`
+        if (told.has(key)) continue
+        told.add(key)
+        slot.record.gaps.open(slot.index, channel, GAP_CAUSES.worker_restart, hi, lo, 0, 0, detail)
+      }
+    }
   }
 
   /** An open socket carries more from now on. */

@@ -35,7 +35,7 @@ import {
 import type { RingWriter } from '../engine/ring/ring.ts'
 import { RejectedFrames } from './rejected-frames.ts'
 import { RestAnswers } from './shard-answers.ts'
-import { type Connection, Connections, gapChannels, type OpenNotice } from './shard-connections.ts'
+import { type Connection, Connections, type OpenNotice } from './shard-connections.ts'
 import { ShardCounts } from './shard-counters.ts'
 import type { ShardCounter } from './shard-counters.ts'
 import { instrumentRow } from './shard-instrument-row.ts'
@@ -55,14 +55,6 @@ export type { BookShardSettings }
 export const ANY_INSTRUMENT = 0xffffffff
 
 const LEG_DUPLICATES = ['leg_0_duplicates', 'leg_1_duplicates', 'leg_2_duplicates'] as const
-
-/** The end of the worker before this one, and the channels whose gap is written. */
-interface Restart {
-  readonly hi: number
-  readonly lo: number
-  readonly detail: string
-  readonly told: Set<string>
-}
 
 /**
  * The work of one shard as a pure function of its ring: frames in, blocks, live messages and requests out. No socket, no
@@ -94,7 +86,6 @@ export class Shard {
   #undescribed: InstrumentSlot[] = []
   #connection: Connection | undefined
   #market: ShardMarket
-  #restart: Restart | undefined
   #source = 0
   #generation = 0
 
@@ -214,27 +205,14 @@ export class Shard {
 
   /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
   restarted(sinceHi: number, sinceLo: number, detail: string): void {
-    this.#restart = { hi: sinceHi | 0, lo: sinceLo | 0, detail, told: new Set() }
+    this.#connections.restarted(sinceHi | 0, sinceLo | 0, detail)
   }
 
   // ---- connections
 
   #open(notice: OpenNotice): void {
-    if (this.#restart !== undefined) this.#tellRestart(this.#restart, notice)
     this.#connections.open(this.#source, this.#generation, notice)
     this.#leave()
-  }
-
-  #tellRestart({ hi, lo, detail, told }: Restart, { instruments }: OpenNotice): void {
-    for (const { instrument, channels } of instruments) {
-      for (const channel of gapChannels(channels)) {
-        const key = `${instrument}/${channel}`
-        const gaps = this.list.slots[instrument]?.record.gaps
-        if (told.has(key) || gaps === undefined) continue
-        told.add(key)
-        gaps.open(instrument, channel, GAP_CAUSES.worker_restart, hi, lo, 0, 0, detail)
-      }
-    }
   }
 
   #enter(connection: Connection | undefined): void {

@@ -127,7 +127,7 @@ export class Recorder {
     c[10].bytes[row] = this.#priceScales[event.instrument] as number
     c[11].bytes[row] = this.#quantityScales[event.instrument] as number
     c[12].bytes[row] = event.side
-    c[13].putNumber(row, event.lastSeq < 0 ? 0 : event.lastSeq)
+    c[13].putNumber(row, Math.max(event.lastSeq, 0))
     c[14].putText(row, event.venueTradeId)
     c[15].bytes[row] = origin
     c[16].bytes[row] = event.liquidation
