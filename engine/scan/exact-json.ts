@@ -4,7 +4,8 @@
  *
  * Arithmetic: one pass of a regular expression and `JSON.parse`: 3 µs a frame of 500 bytes. Not for the hot kinds.
  */
-const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+// a number that JSON would refuse (a leading zero) falls apart, one in the place of a key stays: JSON.parse refuses both
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?!\s*:)/g
 const QUOTE = 34
 
 /** A JSON value whose numbers are text. */

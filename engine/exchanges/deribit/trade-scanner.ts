@@ -166,7 +166,7 @@ export class TradeScanner {
     const id = quote - at <= ID_DIGITS_MAX ? plainInteger(bytes, at, quote) : OTHER
     row.tradeId = Math.max(0, id)
     row.venueTradeId = id < 0 ? asciiText(bytes, at, quote) : ''
-    return quote + 1
+    return id >= 0 || isAscii(bytes, at, quote) ? quote + 1 : OTHER
   }
 
   /** A member that nobody asks for: a plain key and a scalar, which may be any number (`starbase_match_id` is above 2^53). */
@@ -197,4 +197,9 @@ function plainInteger(bytes: Uint8Array, at: number, end: number): number {
     value = 10 * value + digit
   }
   return value
+}
+
+function isAscii(bytes: Uint8Array, at: number, end: number): boolean {
+  for (let offset = at; offset < end; offset++) if ((bytes[offset] as number) > 126) return false
+  return true
 }
