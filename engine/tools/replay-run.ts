@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { BookWorkerReport, BookWorkerSettings } from '../../workers/book-worker.ts'
 import type { BookSeat } from '../../workers/loop.ts'
 import { workerUrl } from '../../workers/pool.ts'
-import { SHARD_COUNTERS, type ShardCounter } from '../../workers/shard-counters.ts'
+import { LEG_COUNT_MAX, SHARD_COUNTERS, type ShardCounter } from '../../workers/shard-counters.ts'
 import type { ShardSummary } from '../../workers/shard-summary.ts'
 import { Fault } from '../base/fault.ts'
 import { Counters } from '../ring/counters.ts'
@@ -62,6 +62,20 @@ const NOTHING = new Uint8Array(0)
 
 type ReceiveTime = Pick<RecordedMessage, 'receivedHi' | 'receivedLo'>
 const NO_TIME: ReceiveTime = { receivedHi: 0, receivedLo: 0 }
+
+/** How many sockets before this one carry something that it carries, too. */
+function legOf({ connections }: Survey, connection: number): number {
+  const mine = connections.get(connection)
+  let leg = 0
+  for (const [other, theirs] of connections) {
+    if (other >= connection || mine === undefined) continue
+    const isShared = [...mine].some(([instrument, channels]) =>
+      [...channels].some((channel) => theirs.get(instrument)?.has(channel) === true),
+    )
+    if (isShared) leg++
+  }
+  return Math.min(leg, LEG_COUNT_MAX - 1)
+}
 
 function encoded(value: object): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(value))
@@ -172,9 +186,11 @@ class Player {
   async #open(message: RecordedMessage): Promise<void> {
     const { connection } = message
     this.#generations.set(connection, this.#generationOf(connection) + 1)
-    const carried = this.#run.survey?.connections.get(connection) ?? []
+    const { survey } = this.#run
+    const carried = survey?.connections.get(connection) ?? []
     const instruments = [...carried].map(([instrument, channels]) => ({ instrument, channels: [...channels] }))
-    await this.#write(OPEN, connection, 0, message, encoded({ connection, instruments }))
+    const leg = survey === undefined ? 0 : legOf(survey, connection)
+    await this.#write(OPEN, connection, 0, message, encoded({ connection, leg, instruments }))
   }
 
   /** Of REST: only books are anchored by it; what lists say of instruments the survey has read. */

@@ -31,11 +31,19 @@ export interface ReplayOptions {
   readonly json: boolean
 }
 
+/** One instrument, as `--json` prints it. */
+export interface ReplayInstrument extends Omit<InstrumentSummary, 'kinds' | 'checksums'> {
+  /** rows by table */
+  readonly kinds: Kinds
+  /** events by what the venue's sum of the book said; only of a venue that has sums */
+  readonly checksums?: { readonly good: number; readonly bad: number; readonly absent: number }
+}
+
 /** What `--json` prints, exactly. */
 export interface ReplayAnswer {
   readonly messages: number
   readonly rejected: number
-  readonly instruments: Readonly<Record<string, InstrumentSummary & { readonly kinds: Kinds }>>
+  readonly instruments: Readonly<Record<string, ReplayInstrument>>
 }
 
 const PROGRESS_MS = 500
@@ -122,12 +130,20 @@ async function surveyOf({ files }: ReplayOptions, rules: ReadRules, market: stri
 }
 
 function answerOf(recording: Recording, { summary, counts }: ReplayOutcome, kinds: KindCounts): ReplayAnswer {
-  const instruments = Object.entries(summary.instruments).map(([id, one]) => [id, { ...one, kinds: kinds.of(id) }])
+  const instruments = Object.entries(summary.instruments).map(([id, one]) => [id, told(id, one, kinds.of(id))])
   return {
     messages: recording.lineCount,
     rejected: counts.rejected + recording.brokenCount,
     instruments: Object.fromEntries(instruments),
   }
+}
+
+function told(id: string, { checksums, ...one }: InstrumentSummary, kinds: Kinds): ReplayInstrument {
+  const [exchange, market] = id.split('.') as [string, string]
+  const hasSums = READ_RULES.get(exchange)?.sync(market).checksumOf !== undefined
+  if (!hasSums) return { ...one, kinds }
+  const { good, bad } = checksums
+  return { ...one, kinds, checksums: { good, bad, absent: one.applied - good - bad } }
 }
 
 /** Rows as NDJSON, a block at a time; waits when the reader of the file is slower. */
