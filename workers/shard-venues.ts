@@ -60,7 +60,10 @@ export class ShardVenues {
 
   /** Of an instrument; of connections that nobody announced when there is none. */
   marketOf(slot: InstrumentSlot | undefined): ShardMarket {
-    const { exchange, market } = slot?.name ?? this.#settings
+    const settings = this.#settings
+    // A recording may mix the markets of an exchange on one connection.
+    const isWhole = settings.market === '' && settings.learnUnknown && slot?.name.exchange === settings.exchange
+    const { exchange, market } = isWhole ? settings : (slot?.name ?? settings)
     return this.market(exchange, market)
   }
 }

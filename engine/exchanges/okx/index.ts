@@ -115,4 +115,5 @@ export const OKX_READ: ReadRules = {
   parser: (emit) => new OkxParser(emit),
   sync: () => OKX_SYNC,
   marketOf,
+  symbolsTellMarket: true,
 }
