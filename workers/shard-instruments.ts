@@ -10,6 +10,7 @@ import type { KindTableName } from '../engine/record/schema-columns.ts'
 import { GAP_CHANNELS } from '../engine/record/schema.ts'
 import { POWERS_OF_TEN } from '../engine/scan/decimal.ts'
 import { NO_SYMBOL, SymbolTable } from '../engine/scan/symbols.ts'
+import { RecentRows } from './recent-rows.ts'
 import type { ExchangeRecord } from './shard-market.ts'
 
 /** Instruments of one shard; the index goes into a UInt16 column. */
@@ -34,6 +35,7 @@ export class InstrumentSlot {
   tradeGapCount = 0
   /** Rows of the rare kinds so far. */
   readonly kindRows = new Map<KindTableName, number>()
+  readonly #recentRows = new Map<KindTableName, RecentRows>()
   /** Open connections that carry each channel, by GAP_CHANNELS value. */
   readonly coverage = new Int32Array(CHANNEL_VALUES_MAX)
 
@@ -42,6 +44,14 @@ export class InstrumentSlot {
     this.name = name
     this.record = record
     this.keeper = keeper
+  }
+
+  /** Whether a row of a rare kind is one that another connection brought already. */
+  isCopy(table: KindTableName, row: object): boolean {
+    const recent = this.#recentRows.get(table) ?? new RecentRows()
+    this.#recentRows.set(table, recent)
+    // Noted while one connection carries the instrument, too: the next one begins by repeating what was last.
+    return recent.see(row) && this.coverage.some((count) => count > 1)
   }
 
   /** The newest id of a channel's streams, for gap rows. */

@@ -162,12 +162,17 @@ export class ShardMarket implements Emit {
   row<Name extends KindTableName>(table: Name, instrument: number, row: KindRow<Name>): '' | RejectReason {
     const { gaps, recorder } = this.record
     const slot = this.#slot(instrument)
-    const refusal = recorder.row(table, instrument, row)
+    const isCopy = slot.isCopy(table, row)
+    const refusal = isCopy ? '' : recorder.row(table, instrument, row)
     if (refusal !== '') return refusal
     const channel = KIND_CHANNELS[table]
     if (channel !== undefined) {
       this.#around.cadence.note(instrument, channel, this.#around.leg)
       if (gaps.isOpen(instrument, channel)) gaps.close(instrument, channel, 0)
+    }
+    if (isCopy) {
+      this.#around.onDuplicate()
+      return ''
     }
     slot.kindRows.set(table, (slot.kindRows.get(table) ?? 0) + 1)
     this.#around.counts.add('kind_rows', 1)
