@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { deliveryOptions, intakeOptions, shardSettings, spoolOptions } from '../engine/roles/settings.ts'
 import { clickHouseOptions, natsOptions } from '../engine/roles/settings.ts'
-import { KEEPER_LIMITS } from '../engine/book/keeper-settings.ts'
 import { CLICKHOUSE_DEFAULT } from '../engine/sinks/clickhouse.ts'
 import { INTAKE_DEFAULT } from '../engine/sinks/intake.ts'
 import { NATS_DEFAULT } from '../engine/sinks/nats.ts'
@@ -23,13 +22,17 @@ test('settings: sinks should have the same defaults alone and configured', () =>
   assert.deepEqual(intakeOptions(CONFIG), INTAKE_DEFAULT)
 })
 
-test('settings: a book worker should have the same defaults alone and configured, and the deepest snapshot of the markets', () => {
-  const { instruments, market, ...settings } = shardSettings(CONFIG, 0, 'binance', 'spot', [], true)
-  const snapshotLevels = CONFIG.exchanges.binance.spot.snapshotLimit
+test('settings: a book worker should have the same defaults alone and configured, and the snapshot depth of each market', () => {
+  const { instruments, market, ...settings } = shardSettings(CONFIG, 0, [], true)
+  const { spot, usdm, coinm } = CONFIG.exchanges.binance
   assert.deepEqual(settings, {
     ...SHARD_DEFAULTS,
     producer: CONFIG.producer,
-    keeper: { ...KEEPER_LIMITS, snapshotLevels },
+    snapshotLevels: {
+      'binance.spot': spot.snapshotLimit,
+      'binance.usdm': usdm.snapshotLimit,
+      'binance.coinm': coinm.snapshotLimit,
+    },
   })
 })
 

@@ -121,6 +121,8 @@ const BINANCE_FUTURES_HAS = [
   'klines',
   'tickers',
   'mark_prices',
+  'index_prices',
+  'funding_rates',
   'open_interests',
   'liquidations',
   'long_short_ratios',
@@ -163,24 +165,35 @@ const BINANCE = {
     ...market({
       ...BINANCE_FUTURES,
       instruments: ['BTCUSD_PERP', 'ETHUSD_PERP'],
-      has: [...BINANCE_FUTURES_HAS, 'index_prices'],
+      has: BINANCE_FUTURES_HAS,
     }),
     ...BINANCE_FUTURES_KEYS,
   }),
 }
 
 const OKX_STREAMS = { streamsPerConnection: 100 } as const
-const OKX_DERIVATIVE = [...TRADED, 'mark_prices', 'open_interests', 'liquidations', 'long_short_ratios'] as const
+const OKX_OPTION = [...TRADED, 'mark_prices', 'open_interests', 'liquidations'] as const
+const OKX_DERIVATIVE = [...OKX_OPTION, 'long_short_ratios'] as const
 
-function okxBooks() {
-  const why = '`books` is public (400 levels, 100 ms); the other two are every 10 ms and need a login of a high tier.'
-  return { bookStream: choice('books', ['books', 'books-l2-tbt', 'books50-l2-tbt'], why) }
+function okxStreams() {
+  return {
+    bookStream: choice(
+      'books',
+      ['books', 'books-l2-tbt', 'books50-l2-tbt'],
+      '`books` is public (400 levels, 100 ms); the other two are every 10 ms and need a login of a high tier.',
+    ),
+    tradeStream: choice(
+      'trades',
+      ['trades', 'trades-all'],
+      '`trades` has one message a taker order and price, `trades-all` one a match.',
+    ),
+  }
 }
 
 const OKX = {
   ...below('exchanges.okx.spot', {
     ...market({ ...OKX_STREAMS, instruments: ['BTC-USDT', 'ETH-USDT'], has: TRADED }),
-    ...okxBooks(),
+    ...okxStreams(),
     ...klines(),
   }),
   ...below('exchanges.okx.swap', {
@@ -189,13 +202,13 @@ const OKX = {
       instruments: ['BTC-USDT-SWAP', 'ETH-USDT-SWAP'],
       has: [...OKX_DERIVATIVE, 'funding_rates'],
     }),
-    ...okxBooks(),
+    ...okxStreams(),
     ...klines(),
     ...ratios(),
   }),
   ...below('exchanges.okx.futures', {
     ...market({ ...OKX_STREAMS, instruments: ['future:BTC+ETH'], has: OKX_DERIVATIVE }),
-    ...okxBooks(),
+    ...okxStreams(),
     ...klines(),
     ...ratios(),
   }),
@@ -203,9 +216,10 @@ const OKX = {
     ...market({
       ...OKX_STREAMS,
       instruments: ['top:20:BTC-USD-*'],
-      has: ['book', 'trades', 'book_tickers', 'tickers', 'mark_prices', 'open_interests'],
+      has: OKX_OPTION,
     }),
-    ...okxBooks(),
+    ...okxStreams(),
+    ...klines(),
   }),
   ...below(
     'exchanges.okx.index',
@@ -243,7 +257,11 @@ const DERIBIT = {
     ...klines(),
   }),
   ...below('exchanges.deribit.spot', {
-    ...market({ ...DERIBIT_STREAMS, instruments: ['BTC_USDC', 'ETH_USDC'], has: TRADED }),
+    ...market({
+      ...DERIBIT_STREAMS,
+      instruments: ['BTC_USDC', 'ETH_USDC'],
+      has: [...TRADED, 'mark_prices', 'index_prices'],
+    }),
     ...deribitInterval(),
     ...klines(),
   }),

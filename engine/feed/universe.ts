@@ -34,11 +34,12 @@ export function selectInstruments(
   { volumes = NOTHING_KNOWN, collected }: UniverseView = {},
 ): Universe {
   const isStart = collected === undefined
-  const trading = listed.filter(isTrading)
+  // a listing is collected from its call auction on; what is collected stays through a halt
+  const open = listed.filter((each) => isTrading(each) || each.isPreOpen === true || collected?.has(each.id) === true)
   const chosen = new Map<string, Instrument>()
   for (const entry of entries) {
     const rule = readRule(market, entry)
-    const among = rule.symbol !== '' ? listed : rule.takesAway ? [...chosen.values()] : trading
+    const among = rule.symbol !== '' ? listed : rule.takesAway ? [...chosen.values()] : open
     const found = among.filter(rule.passes)
     if (found.length === 0 && isStart && !rule.takesAway) {
       throw rule.symbol === '' ? noMatch(market, rule, listed) : unknownSymbol(market, entry, listed)
@@ -61,19 +62,27 @@ export function isTrading({ isTrading: told, status }: Instrument): boolean {
   return told ?? status === 'TRADING'
 }
 
+export interface UniverseQuestion {
+  /** ids that are collected now; absent at the start */
+  readonly collected?: ReadonlySet<string>
+  /** entries that somebody wrote just now: a name among them that is not listed is a mistake */
+  readonly checked?: readonly string[]
+}
+
 /** Asks the venue what it lists, and what is traded most where a rule needs that, and chooses. */
 export async function readUniverse(
   rules: FeedRules,
   market: string,
   entries: readonly string[],
   rest: RestClient,
-  collected?: ReadonlySet<string>,
+  { collected, checked = [] }: UniverseQuestion = {},
 ): Promise<Universe> {
   const name = `${rules.exchange}.${market}`
   const priority = collected === undefined ? 'start' : 'audit'
   const needsVolumes = entries.some((entry) => readRule(name, entry).topCount > 0)
   const listed = await readList(rules, market, rest, priority)
   const volumes = needsVolumes ? await readVolumes(rules, market, rest, priority) : NOTHING_KNOWN
+  selectInstruments(name, checked, listed, { volumes })
   return selectInstruments(name, entries, listed, { volumes, ...(collected === undefined ? {} : { collected }) })
 }
 

@@ -11,18 +11,17 @@ import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
-import { freshSeed, seededRandom } from '../base/random.ts'
-import type { Instrument } from '../exchanges/exchange.ts'
-import type { SnapshotWant } from '../feed/snapshots.ts'
-import { realTime } from '../feed/timer.ts'
+import { freshSeed, type Random, seededRandom } from '../base/random.ts'
+import type { FeedRules } from '../exchanges/exchange.ts'
+import { type FeedTime, realTime } from '../feed/timer.ts'
 import { RejectedFile } from '../observe/rejected-file.ts'
 import { Counters } from '../ring/counters.ts'
-import { extra, generation, source, WANT_RECONNECT, WANT_SNAPSHOT } from '../ring/frame.ts'
 import { Histogram } from '../ring/histogram.ts'
-import { type Plan, type PlannedConnection, plan as planConnections } from '../route/plan.ts'
+import { type Plan, plan as planConnections } from '../route/plan.ts'
+import { Placement } from '../route/placement.ts'
 import { Router } from '../route/router.ts'
 import type { BookWorkerSettings, RejectedReport } from '../../workers/book-worker.ts'
-import { type WorkerState, WorkerPool, type WorkerRole, workerUrl } from '../../workers/pool.ts'
+import { type WorkerState, WorkerPool, workerUrl } from '../../workers/pool.ts'
 import { SHARD_COUNTERS, type ShardCounter } from '../../workers/shard-counters.ts'
 import {
   SINK_COUNTERS,
@@ -33,9 +32,11 @@ import {
 import { SLOT_DEFAULT } from '../../workers/slot.ts'
 import { STORE_COUNTERS, type StoreCounter, type StoreWorkerSettings } from '../../workers/store-worker.ts'
 import { Network } from './network.ts'
+import { Roster } from './roster.ts'
 import type { Servers } from './servers.ts'
 import {
   clickHouseOptions,
+  chosenMarkets,
   dataDirectory,
   deliveryOptions,
   exchangeRules,
@@ -45,6 +46,7 @@ import {
   shardSettings,
   spoolOptions,
 } from './settings.ts'
+import { Traffic } from './traffic.ts'
 
 /** Time passes for the workers in steps of this. */
 const TICK_MS = 50
@@ -59,8 +61,20 @@ export interface CollectorEvents {
   onFault(fault: Fault): void
 }
 
+/** What the parts of a collector share. */
+interface CollectorSurroundings {
+  readonly rules: ReadonlyMap<string, FeedRules>
+  readonly time: FeedTime
+  readonly random: Random
+  readonly clock: Clock
+  readonly log: Log
+}
+
 export class Collector {
+  /** as of the start; `placement` is what it has become */
   readonly plan: Plan
+  readonly placement: Placement
+  readonly roster: Roster
   readonly network: Network
   readonly router: Router
   readonly pool: WorkerPool
@@ -73,8 +87,7 @@ export class Collector {
   readonly #log: Log
   readonly #events: CollectorEvents
   readonly #rejected: RejectedFile
-  /** generation of the open socket, by connection */
-  readonly #open = new Map<number, number>()
+  readonly #traffic: Traffic
   #ready: PromiseWithResolvers<void> = promiseWithResolvers()
   #stopped: SinkWorkerMessage & { type: 'stopped' } = { type: 'stopped', undelivered: 0, givenUp: 0 }
   #ticking: NodeJS.Timeout | undefined
@@ -100,16 +113,16 @@ export class Collector {
       config,
       { rules, time, random, log },
       {
-        onOpen: (connection, generation) => self().#onOpen(connection, generation),
+        onOpen: (connection, generation) => self().#traffic.onOpen(connection, generation),
         onFrame: (connection, generation, bytes) => self().router.onFrame(connection.index, generation, bytes),
-        onClose: (connection, generation, reason) => self().#onClose(connection, generation, reason),
-        onSnapshot: (want, body) => self().#onSnapshot(want, body),
-        onSnapshotFailed: (want, reason) => self().#onSnapshotFailed(want, reason),
+        onClose: (connection, generation, reason) => self().#traffic.onClose(connection, generation, reason),
+        onSnapshot: (want, body) => self().#traffic.onSnapshot(want, body),
+        onSnapshotFailed: (want, reason) => self().#traffic.onSnapshotFailed(want, reason),
       },
     )
     try {
       const plan = planConnections(rules, await network.readInstruments(), planSettings(config))
-      collector = new Collector(config, servers, isStoring, clock, log, events, network, plan)
+      collector = new Collector(config, servers, isStoring, { rules, time, random, clock, log }, events, network, plan)
       return collector
     } catch (error) {
       await network.close()
@@ -121,18 +134,19 @@ export class Collector {
     config: Config,
     servers: Servers,
     isStoring: boolean,
-    clock: Clock,
-    log: Log,
+    around: CollectorSurroundings,
     events: CollectorEvents,
     network: Network,
     plan: Plan,
   ) {
+    const { clock, log } = around
     this.#config = config
     this.#log = log
     this.#events = events
     this.#rejected = new RejectedFile(dataDirectory(config, ''), () => clock.monotonicMs(), log)
     this.network = network
     this.plan = plan
+    this.placement = new Placement(around.rules, planSettings(config), plan)
     const idle = idleOptions(config)
     const hasStore = isStoring && servers.delivery === 'jetstream'
     this.pool = new WorkerPool(
@@ -167,9 +181,12 @@ export class Collector {
           : {}),
       },
       {
-        onRequest: (workerIndex, kind, bytes, offset) => this.#onRequest(workerIndex, kind, bytes, offset),
+        onRequest: (workerIndex, kind, bytes, offset, length) =>
+          this.#traffic.onRequest(workerIndex, kind, bytes, offset, length),
         clearFrames: (workerIndex) => this.router.clearShard(workerIndex),
-        onWorkerRestarted: (role, workerIndex) => this.#onWorkerRestarted(role, workerIndex),
+        onWorkerRestarted: (role, workerIndex) => {
+          if (role === 'book') this.#traffic.onShardRestarted(workerIndex)
+        },
         onFault: (fault) => events.onFault(fault),
         onMessage: (role, _, message) => {
           if (role === 'sink') this.#onSinkMessage(message as SinkWorkerMessage)
@@ -178,6 +195,8 @@ export class Collector {
       },
     )
     this.router = new Router(this.pool.frameRings, clock, log)
+    this.#traffic = new Traffic({ ...around, placement: this.placement, network, router: this.router })
+    this.roster = this.#newRoster(around)
     const { counters } = this.pool
     const { count } = config.workers
     this.shardCounters = counters.slice(0, count).map((memory) => new Counters(SHARD_COUNTERS, memory))
@@ -189,16 +208,16 @@ export class Collector {
   async start(): Promise<void> {
     this.pool.start()
     await this.#ready.promise
-    for (const { index, shard } of this.plan.connections) {
-      const connection = (): ReturnType<Network['connection']> => this.network.connection(index)
-      this.router.connect(index, shard, { pause: () => connection().pause(), resume: () => connection().resume() })
-    }
+    for (const connection of this.plan.connections) this.#traffic.route(connection)
     this.network.connect(this.plan)
+    this.roster.start()
     this.#ticking = setInterval(() => this.router.tick(), TICK_MS)
   }
 
   /** Orderly: sockets end, what was received is sealed, synced and delivered as far as time allows. */
   async stop(): Promise<{ undelivered: number; givenUp: number; forced: string[] }> {
+    this.roster.close()
+    this.#traffic.repair.close()
     this.network.disconnect()
     clearInterval(this.#ticking)
     this.router.tick()
@@ -223,14 +242,25 @@ export class Collector {
   }
 
   get instrumentCount(): number {
-    return this.plan.shards.reduce((sum, shard) => sum + shard.length, 0)
+    return this.placement.collected().length
+  }
+
+  /** Instruments from now on, by id or rule, e.g. `okx.swap.SOL-USDT-SWAP`; no other's stream is touched. */
+  async addInstruments(ids: readonly string[]): Promise<void> {
+    await this.roster.addInstruments(ids)
+  }
+
+  async removeInstruments(ids: readonly string[]): Promise<void> {
+    await this.roster.removeInstruments(ids)
+  }
+
+  /** The configuration as it is now: its instruments count from now on. */
+  async reload(config: Config): Promise<void> {
+    await this.roster.reload(chosenMarkets(config))
   }
 
   #bookSettings(workerIndex: number, hasLive: boolean): BookWorkerSettings {
-    const instruments = this.plan.shards[workerIndex] ?? []
-    const exchange = this.plan.markets[0]?.exchange ?? ''
-    const market = this.plan.markets[0]?.market ?? ''
-    const shard = shardSettings(this.#config, workerIndex, exchange, market, instruments, hasLive)
+    const shard = shardSettings(this.#config, workerIndex, this.placement.members(workerIndex), hasLive)
     return { shard, reportOnDrain: false, tellsRejected: true }
   }
 
@@ -253,62 +283,29 @@ export class Collector {
     }
   }
 
-  #onOpen(connection: PlannedConnection, generation: number): void {
-    this.#open.set(connection.index, generation)
-    const list = this.plan.shards[connection.shard] as readonly Instrument[]
-    this.router.open(connection.index, generation, {
-      connection: connection.index,
-      instruments: connection.instruments.map(({ instrument, channels }) => ({
-        instrument: list.indexOf(instrument),
-        channels,
-      })),
-    })
-  }
-
-  #onClose(connection: PlannedConnection, generation: number, reason: string): void {
-    this.#open.delete(connection.index)
-    this.router.close(connection.index, generation, reason)
-  }
-
-  #onRequest(workerIndex: number, kind: number, bytes: Uint8Array, offset: number): void {
-    const connection = source(bytes, offset)
-    if (kind === WANT_RECONNECT) {
-      this.network.connection(connection).reconnect(generation(bytes, offset), 'UNREADABLE')
-      return
-    }
-    if (kind !== WANT_SNAPSHOT) return
-    const instrument = this.plan.shards[workerIndex]?.[extra(bytes, offset)]
-    assert(instrument !== undefined, `worker ${workerIndex} asks for instrument ${extra(bytes, offset)}`)
-    this.network.snapshots.want({ instrument, connection, generation: generation(bytes, offset) })
-  }
-
-  #onSnapshot({ instrument, connection, generation }: SnapshotWant, body: Buffer): void {
-    this.router.snapshot(connection, generation, this.#indexInShard(connection, instrument), body)
-  }
-
-  #onSnapshotFailed({ instrument, connection, generation }: SnapshotWant, reason: string): void {
-    this.#log.warn({ instrument: instrument.id, reason }, 'no snapshot')
-    this.router.snapshotFailed(connection, generation, this.#indexInShard(connection, instrument), reason)
-  }
-
-  #indexInShard(connection: number, instrument: Instrument): number {
-    const { shard } = this.plan.connections[connection] as PlannedConnection
-    return (this.plan.shards[shard] as readonly Instrument[]).indexOf(instrument)
-  }
-
-  /** The new worker knows nothing: tell it which sockets are open, before any data. */
-  #onWorkerRestarted(role: WorkerRole, workerIndex: number): void {
-    if (role !== 'book') return
-    for (const connection of this.plan.connections) {
-      const generation = this.#open.get(connection.index)
-      if (connection.shard === workerIndex && generation !== undefined) this.#onOpen(connection, generation)
-    }
-    this.router.endOfBurst()
+  #newRoster({ rules, time, random, log }: CollectorSurroundings): Roster {
+    const { placement } = this
+    const { markets } = this.network
+    return new Roster(
+      { rules, markets, placement, time, random, log },
+      {
+        onInstrument: ({ shard, index, instrument }) => this.router.instrument(shard, index, instrument),
+        onJoin: (change) => this.#traffic.onJoin(change),
+        onOpened: (connection) => {
+          this.#traffic.route(connection)
+          this.network.add(connection)
+        },
+        onPart: (change) => this.#traffic.onPart(change),
+        onClosed: (connection) => this.network.connection(connection).stop(),
+        onRemoved: ({ shard, index }, reason) => this.router.remove(shard, index, reason),
+        onPoll: ({ shard, index }, name, body) => this.router.poll(shard, index, name, body),
+      },
+    )
   }
 
   #onRejected({ rejected }: RejectedReport): void {
     const rows = rejected.map(({ source: connection, ...frame }) => {
-      const { exchange, market } = this.plan.connections[connection] as PlannedConnection
+      const { exchange, market } = this.placement.connection(connection)
       return { market: `${exchange}.${market}`, connection, ...frame }
     })
     this.#rejected.write(rows)

@@ -109,6 +109,17 @@ export class Network {
     for (const connection of this.#connections) connection.start()
   }
 
+  /** One connection more, at run time. */
+  add(planned: PlannedConnection): void {
+    assert(
+      planned.index === this.#connections.length,
+      `connection ${planned.index} follows ${this.#connections.length}`,
+    )
+    const connection = this.#connection(planned)
+    this.#connections.push(connection)
+    connection.start()
+  }
+
   connection(index: number): Connection {
     const connection = this.#connections[index]
     assert(connection !== undefined, `no connection ${index} of ${this.#connections.length}`)

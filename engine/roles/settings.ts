@@ -1,7 +1,6 @@
 /** Configuration keys → plain options of the parts. The parts below know no keys, the keys know no parts. */
 import { isAbsolute, join } from 'node:path'
 import type { Config } from '../base/config.ts'
-import { KEEPER_LIMITS } from '../book/keeper-settings.ts'
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import { feedRules } from '../exchanges/index.ts'
 import type { StreamOptions } from '../record/streams.ts'
@@ -66,8 +65,13 @@ function allMarkets(config: Config): (MarketChoice & { readonly enabled: boolean
   )
 }
 
-export function exchangeRules(config: Config): ReadonlyMap<string, FeedRules> {
-  return feedRules({ binance: config.exchanges.binance })
+export function exchangeRules({ exchanges, credentials }: Config): ReadonlyMap<string, FeedRules> {
+  const { index: _hasNoChoices, ...okx } = exchanges.okx
+  return feedRules({
+    ...exchanges,
+    okx: { ...okx, ...(credentials.okx.apiKey === '' ? {} : { credentials: credentials.okx }) },
+    deribit: { ...exchanges.deribit, credentials: credentials.deribit },
+  })
 }
 
 export function planSettings(config: Config): PlanSettings {
@@ -83,18 +87,17 @@ export function planSettings(config: Config): PlanSettings {
 export function shardSettings(
   config: Config,
   shardIndex: number,
-  exchange: string,
-  market: string,
   instruments: readonly Instrument[],
   hasLive: boolean,
 ): BookShardSettings {
   const { batch, snapshots, publisher, live } = config
-  const snapshotLevels = Math.max(...chosenMarkets(config).map((choice) => choice.snapshotLimit), 1)
+  const cut = chosenMarkets(config).filter(({ snapshotLimit }) => snapshotLimit > 0)
   return {
     ...SHARD_DEFAULTS,
     shardIndex,
-    exchange,
-    market,
+    // only of connections that were not announced, and here all are
+    exchange: instruments[0]?.exchange ?? SHARD_DEFAULTS.exchange,
+    market: instruments[0]?.market ?? '',
     instruments,
     producer: config.producer,
     batch: { rowsMax: batch.rowsMax, bytesMax: batch.bytesMax, ageMsMax: batch.ageMs },
@@ -110,7 +113,7 @@ export function shardSettings(
     },
     publishes: hasLive && publisher.enabled,
     live: hasLive && live.enabled,
-    keeper: { ...KEEPER_LIMITS, snapshotLevels },
+    snapshotLevels: Object.fromEntries(cut.map(({ key, snapshotLimit }) => [key, snapshotLimit])),
   }
 }
 

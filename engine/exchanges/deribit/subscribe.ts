@@ -57,8 +57,9 @@ function channelsOf({ symbol, market }: Instrument, channel: Channel, choice: Ch
     case 'book':
       return [`book.${symbol}.${interval}`]
     case 'trades':
-    case 'liquidations': // a flag of the trade
       return [`trades.${symbol}.${interval}`]
+    case 'liquidations': // a flag of the trade
+      return market === 'spot' ? [] : [`trades.${symbol}.${interval}`]
     case 'book_tickers':
       // `ticker` has the top too, but ten times the bytes for each change of it
       return [`quote.${symbol}`]
