@@ -51,7 +51,9 @@ interface TruthTrades {
   readonly last_id: string | number
 }
 /** How the venue names an event: Binance and Bybit by `u`, OKX by `seqId` or the time, Deribit by `change_id`. */
-type TruthEvent = Readonly<Partial<Record<'u' | 'U' | 'seqId' | 'change_id' | 'ts' | 'timestamp', string | number>>>
+type TruthEvent = Readonly<
+  Partial<Record<'u' | 'U' | 'seqId' | 'change_id' | 'ts' | 'timestamp' | 'E', string | number>>
+>
 
 export type Row = Readonly<Record<string, string | number | null | readonly string[]>>
 
@@ -163,9 +165,11 @@ function assertKinds(answer: ReplayAnswer, rows: readonly Row[], id: string): vo
 /** A book of the simplest kind, folded from the rows alone, is the true one wherever the truth looked at it. */
 function assertBook(rows: readonly Row[], id: string, truth: TruthSymbol): void {
   const sides = { bid: new Map<string, string>(), ask: new Map<string, string>() }
+  let last: Row | undefined
   const wanted = [...truth.top20]
   let matched = 0
   for (const row of chainOf(rows)) {
+    last = row
     if (row['table'] === 'book_snapshots') {
       sides.bid.clear()
       sides.ask.clear()
@@ -182,6 +186,8 @@ function assertBook(rows: readonly Row[], id: string, truth: TruthSymbol): void 
       }
     }
   }
+  const ms = truth.last_applied.ts ?? truth.last_applied.timestamp ?? truth.last_applied.E
+  assert.equal(last?.['event_ns'], `${ms}000000`, `${id}: time of the last event`)
   assert.equal(matched, truth.top20.length, `${id}: moments at which the best ${TOP_LEVELS} levels are the true ones`)
   assert.deepEqual(sorted(sides.bid, -1), truth.final.bids, `${id} bids from rows`)
   assert.deepEqual(sorted(sides.ask, 1), truth.final.asks, `${id} asks from rows`)
