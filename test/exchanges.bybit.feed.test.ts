@@ -78,6 +78,14 @@ test('streams should follow the options', () => {
   )
 })
 
+test('feed should refuse a book depth that has no chain of changes', () => {
+  for (const bookDepth of [1, 25, 500])
+    assert.throws(
+      () => bybitFeed({ ...BYBIT_FEED_DEFAULTS, spot: { ...BYBIT_FEED_DEFAULTS.spot, bookDepth } }),
+      /depth/,
+    )
+})
+
 test('socketUrl should name the market in its path', () => {
   assert.equal(rules.socketUrl('linear', 'public', 'wss://h/'), 'wss://h/v5/public/linear')
   assert.throws(() => rules.socketUrl('linear', 'private', 'wss://h'))

@@ -47,7 +47,11 @@ class Collector implements Emit {
     return -1
   }
 
+  /** How often the general way was taken: only it asks. */
+  asked = 0
+
   instrumentOf(symbol: string): number {
+    this.asked++
     return SYMBOLS.indexOf(symbol)
   }
 
@@ -493,6 +497,13 @@ test('parser should give the same events whatever the order of keys', () => {
       const other = shuffled(text, random)
       assert.deepEqual(parse(other).events, expected.events, `${name}, seed ${seed}: ${other}`)
     }
+  }
+})
+
+test('parser should read each hot frame the fast way, and one with a blank the general way', () => {
+  for (const [name, text] of Object.entries(HOT)) {
+    assert.equal(parse(text).collector.asked, 0, name)
+    assert.ok(parse(`${text}\r`).collector.asked > 0, name)
   }
 })
 

@@ -20,8 +20,7 @@ export interface BybitMarket extends FeedMarket {
 export const ROUTE = 'public'
 
 /** BOOK: levels a side that a chain of changes exists for; level 1 comes whole each time. */
-export const BOOK_DEPTHS = [50, 200, 1000] as const
-export type BookDepth = (typeof BOOK_DEPTHS)[number]
+export const BOOK_DEPTHS: readonly number[] = [50, 200, 1000]
 
 /** KLINE: the venue's word for each length. */
 export const KLINE_WORDS: Readonly<Partial<Record<KlineInterval, string>>> = {

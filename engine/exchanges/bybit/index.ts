@@ -1,21 +1,15 @@
 import { assert, AssertionFault } from '../../base/assert.ts'
 import type { KlineInterval } from '../../record/schema-kinds.ts'
 import type { FeedRules, ReadRules } from '../exchange.ts'
-import {
-  type BookDepth,
-  type BybitMarket,
-  type BybitMarketName,
-  MARKETS,
-  type RatioPeriod,
-  ROUTE,
-} from './endpoints.ts'
+import { BOOK_DEPTHS, type BybitMarket, type BybitMarketName, MARKETS, type RatioPeriod, ROUTE } from './endpoints.ts'
 import { BybitParser } from './parse.ts'
 import * as poll from './poll.ts'
 import * as subscribe from './subscribe.ts'
 import { BYBIT_SYNC } from './sync.ts'
 
 interface MarketOptions {
-  readonly bookDepth: BookDepth
+  /** one of BOOK_DEPTHS */
+  readonly bookDepth: number
   readonly klineIntervals: readonly KlineInterval[]
 }
 
@@ -44,6 +38,8 @@ export function bybitFeed(options: BybitFeedOptions = BYBIT_FEED_DEFAULTS): Feed
     linear: derivative('linear'),
     inverse: derivative('inverse'),
   }
+  for (const [name, { bookDepth }] of Object.entries(options))
+    assert(BOOK_DEPTHS.includes(bookDepth), `bybit.${name} has no books of depth ${bookDepth}`)
   const of = (name: string): BybitMarket => {
     assert(Object.hasOwn(markets, name), `bybit has no market ${name}`)
     return markets[name as BybitMarketName]

@@ -1,6 +1,6 @@
 import type { Channel, Control, Stream, SubscribeFrame } from '../exchange.ts'
 import type { KlineInterval } from '../../record/schema-kinds.ts'
-import { type BookDepth, type BybitMarket, KLINE_WORDS, ROUTE } from './endpoints.ts'
+import { type BybitMarket, KLINE_WORDS, ROUTE } from './endpoints.ts'
 
 /**
  * Topics are asked for by request, each acknowledged by its `req_id`.
@@ -20,7 +20,7 @@ const TOPIC_BYTE = 2
 const LOWER_T = 0x74
 
 export interface StreamOptions {
-  readonly bookDepth: BookDepth
+  readonly bookDepth: number
   readonly klineIntervals: readonly KlineInterval[]
 }
 
