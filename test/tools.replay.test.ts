@@ -1,115 +1,20 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, extname, join } from 'node:path'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import type { ReplayAnswer } from '../engine/tools/replay.ts'
-
-const HERE = dirname(fileURLToPath(import.meta.url))
-const MAIN = join(HERE, '..', 'engine', `main${extname(fileURLToPath(import.meta.url))}`)
-const DATA = process.env['MARKETPRISM_RECORDINGS'] ?? join(projectRoot(HERE), '..', 'shared', 'data')
-const RECORDINGS: readonly (readonly [string, string])[] = [
-  ['usdm_btcusdt_20240808', 'binance.usdm'],
-  ['usdm_ethusdt_20240808', 'binance.usdm'],
-  ['usdm_btcusdt_20230404', 'binance.usdm'],
-  ['spot_btcusdt_20240808', 'binance.spot'],
-  ['spot_ethusdt_20240808', 'binance.spot'],
-  ['cm_btcusd_perp_20240808', 'binance.coinm'],
-  ['cm_ethusd_perp_20240808', 'binance.coinm'],
-]
-const ANSWER_BYTES_MAX = 64 << 20
-
-/** One instrument of a truth file, made by other code from the same recording. */
-interface Truth {
-  readonly recording: { readonly lines: number }
-  readonly symbols: Readonly<Record<string, TruthSymbol>>
-}
-interface TruthSymbol {
-  readonly applied: number
-  readonly dropped_stale: number
-  readonly gaps: readonly unknown[]
-  readonly last_applied: { readonly u: number }
-  readonly final: { readonly bids: [string, string][]; readonly asks: [string, string][] }
-  readonly trades: {
-    readonly trade: { count: number; sum_qty: string; sum_price_x_qty: string; first_id: number; last_id: number }
-  }
-  readonly bookTicker: { readonly count: number }
-}
-
-function projectRoot(from: string): string {
-  return existsSync(join(from, 'package.json')) ? from : projectRoot(dirname(from))
-}
+import { answerOf, recordingFiles, replay } from './support/recordings.ts'
 
 function recordingOf(t: TestContext, name: string): string | undefined {
-  const file = join(DATA, 'recordings', 'hftbacktest', `${name}.gz`)
-  if (existsSync(file)) return file
-  t.skip(`no recording ${file}: set MARKETPRISM_RECORDINGS to the folder that has it`)
-  return undefined
+  return recordingFiles(t, `hftbacktest/${name}.gz`)?.[0]
 }
 
 async function scratch(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'marketprism-replay-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
   return folder
-}
-
-interface Ended {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function replay(...args: string[]): Promise<Ended> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [MAIN, 'replay', ...args], { maxBuffer: ANSWER_BYTES_MAX }, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    )
-  })
-}
-
-async function answerOf(...args: string[]): Promise<ReplayAnswer> {
-  const { code, stdout, stderr } = await replay(...args, '--json')
-  assert.equal(code, 0, stderr)
-  return JSON.parse(stdout) as ReplayAnswer
-}
-
-for (const [name, market] of RECORDINGS) {
-  test(`replay of ${name} should end with the true book, counts and sums`, async (t) => {
-    const file = recordingOf(t, name)
-    if (file === undefined) return
-    const truth = JSON.parse(readFileSync(join(DATA, 'truth', `${name}.json`), 'utf8')) as Truth
-    const answer = await answerOf(file, '--market', market)
-    assert.equal(answer.messages, truth.recording.lines)
-    assert.equal(answer.rejected, 0)
-    assert.deepEqual(
-      Object.keys(answer.instruments),
-      Object.keys(truth.symbols).map((symbol) => `${market}.${symbol}`),
-    )
-    for (const [symbol, expected] of Object.entries(truth.symbols)) {
-      const trade = expected.trades.trade
-      assert.deepEqual(answer.instruments[`${market}.${symbol}`], {
-        state: 'LIVE',
-        lastSeq: String(expected.last_applied.u),
-        bids: expected.final.bids,
-        asks: expected.final.asks,
-        applied: expected.applied,
-        stale: expected.dropped_stale,
-        gaps: expected.gaps.length,
-        trades: {
-          count: trade.count,
-          quantity: trade.sum_qty,
-          notional: trade.sum_price_x_qty,
-          firstId: String(trade.first_id),
-          lastId: String(trade.last_id),
-        },
-        bookTickers: { count: expected.bookTicker.count },
-      })
-    }
-  })
 }
 
 test('replay should give the same rows byte for byte, and rows that add up to its answer', async (t) => {
@@ -188,6 +93,7 @@ test('replay should anchor a snapshot that comes before any event', async (t) =>
         gaps: 0,
         trades: { count: 1, quantity: '0.25', notional: '25.025', firstId: '5', lastId: '5' },
         bookTickers: { count: 0 },
+        kinds: { book_deltas: 2, book_snapshots: 2, trades: 1 },
       },
     },
   })
@@ -221,7 +127,10 @@ test('replay should name a missing recording, an unknown market and two users of
   await writeFile(file, timed(SMALL).join('\n'))
   const cases: readonly (readonly [string[], RegExp])[] = [
     [['/nowhere/x.gz', '--market', 'binance.usdm'], /recording \/nowhere\/x\.gz is not there/],
-    [[file, '--market', 'binance.mars'], /binance\.usdm, binance\.spot, binance\.coinm/],
+    [[file, '--market', 'binance.mars'], /unknown market 'binance\.mars'.*binance\.usdm.*okx, okx\.spot/],
+    [[file, '--market', 'binance'], /unknown market 'binance'; allowed are/],
+    [[file, '--market', 'mtgox'], /unknown market 'mtgox'.*deribit\.option/],
+    [[file, '--market', 'binance.usdm', '--format', 'csv'], /auto, hftbacktest, raw, cryptofeed/],
     [[file], /--market/],
     [[file, '--market', 'binance.usdm', '--json', '--rows', '-'], /both want stdout/],
   ]
