@@ -28,7 +28,8 @@ function capturedFrames(): string[] {
   return lines.filter((line) => /^\d+(\.\d+)?: /.test(line)).map((line) => line.slice(line.indexOf(' ') + 1))
 }
 
-type Truth = Record<string, Record<string, any>> // biome-ignore lint/suspicious/noExplicitAny: a file of another program
+// biome-ignore lint/suspicious/noExplicitAny: a file of another program
+type Truth = Record<string, Record<string, any>>
 const truthOf = (): Truth => JSON.parse(readFileSync(join(RECORDINGS, 'truth/cryptofeed_DERIBIT.json'), 'utf8')).symbols
 
 /** Plain notation without trailing zeros, of any spelling. */
