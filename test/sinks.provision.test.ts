@@ -3,6 +3,8 @@ import test from 'node:test'
 import { connect } from 'nats'
 import { Fault } from '../engine/base/fault.ts'
 import { BLOCK_STREAM, storeConsumer } from '../engine/record/streams.ts'
+import { storedTables } from '../engine/record/tables.ts'
+import { storedViews } from '../engine/record/views.ts'
 import { provesDeduplication, provisionTables } from '../engine/sinks/provision.ts'
 import { provisionStreams } from '../engine/sinks/provision-streams.ts'
 import { ask, clientOf, startClickHouse, startNats } from './support/embedded.ts'
@@ -33,7 +35,8 @@ test('provision of tables', async (t) => {
 
   await t.test('provision should create every table once', async () => {
     const first = await provision()
-    assert.equal(first.created.length, 6)
+    const wanted = [...storedTables(STORAGE), ...storedViews('mp')].map(({ name }) => name)
+    assert.deepEqual(first.created.map((line) => line.split('.')[1]).sort(), wanted.sort())
     assert.deepEqual(await provision(), NOTHING)
     assert.deepEqual(await provision(false), NOTHING)
   })
@@ -74,6 +77,14 @@ test('provision of tables', async (t) => {
     await alter('DROP COLUMN mine')
   })
 
+  await t.test('provision should replace a view whose definition is another', async () => {
+    await client.command({ query: "CREATE OR REPLACE VIEW mp.trades_in_base AS SELECT 1 AS one COMMENT 'older'" })
+    await assert.rejects(provision(false), refusal(/view mp\.trades_in_base is missing or old/))
+    assert.deepEqual(await provision(), { ...NOTHING, changed: ['view mp.trades_in_base had another definition'] })
+    assert.deepEqual(await provision(), NOTHING)
+    assert.match(await ask(client, 'SELECT base_quantity FROM mp.trades_in_base'), /^\\N$/)
+  })
+
   await t.test('provision should mend an alias and an enum that grew', async () => {
     await alter('MODIFY COLUMN notional Decimal(76, 36) ALIAS price + quantity')
     await client.command({ query: 'CREATE TABLE mp.old_gaps AS mp.gaps' })
@@ -100,7 +111,7 @@ test('provision of tables', async (t) => {
       /keeps rows by no rule \(for ever\), the configuration wants TTL toDateTime\(received_ns\) \+ toIntervalDay\(30\)/,
     )
     assert.deepEqual(await provision(true, { ...STORAGE, ttlDays: 30 }), NOTHING)
-    assert.equal((await provision()).changed.length, 6) // back to for ever
+    assert.equal((await provision()).changed.length, storedTables(STORAGE).length) // back to for ever
     assert.deepEqual(await provision(), NOTHING)
   })
 

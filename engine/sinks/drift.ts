@@ -25,6 +25,7 @@ export interface FoundTable {
   readonly sortingKey: string
   readonly columns: readonly FoundColumn[]
   readonly indexNames: readonly string[]
+  readonly comment: string
 }
 
 export interface FoundColumn {

@@ -9,6 +9,7 @@ import {
   type StoredTable,
   storedTables,
 } from '../record/tables.ts'
+import { type StoredView, storedViews } from '../record/views.ts'
 import { type Difference, type FoundTable, tableDifferences } from './drift.ts'
 
 /**
@@ -36,11 +37,12 @@ export async function provisionTables(client: ClickHouseClient, options: Provisi
   if (mayChange) await runStatement(client, createDatabaseStatement(storage.database))
   const found = await readTables(client, storage.database)
   const missing = wanted.filter((table) => !found.has(table.name))
+  const missingViews = storedViews(storage.database).filter((view) => found.get(view.name)?.comment !== view.comment)
   const differences = wanted.flatMap((table) => {
     const there = found.get(table.name)
     return there === undefined ? [] : tableDifferences(storage.database, table, there)
   })
-  refuseDrift(storage.database, differences, missing, mayChange) // before the first change: all or nothing
+  refuseDrift(storage.database, differences, [...missing, ...missingViews], mayChange) // before the first change: all or nothing
   for (const table of missing) {
     await runStatement(client, createTableStatement(table, storage.database))
     report.created.push(`table ${storage.database}.${table.name}`)
@@ -50,6 +52,13 @@ export async function provisionTables(client: ClickHouseClient, options: Provisi
     if (difference.statement === null) continue
     await runStatement(client, difference.statement)
     report.changed.push(`${difference.text}: changed by ${difference.statement}`)
+  }
+  for (const view of missingViews) {
+    const there = found.get(view.name)
+    await runStatement(client, view.create)
+    const line = `view ${storage.database}.${view.name}`
+    if (there === undefined) report.created.push(line)
+    else report.changed.push(`${line} had another definition`)
   }
   return report
 }
@@ -85,7 +94,7 @@ export async function provesDeduplication(client: ClickHouseClient, database: st
 function refuseDrift(
   database: string,
   differences: readonly Difference[],
-  missing: readonly StoredTable[],
+  missing: readonly (StoredTable | StoredView)[],
   mayChange: boolean,
 ): void {
   const refused = differences.filter((difference) => difference.verdict === 'refuse')
@@ -98,7 +107,7 @@ function refuseDrift(
   }
   if (mayChange) return
   const undone = [
-    ...missing.map((table) => `table ${database}.${table.name} is missing`),
+    ...missing.map((one) => `${'create' in one ? 'view' : 'table'} ${database}.${one.name} is missing or old`),
     ...differences.flatMap((difference) =>
       difference.statement === null ? [] : [`${difference.text} (${difference.statement})`],
     ),
@@ -129,7 +138,7 @@ async function readTables(client: ClickHouseClient, database: string): Promise<M
     const answer = await client.query({ query, query_params: { database }, format: 'JSONEachRow' })
     return await answer.json<T>()
   }
-  type TableRow = { name: string; engineFull: string; partitionKey: string; sortingKey: string }
+  type TableRow = { name: string; engineFull: string; partitionKey: string; sortingKey: string; comment: string }
   type ColumnRow = {
     table: string
     name: string
@@ -139,7 +148,7 @@ async function readTables(client: ClickHouseClient, database: string): Promise<M
     codec: string
   }
   const tables = await read<TableRow>(
-    'SELECT name, engine_full AS engineFull, partition_key AS partitionKey, sorting_key AS sortingKey FROM system.tables WHERE database = {database:String}',
+    'SELECT name, engine_full AS engineFull, partition_key AS partitionKey, sorting_key AS sortingKey, comment FROM system.tables WHERE database = {database:String}',
   )
   const columns = await read<ColumnRow>(
     'SELECT table, name, type, default_kind AS defaultKind, default_expression AS defaultExpression, compression_codec AS codec FROM system.columns WHERE database = {database:String} ORDER BY table, position',
@@ -154,6 +163,7 @@ async function readTables(client: ClickHouseClient, database: string): Promise<M
         engineFull: table.engineFull,
         partitionKey: table.partitionKey,
         sortingKey: table.sortingKey,
+        comment: table.comment,
         columns: columns.filter((column) => column.table === table.name),
         indexNames: indexes.filter((index) => index.table === table.name).map((index) => index.name),
       },
