@@ -11,12 +11,19 @@ import { GAP_CHANNELS } from '../engine/record/schema.ts'
 import { POWERS_OF_TEN } from '../engine/scan/decimal.ts'
 import { NO_SYMBOL, SymbolTable } from '../engine/scan/symbols.ts'
 import { RecentRows } from './recent-rows.ts'
-import type { ExchangeRecord } from './shard-market.ts'
+import type { GapLog } from '../engine/book/gap-log.ts'
+import type { Recorder } from '../engine/record/recorder.ts'
 
 /** Instruments of one shard; the index goes into a UInt16 column. */
 export const INSTRUMENTS_MAX = 4096
 /** Symbols that a replay may register by itself. */
 const SYMBOL_BYTES_MAX = 40
+
+/** What the markets of one exchange share: blocks are of one exchange. */
+export interface ExchangeRecord {
+  readonly recorder: Recorder
+  readonly gaps: GapLog
+}
 
 const CHANNEL_VALUES_MAX = 32
 

@@ -11,14 +11,8 @@ import type { KindTableName } from '../engine/record/schema-columns.ts'
 import { GAP_CAUSES, GAP_CHANNELS, GAP_STATUSES, TRADE_ORIGINS, TRADE_STREAMS } from '../engine/record/schema.ts'
 import type { SymbolTable } from '../engine/scan/symbols.ts'
 import type { ShardCounts } from './shard-counters.ts'
-import type { InstrumentList, InstrumentSlot } from './shard-instruments.ts'
+import type { ExchangeRecord, InstrumentList, InstrumentSlot } from './shard-instruments.ts'
 import type { TradeRepairs } from './shard-repairs.ts'
-
-/** What the markets of one exchange share: blocks are of one exchange. */
-export interface ExchangeRecord {
-  readonly recorder: Recorder
-  readonly gaps: GapLog
-}
 
 /** What all markets of a shard share. */
 export interface MarketSurroundings {

@@ -1,8 +1,15 @@
 import { DepthEvent } from '../record/emit.ts'
 import { BOOK_STATES } from '../record/schema.ts'
-import type { Chain } from './chain.ts'
 import { LADDER_LIMITS, Ladder, NO_PRICE } from './ladder.ts'
 import type { LadderLimits } from './ladder.ts'
+
+/** Where a book stands in the venue's sequence. */
+export interface Chain {
+  /** The book is the fold of everything up to here: the anchor's id, then the last sequence of each applied event. */
+  seq: number
+  /** Events applied since the anchor; the first one has its own rule. */
+  events: number
+}
 
 /** One order book: two ladders, a state, and how far into the book it can be trusted. */
 export class Book {

@@ -1,5 +1,5 @@
 import type { DepthEvent } from '../record/emit.ts'
-import type { Book } from './book.ts'
+import type { Book, Chain } from './book.ts'
 
 /** What the sequence rules of a venue say about one event. */
 export const APPLY = 0 // the event continues the book
@@ -8,14 +8,6 @@ export const GAP = 2 // something between the book and the event is missing
 export const AGAIN = 3 // the snapshot is older than the events at hand: ask for another
 export const IDLE = 4 // nothing changed: the venue shows that the stream lives
 export type Verdict = typeof APPLY | typeof STALE | typeof GAP | typeof AGAIN | typeof IDLE
-
-/** Where a book stands in the venue's sequence. */
-export interface Chain {
-  /** The book is the fold of everything up to here: the anchor's id, then the last sequence of each applied event. */
-  seq: number
-  /** Events applied since the anchor; the first one has its own rule. */
-  events: number
-}
 
 /** The sequence rules of one market, as its folder fills them in. */
 export interface SyncRules {

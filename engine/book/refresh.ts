@@ -1,5 +1,6 @@
 import type { DepthEvent } from '../record/emit.ts'
-import { APPLY, type Chain, STALE, type SyncRules } from './chain.ts'
+import type { Chain } from './book.ts'
+import { APPLY, STALE, type SyncRules } from './chain.ts'
 import { copyOf } from './held-depth.ts'
 
 /**

@@ -1,5 +1,6 @@
 import { AGAIN, APPLY, GAP, STALE } from '../../book/chain.ts'
-import type { Chain, SyncRules, Verdict } from '../../book/chain.ts'
+import type { Chain } from '../../book/book.ts'
+import type { SyncRules, Verdict } from '../../book/chain.ts'
 
 /**
  * How to keep a local order book, the venue's steps.

@@ -1,4 +1,5 @@
-import { APPLY, type Chain, GAP, STALE, type SyncRules, type Verdict } from '../../book/chain.ts'
+import type { Chain } from '../../book/book.ts'
+import { APPLY, GAP, STALE, type SyncRules, type Verdict } from '../../book/chain.ts'
 
 /**
  * How to keep a local order book: bybit-exchange.github.io/docs/v5/websocket/public/orderbook, "Process snapshot/delta"

@@ -1,5 +1,6 @@
 import { APPLY, GAP, STALE } from '../../book/chain.ts'
-import type { Chain, SyncRules, Verdict } from '../../book/chain.ts'
+import type { Chain } from '../../book/book.ts'
+import type { SyncRules, Verdict } from '../../book/chain.ts'
 
 /**
  * docs.deribit.com, "book.(instrument_name).(interval)": the first message is the whole book; each following one names in

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { APPLY, GAP, IDLE, STALE } from '../../book/chain.ts'
-import type { Chain, SyncRules, Verdict } from '../../book/chain.ts'
+import type { Chain } from '../../book/book.ts'
+import type { SyncRules, Verdict } from '../../book/chain.ts'
 import type { Book } from '../../book/book.ts'
 import { decimalText } from '../../scan/decimal.ts'
 
