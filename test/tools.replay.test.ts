@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import type { ReplayAnswer } from '../engine/tools/replay.ts'
-import { answerOf, recordingFiles, replay } from './support/recordings.ts'
+import { answerOf, recordingFiles, replay, replayed } from './support/recordings.ts'
 
 function recordingOf(t: TestContext, name: string): string | undefined {
   return recordingFiles(t, `hftbacktest/${name}.gz`)?.[0]
@@ -161,4 +161,103 @@ test('replay should write rows to stdout alone with --rows -', async (t) => {
     trade_ns: '1723161256329000000',
   }
   assert.deepEqual(Object.fromEntries(Object.keys(wanted).map((key) => [key, trade?.[key]])), wanted)
+})
+
+const spotDepth = (symbol: string, first: number, last: number, price: string) =>
+  `{"stream":"${symbol.toLowerCase()}@depth@100ms","data":{"e":"depthUpdate","E":1633998512068,"s":"${symbol}","U":${first},"u":${last},"b":[["${price}","1.50"]],"a":[]}}`
+const spotBook = (lastUpdateId: number, price: string) =>
+  `{"lastUpdateId":${lastUpdateId},"bids":[["${price}","2.00"]],"asks":[["${price}9","3.00"]]}`
+const asked = (symbol: string, time: string, body: string) =>
+  `https://api.example/api/v3/depth?symbol=${symbol}&limit=1000 -> ${time}: ${body}`
+const SOCKET = 'wss://stream.example/stream?streams=aaausdt@depth@100ms/bbbusdt@depth@100ms'
+
+test('replay of a capture should give each answer of REST to the book that its URL names', async (t) => {
+  const folder = await scratch(t)
+  const frames = [
+    `${SOCKET} <-> 1633998512.0`,
+    `1633998512.1: ${spotDepth('AAAUSDT', 8, 9, '1.4')}`,
+    `1633998512.2: ${spotDepth('BBBUSDT', 18, 19, '2.4')}`,
+    `1633998512.5: ${spotDepth('AAAUSDT', 10, 12, '1.3')}`,
+    `1633998512.6: ${spotDepth('BBBUSDT', 20, 21, '2.3')}`,
+  ]
+  // The body does not say whose it is; the book of the first symbol waits for its own, which comes last.
+  const answers = [
+    asked('BBBUSDT', '1633998512.3', spotBook(20, '2.4')),
+    asked('AAAUSDT', '1633998512.45', spotBook(10, '1.4')),
+  ]
+  await writeFile(join(folder, 'X.ws.1.0'), frames.join('\n'))
+  await writeFile(join(folder, 'X.http.0.0'), answers.join('\n'))
+  const files = [join(folder, 'X.ws.1.0'), join(folder, 'X.http.0.0')]
+  const { messages, rejected, instruments } = await answerOf(...files, '--market', 'binance.spot')
+  assert.deepEqual([messages, rejected], [6, 0])
+  assert.deepEqual(
+    Object.entries(instruments).map(([id, { state, lastSeq, bids, applied, stale, gaps, kinds }]) => ({
+      id,
+      state,
+      lastSeq,
+      bids,
+      applied,
+      stale,
+      gaps,
+      deltas: kinds['book_deltas'],
+    })),
+    [
+      {
+        id: 'binance.spot.AAAUSDT',
+        state: 'LIVE',
+        lastSeq: '12',
+        bids: [
+          ['1.4', '2'],
+          ['1.3', '1.5'],
+        ],
+        applied: 1,
+        stale: 1,
+        gaps: 0,
+        deltas: 2,
+      },
+      {
+        id: 'binance.spot.BBBUSDT',
+        state: 'LIVE',
+        lastSeq: '21',
+        bids: [
+          ['2.4', '2'],
+          ['2.3', '1.5'],
+        ],
+        applied: 1,
+        stale: 1,
+        gaps: 0,
+        deltas: 2,
+      },
+    ],
+  )
+})
+
+test('replay of a capture should see that a socket was opened again: a gap, and a new start of its book', async (t) => {
+  const file = join(await scratch(t), 'X.ws.1.0')
+  const lines = [
+    `${SOCKET} <-> 1633998512.0`,
+    `1633998512.1: ${spotDepth('AAAUSDT', 8, 9, '1.4')}`,
+    asked('AAAUSDT', '1633998512.2', spotBook(9, '1.4')),
+    `1633998512.3: ${spotDepth('AAAUSDT', 10, 11, '1.3')}`,
+    `${SOCKET} <-> 1633998514.0`,
+    `1633998514.1: ${spotDepth('AAAUSDT', 50, 51, '1.2')}`,
+    asked('AAAUSDT', '1633998514.2', spotBook(51, '1.2')),
+    `1633998514.3: ${spotDepth('AAAUSDT', 52, 53, '1.1')}`,
+  ]
+  await writeFile(file, lines.join('\n'))
+  const { answer, rows } = await replayed(file, '--market', 'binance.spot')
+  const found = answer.instruments['binance.spot.AAAUSDT']
+  assert.deepEqual([found?.state, found?.lastSeq, found?.kinds['gaps']], ['LIVE', '53', 2])
+  assert.deepEqual(found?.bids, [
+    ['1.2', '2'],
+    ['1.1', '1.5'],
+  ])
+  const gaps = rows.filter((row) => row['table'] === 'gaps')
+  assert.deepEqual(
+    gaps.map(({ cause, status, from_ns, to_seq }) => ({ cause, status, from_ns, to_seq })),
+    [
+      { cause: 'disconnect', status: 'open', from_ns: '1633998512300000000', to_seq: '0' },
+      { cause: 'disconnect', status: 'closed', from_ns: '1633998512300000000', to_seq: '51' },
+    ],
+  )
 })
