@@ -5,7 +5,8 @@ import { KLINE_WORDS, marketOf } from './endpoints.ts'
 import { ratioOf } from './poll.ts'
 
 /**
- * The kinds that are neither trade nor book. Numbers stay the venue's text; an empty string is NULL. Pages: "Order Book
+ * The kinds that are neither trade nor book. Numbers stay the venue's text; an empty string is NULL. A row is handed over
+ * as soon as it is read: a later one of the same frame that cannot be read does not take it back. Pages: "Order Book
  * Trading: Market Data", "Public Data", "Trading Statistics", each the channel or request of the same name.
  */
 /** Channels whose content stands in no table: why is said beside each. */
@@ -58,6 +59,8 @@ export class KindReader {
       if (row === undefined) return 'type'
       const symbol = textOf(row['instId'])
       if (symbol === null) return 'missing_key'
+      const refusedTime = timeRefusal(row['ts'])
+      if (refusedTime !== '') return refusedTime
       const instrument = this.#emit.instrumentOf(symbol)
       if (instrument < 0) return 'unknown_symbol'
       const refusal = put(instrument, row)
@@ -139,6 +142,8 @@ export class KindReader {
       const row = recordOf(item)
       const symbol = textOf(row?.['instId'])
       if (row === undefined || symbol === null) return 'type'
+      const refusedTime = timeRefusal(row['ts'])
+      if (refusedTime !== '') return refusedTime
       const instrument = this.#emit.instrumentOf(symbol)
       if (instrument < 0) continue // the frame holds the whole family, this worker a part of it
       const greek = (name: string) => textOf(row[`${name}BS`] ?? row[`${name}Bs`])
@@ -219,6 +224,8 @@ export class KindReader {
         const order = recordOf(detail)
         const side = textOf(order?.['side'])
         if (order === undefined || (side !== 'buy' && side !== 'sell')) return 'type'
+        const refusedTime = timeRefusal(order['ts'])
+        if (refusedTime !== '') return refusedTime
         if (this.#isKnownLiquidation(instrument, order)) {
           known++
           continue
@@ -256,6 +263,8 @@ export class KindReader {
       const [time, value] = listOf(item) ?? []
       const [ts, text] = [textOf(time), textOf(value)]
       if (ts === null || text === null) return 'type'
+      const refusedTime = timeRefusal(ts)
+      if (refusedTime !== '') return refusedTime
       if (known.get(ts) === text) continue
       const refusal = this.#emit.row('long_short_ratios', instrument, {
         event_ns: nsOfMs(ts),
@@ -276,6 +285,12 @@ export class KindReader {
     this.#ratios.set(key, known)
     return known
   }
+}
+
+/** Every row says its time; ms since the epoch. */
+function timeRefusal(value: ExactJson | undefined): '' | RejectReason {
+  if (nsOfMs(value) > 0n) return ''
+  return value === undefined ? 'missing_key' : 'number'
 }
 
 /** ms → hours as decimal text, exact to 36 s. */

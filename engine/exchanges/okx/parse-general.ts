@@ -9,8 +9,8 @@ import type { UnnumberedBooks } from './unnumbered.ts'
 
 /**
  * The general way for OKX frames: any key order, whitespace, unknown keys, every channel. One pass over the whole text
- * checks that it is JSON, then the values are read by channel. Nothing is emitted before everything was read. This also
- * names the reason when a frame is refused.
+ * checks that it is JSON, then the values are read by channel. Of books, trades and best levels nothing is emitted before
+ * everything was read. This also names the reason when a frame is refused.
  */
 /** Frames are at most this often read again because their instrument was widened. */
 const WIDENINGS_MAX = 64
