@@ -32,6 +32,8 @@ export interface Effective {
   readonly values: ReadonlyMap<KeyPath, unknown>
   readonly origins: ReadonlyMap<KeyPath, Origin>
   readonly environment: Environment
+  /** The same sources read again, as they are then. @throws Fault CONFIG_INVALID */
+  reread(): Effective
 }
 
 export const ENVIRONMENTS = ['development', 'production'] as const
@@ -274,7 +276,13 @@ export function loadConfig(sources: ConfigSources = {}): Effective {
   if (layers.problems.length === 0) layers.problems.push(...brokenRelations(config, layers))
   if (layers.problems.length > 0)
     throw new Fault('CONFIG_INVALID', layers.problems.map((line) => `config: ${line}`).join('\n'), EXIT_CONFIG)
-  return { config, values: layers.values, origins: layers.origins, environment: environment as Environment }
+  return {
+    config,
+    values: layers.values,
+    origins: layers.origins,
+    environment: environment as Environment,
+    reread: () => loadConfig(sources),
+  }
 }
 
 function brokenRelations(config: Config, layers: Layers): string[] {

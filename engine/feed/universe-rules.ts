@@ -79,7 +79,7 @@ export function takeTop(
 ): Instrument[] {
   const volumeOf = ({ symbol }: Instrument): number => volumes.get(symbol) ?? 0
   const ranked = [...found].sort((a, b) => volumeOf(b) - volumeOf(a) || (a.id < b.id ? -1 : 1))
-  const stays = ranked.slice(0, count + Math.ceil(count * EDGE_SHARE)).filter(({ id }) => collected.has(id))
+  const stays = ranked.slice(0, count + Math.floor(count * EDGE_SHARE)).filter(({ id }) => collected.has(id))
   const staying = new Set(stays.slice(0, count))
   const comes = ranked.filter((instrument) => !staying.has(instrument)).slice(0, count - staying.size)
   return [...staying, ...comes]

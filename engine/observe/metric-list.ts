@@ -57,6 +57,18 @@ export const METRICS = {
     MARKET,
   ),
 
+  marketprism_instruments: gauge('Instruments that are collected', MARKET),
+  marketprism_instrument_changes_total: counter('Instruments that came, went or changed while running', {
+    ...MARKET,
+    change: ['added', 'removed', 'changed'],
+  }),
+  marketprism_universe_failures_total: counter('Times the instruments of a market could not be chosen again', MARKET),
+  marketprism_polls_total: counter('Polls of what only REST has; skipped: the one before was still under way', {
+    ...MARKET,
+    outcome: ['ok', 'failed', 'skipped'],
+  }),
+  marketprism_repairs_total: counter('Missing trades asked for by number', { outcome: ['page', 'failed'] }),
+
   marketprism_shard_frames_total: counter('Messages put into the frame ring', SHARD),
   marketprism_shard_bytes_total: counter('Bytes of messages put into the frame ring', SHARD),
   marketprism_frames_lost_total: counter('Messages that found no room; each loss is a gap row', SHARD),

@@ -14,6 +14,7 @@ import type { Log } from '../base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../base/random.ts'
 import type { FeedRules } from '../exchanges/exchange.ts'
 import { type FeedTime, realTime } from '../feed/timer.ts'
+import type { Repair } from '../feed/repair.ts'
 import { RejectedFile } from '../observe/rejected-file.ts'
 import { Counters } from '../ring/counters.ts'
 import { Histogram } from '../ring/histogram.ts'
@@ -243,6 +244,10 @@ export class Collector {
 
   get instrumentCount(): number {
     return this.placement.collected().length
+  }
+
+  get repair(): Repair {
+    return this.#traffic.repair
   }
 
   /** Instruments from now on, by id or rule, e.g. `okx.swap.SOL-USDT-SWAP`; no other's stream is touched. */

@@ -95,10 +95,29 @@ export async function runProcess(run: Run): Promise<void> {
     if (run.stop.aborted) resolve()
     run.stop.addEventListener('abort', () => resolve(), { once: true })
   })
+  const forgetHangups = onHangup(() => rereadInstruments(run, engine))
   try {
     await Promise.race([stopped, engine.failed])
   } finally {
+    forgetHangups()
     for (const line of await engine.stop()) process.stderr.write(`marketprism: ${line}\n`)
+  }
+}
+
+/** SIGHUP is an old word for: read your configuration again. @returns a function that stops listening */
+function onHangup(reread: () => Promise<void>): () => void {
+  const listener = (): void => void reread()
+  process.on('SIGHUP', listener)
+  return () => process.off('SIGHUP', listener)
+}
+
+/** Instruments alone are taken over; a mistake in the files leaves all as it is. */
+async function rereadInstruments({ effective, log }: Run, { collector }: EngineProcess): Promise<void> {
+  try {
+    await collector?.reload(effective.reread().config)
+    log.warn({ instruments: collector?.instrumentCount ?? 0 }, 'instruments read again (SIGHUP)')
+  } catch (error) {
+    log.error({ reason: (error as Error).message }, 'the configuration was not taken over (SIGHUP)')
   }
 }
 

@@ -11,6 +11,8 @@ import type { Counters } from '../ring/counters.ts'
 import { RingReader } from '../ring/ring.ts'
 import type { ShardCounter } from '../../workers/shard-counters.ts'
 import type { StoreCounter } from '../../workers/store-worker.ts'
+import { isTrading } from '../feed/universe.ts'
+import type { PlannedConnection } from '../route/plan.ts'
 import type { Collector } from './collector.ts'
 import type { MarketNetwork } from './network.ts'
 import type { Servers } from './servers.ts'
@@ -73,6 +75,7 @@ export class Telemetry {
   watchCollector(collector: Collector): void {
     this.#isStarted = true
     this.#watchNetwork(collector)
+    this.#watchRoster(collector)
     this.#watchShards(collector)
     this.#watchSink(collector)
     this.#checkCollector(collector)
@@ -87,7 +90,7 @@ export class Telemetry {
         value: read(market, key),
       }))
     const connections = (key: string) =>
-      collector.plan.connections
+      openConnections(collector)
         .filter(({ exchange, market }) => `${exchange}.${market}` === key)
         .map(({ index }) => index)
     metrics.source(
@@ -137,6 +140,42 @@ export class Telemetry {
       'marketprism_rest_banned_until_timestamp_seconds',
       byMarket(({ ledger }) => ledger.bannedUntilMs / 1000),
     )
+  }
+
+  #watchRoster({ roster, placement, network, repair }: Collector): void {
+    const { metrics } = this
+    const byMarket = (read: (key: string) => number) => (): Sample[] =>
+      [...network.markets].map(([key, market]) => ({ labels: marketLabels(market), value: read(key) }))
+    metrics.source(
+      'marketprism_instruments',
+      byMarket((key) => placement.collected(key).length),
+    )
+    metrics.source('marketprism_instrument_changes_total', () =>
+      [...network.markets].flatMap(([key, market]) => {
+        const { added, removed, changed } = roster.stats(key)
+        return Object.entries({ added, removed, changed }).map(([change, value]) => ({
+          labels: { ...marketLabels(market), change },
+          value,
+        }))
+      }),
+    )
+    metrics.source(
+      'marketprism_universe_failures_total',
+      byMarket((key) => roster.stats(key).refreshFailures),
+    )
+    metrics.source('marketprism_polls_total', () =>
+      [...network.markets].flatMap(([key, market]) => {
+        const { answered, failed, skipped } = roster.stats(key).polls
+        return Object.entries({ ok: answered, failed, skipped }).map(([outcome, value]) => ({
+          labels: { ...marketLabels(market), outcome },
+          value,
+        }))
+      }),
+    )
+    metrics.source('marketprism_repairs_total', () => [
+      { labels: { outcome: 'page' }, value: repair.stats.pages },
+      { labels: { outcome: 'failed' }, value: repair.stats.failed },
+    ])
   }
 
   #watchShards(collector: Collector): void {
@@ -239,25 +278,23 @@ export class Telemetry {
 
   #checkCollector(collector: Collector): void {
     const { health } = this
-    const { sinkCounters: sink, plan } = collector
+    const { sinkCounters: sink } = collector
     health.check('liveness', 'workers', () => {
       const dead = collector.workers.filter(({ isRunning }) => !isRunning)
       return dead.length === 0 ? null : `${dead.length} worker threads do not run`
     })
     health.check('readiness', 'sockets', () => {
       const open = collector.network.connections.filter(({ state }) => state === 'open').length
-      return open > 0 ? null : `none of ${plan.connections.length} sockets is open`
+      return open > 0 ? null : `none of ${openConnections(collector).length} sockets is open`
     })
     health.check('completeness', 'sockets', () => {
       const open = collector.network.connections.filter(({ state }) => state === 'open').length
-      return open === plan.connections.length ? null : `${open} of ${plan.connections.length} sockets are open`
+      const planned = openConnections(collector).length
+      return open === planned ? null : `${open} of ${planned} sockets are open`
     })
     health.check('completeness', 'books', () => {
       const live = collector.total('books_LIVE')
-      const wanted = plan.connections.reduce(
-        (sum, { instruments }) => sum + instruments.filter(({ channels }) => channels.includes('book')).length,
-        0,
-      )
+      const wanted = bookCount(collector)
       return live >= wanted ? null : `${live} of ${wanted} books are LIVE`
     })
     health.check('completeness', 'delivery', () => {
@@ -271,6 +308,20 @@ export class Telemetry {
         : { status: 'down', detail: `${sink.read('spoolUnacked')} blocks wait in the spool` },
     )
   }
+}
+
+/** Connections of now; one that carries nothing any more is closed for good. */
+function openConnections({ placement }: Collector): readonly PlannedConnection[] {
+  return placement.connections.filter(({ streams }) => streams.length > 0)
+}
+
+/** Each once, however many legs carry it; what does not trade has no book that could be LIVE. */
+function bookCount(collector: Collector): number {
+  const books = new Set<string>()
+  for (const { instruments } of openConnections(collector))
+    for (const { instrument, channels } of instruments)
+      if (channels.includes('book') && isTrading(instrument)) books.add(instrument.id)
+  return books.size
 }
 
 function marketLabels({ choice }: MarketNetwork): Record<string, string> {
