@@ -119,6 +119,7 @@ test('universe should say what it cannot read in a rule', () => {
     ['perpetual:BTC+', /perpetual: takes currencies, e\.g\. perpetual:BTC\+ETH/],
     ['perpetual:BTC:x', /takes currencies/],
     ['perpetual:DOGE', /no trading symbol matches perpetual:DOGE, 8 are listed; currencies are BTC ETH SOL XRP/],
+    ['ETH', /lists no symbol ETH: it is a currency: write \*:ETH, or perpetual:BTC\+ETH for several/],
     ['BTC_USDT', /lists no symbol BTC_USDT: did you mean btc_usd/],
   ]
   for (const [entry, message] of refused) assert.throws(() => byRule(entry), { exitCode: 78, message }, entry)

@@ -108,7 +108,12 @@ export function unknownSymbol(market: string, symbol: string, listed: readonly I
     symbol.toUpperCase(),
     listed.map((instrument) => instrument.symbol),
   )
-  const hint = near.length === 0 ? 'nothing similar is listed' : `did you mean ${near.join(', ')}?`
+  const isCurrency = listed.some(({ base }) => base?.toUpperCase() === symbol.toUpperCase())
+  const hint = isCurrency
+    ? `it is a currency: write *:${symbol}, or perpetual:BTC+${symbol} for several`
+    : near.length === 0
+      ? 'nothing similar is listed'
+      : `did you mean ${near.join(', ')}?`
   return new Fault('UNKNOWN_SYMBOL', `${market} lists no symbol ${symbol}: ${hint}`, EXIT_CONFIG)
 }
 
