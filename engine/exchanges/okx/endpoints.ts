@@ -71,6 +71,7 @@ const LIMITS: FeedLimits = {
   connectionLifeMsMax: 0, // none documented: the notice 64008 comes 60 s ahead of a planned end
   // No budget of its own: each endpoint has N requests in 2 s (WEIGHTS below). 600 is 20 in 2 s.
   weightPerMinuteMax: 600,
+  weightWindowMs: 2_000,
 }
 
 /** REST weights such that each endpoint alone keeps to its own limit when all of `weightPerMinuteMax` is spent on it. */

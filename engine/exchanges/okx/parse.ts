@@ -20,6 +20,7 @@ import {
   CLOSE_BRACE,
   CLOSE_BRACKET,
   COUNT,
+  DEPRECATED,
   END,
   END_BYTES,
   FRAME_BYTES_MIN,
@@ -239,18 +240,21 @@ export class OkxParser implements FrameParser {
     }
   }
 
-  /** `","0","12`: two numbers that nobody keeps. */
+  /** `","0","12`: a number that means nothing any more, and the count of orders. */
   #orders(start: number): number {
     const { bytes, view } = this.#scan
-    let at = start
-    for (let member = 0; member < 2; member++) {
-      if ((view.getInt32(at, true) & THREE_BYTES) !== BETWEEN_NUMBERS) return OTHER
-      at += 3
-      const first = at
-      while (((bytes[at] as number) - 48) >>> 0 < 10) at++
-      if (at === first) return OTHER
-    }
-    return at
+    const isZero = view.getInt32(start, true) === DEPRECATED && bytes[start + 4] === QUOTE
+    const deprecatedEnd = isZero ? start + 4 : this.#number(start)
+    return deprecatedEnd < 0 ? OTHER : this.#number(deprecatedEnd)
+  }
+
+  /** `","12` */
+  #number(start: number): number {
+    const { bytes, view } = this.#scan
+    if ((view.getInt32(start, true) & THREE_BYTES) !== BETWEEN_NUMBERS) return OTHER
+    let at = start + 3
+    while (((bytes[at] as number) - 48) >>> 0 < 10) at++
+    return at === start + 3 ? OTHER : at
   }
 
   /** One level a side; an empty side has quantity 0. */
