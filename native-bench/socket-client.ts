@@ -14,6 +14,7 @@ import { seededRandom } from '../engine/base/random.ts'
 import { MARKETS } from '../engine/exchanges/binance/endpoints.ts'
 import { binanceFeed } from '../engine/exchanges/binance/index.ts'
 import { CONNECTION_TIMING, Connection, feedStats } from '../engine/feed/connection.ts'
+import { VenueSockets } from '../engine/feed/rotate.ts'
 import { ConnectBudget } from '../engine/feed/connects.ts'
 import { realTime } from '../engine/feed/timer.ts'
 import { createRing } from '../engine/ring/ring.ts'
@@ -98,6 +99,7 @@ async function ring(): Promise<SocketTimes> {
       random: seededRandom(1),
       log,
       stats: feedStats(),
+      sockets: new VenueSockets(),
       budget: new ConnectBudget({ connectsMax: 10, windowMs: 1000, spacingMs: 0 }),
     }
     const options = {

@@ -87,8 +87,10 @@ export interface FeedLimits {
   readonly connectionsMax?: number
   /** the venue closes a connection that is this old; 0: it does not */
   readonly connectionLifeMsMax: number
-  /** REST weight of one IP in a minute */
+  /** REST weight of one IP in a minute; markets with the same `restBase` share it */
   readonly weightPerMinuteMax: number
+  /** where the venue counts in shorter times than minutes (OKX: 2 s), how short: a part of a minute may see its part of the weight */
+  readonly weightWindowMs?: number
 }
 
 /** How the life of a connection shows. Pings of the venue are answered by the socket itself, with their payload. */

@@ -39,18 +39,25 @@ export class Liveness {
   #dataMs = 0
   #pongedMs = 0
   #endMs = 0
+  #askedClientMs = 0
   #probedMs: number | undefined
-  #dataSilenceFactor = 1
+  #dataSilenceFactor: number
 
-  constructor(timing: LivenessTiming, heartbeat: Heartbeat, canProbe: boolean) {
+  /** @param dataSilenceFactor what the socket before had come to */
+  constructor(timing: LivenessTiming, heartbeat: Heartbeat, canProbe: boolean, dataSilenceFactor = 1) {
     this.#timing = timing
     this.#heartbeat = heartbeat
     this.#canProbe = canProbe
+    this.#dataSilenceFactor = dataSilenceFactor
   }
 
-  /** A new socket is open. @param lifeMs how old it may get */
+  get dataSilenceFactor(): number {
+    return this.#dataSilenceFactor
+  }
+
+  /** The socket is open. @param lifeMs after this it should be replaced; infinite where the venue lets it live */
   begin(nowMs: number, heard: Heard, lifeMs: number): void {
-    this.#askedMs = this.#heardMs = this.#dataMs = this.#pongedMs = nowMs
+    this.#askedMs = this.#heardMs = this.#dataMs = this.#pongedMs = this.#askedClientMs = nowMs
     this.#endMs = nowMs + lifeMs
     this.#probedMs = undefined
     this.#see(heard)
@@ -59,17 +66,20 @@ export class Liveness {
   check(nowMs: number, heard: Heard): LivenessVerdict {
     this.#forgiveOurStall(nowMs)
     this.#listen(nowMs, heard)
-    const { probeAfterMs, probeTimeoutMs, dataSilenceMsMax } = this.#timing
-    const { serverPingMs, unsolicitedPongMs } = this.#heartbeat
-    if (nowMs > this.#endMs) return 'LIFE_OVER'
+    const { probeTimeoutMs, dataSilenceMsMax } = this.#timing
+    const { unsolicitedPongMs } = this.#heartbeat
     if (this.#probedMs !== undefined && nowMs - this.#probedMs > probeTimeoutMs) return 'SILENT'
-    if (!this.#canProbe && nowMs - this.#heardMs > MISSED_PINGS_MAX * serverPingMs) return 'SILENT'
+    if (!this.#canProbe && nowMs - this.#heardMs > this.#unaskedSilenceMs()) return 'SILENT'
     if (nowMs - this.#dataMs > dataSilenceMsMax * this.#dataSilenceFactor) {
       this.#dataSilenceFactor = Math.min(DATA_SILENCE_FACTOR_MAX, this.#dataSilenceFactor * 2)
       return 'NO_DATA'
     }
-    if (this.#canProbe && this.#probedMs === undefined && nowMs - this.#heardMs > probeAfterMs) {
-      this.#probedMs = nowMs
+    if (nowMs > this.#endMs) {
+      this.#endMs = Number.POSITIVE_INFINITY // said once
+      return 'LIFE_OVER'
+    }
+    if (this.#isProbeDue(nowMs)) {
+      this.#probedMs = this.#askedClientMs = nowMs
       return 'PROBE'
     }
     if (unsolicitedPongMs > 0 && nowMs - this.#pongedMs > unsolicitedPongMs) {
@@ -77,6 +87,21 @@ export class Liveness {
       return 'PONG'
     }
     return 'WELL'
+  }
+
+  /** In silence, and where the venue wants to be asked all the same, every so often. */
+  #isProbeDue(nowMs: number): boolean {
+    if (!this.#canProbe || this.#probedMs !== undefined) return false
+    const { clientPingMs = 0 } = this.#heartbeat
+    if (clientPingMs > 0 && nowMs - this.#askedClientMs >= clientPingMs) return true
+    return nowMs - this.#heardMs > this.#timing.probeAfterMs
+  }
+
+  /** How long a venue that cannot be asked may say nothing at all. */
+  #unaskedSilenceMs(): number {
+    const { probeAfterMs, probeTimeoutMs } = this.#timing
+    const { serverPingMs } = this.#heartbeat
+    return serverPingMs > 0 ? MISSED_PINGS_MAX * serverPingMs : probeAfterMs + probeTimeoutMs
   }
 
   /** If this thread itself was late, the venue's frames are still in the kernel: our lateness is not its silence. */

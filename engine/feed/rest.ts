@@ -64,9 +64,15 @@ class TryFault extends Fault {
   }
 }
 
-/** Without Retry-After: 429 lasts to the end of the minute at most, a first ban 2 minutes, a firewall's 403 as a ban. */
+/** Without Retry-After: 429 lasts to the end of the minute at most, a first ban (418) 2 minutes, a refused address (403: Bybit, a firewall) 10. */
 const LIMITED_MS = 60_000
 const BANNED_MS = 120_000
+const FORBIDDEN_MS = 600_000
+const UNTOLD_MS: ReadonlyMap<number, number> = new Map([
+  [429, LIMITED_MS],
+  [418, BANNED_MS],
+  [403, FORBIDDEN_MS],
+])
 const MS_PER_SECOND = 1_000
 
 export class RestClient {
@@ -159,11 +165,11 @@ export class RestClient {
   #account(answer: Dispatcher.ResponseData, grant: Grant): void {
     const used = Number(headerOf(answer, this.options.usedWeightHeader))
     if (Number.isFinite(used) && used > 0) this.#around.ledger.observe(grant, used)
-    const { statusCode } = answer
-    if (statusCode !== 429 && statusCode !== 418 && statusCode !== 403) return
+    const untoldMs = UNTOLD_MS.get(answer.statusCode)
+    if (untoldMs === undefined) return
     const retryAfterSeconds = Number(headerOf(answer, 'retry-after'))
     const isTold = Number.isFinite(retryAfterSeconds) && retryAfterSeconds > 0
-    this.#around.ledger.ban(isTold ? retryAfterSeconds * MS_PER_SECOND : statusCode === 429 ? LIMITED_MS : BANNED_MS)
+    this.#around.ledger.ban(isTold ? retryAfterSeconds * MS_PER_SECOND : untoldMs)
   }
 
   #check(answer: Dispatcher.ResponseData, body: Buffer, request: RestRequest): void {
@@ -186,7 +192,7 @@ export class RestClient {
         true,
       )
     }
-    if (statusCode === 429 || statusCode === 418 || statusCode === 403) {
+    if (UNTOLD_MS.has(statusCode)) {
       const untilMs = this.#around.ledger.bannedUntilMs
       throw new TryFault(
         'REST_LIMITED',

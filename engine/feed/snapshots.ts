@@ -40,10 +40,10 @@ export interface SnapshotStats {
   failed: number
 }
 
-/** What is under way for one instrument. `want` moves on with newer generations; the request sent may be older. */
+/** What is under way for one instrument. `want` moves on with newer generations and other legs; the request sent may be older. */
 interface Errand {
   want: SnapshotWant
-  sentGeneration: number
+  sentWant: SnapshotWant | undefined
   attempt: number
   isCancelled: boolean
   cancelTimer: () => void
@@ -71,25 +71,26 @@ export class Snapshots {
     const errand = this.#errands.get(want.instrument.id)
     if (errand !== undefined) {
       this.stats.joined++
-      if (want.generation > errand.want.generation) errand.want = want
+      const isNewer = want.generation > errand.want.generation || want.connection !== errand.want.connection
+      if (isNewer) errand.want = want
       return
     }
-    const fresh: Errand = { want, sentGeneration: 0, attempt: 0, isCancelled: false, cancelTimer: () => {} }
+    const fresh: Errand = { want, sentWant: undefined, attempt: 0, isCancelled: false, cancelTimer: () => {} }
     this.#errands.set(want.instrument.id, fresh)
     void this.#fetch(fresh)
   }
 
-  /** The connection of this want is gone: what is still under way for it will not be delivered. */
-  cancel(instrument: Instrument, generation: number): void {
+  /** Nothing carries this book any more: what is still under way for it will not be delivered. */
+  cancel(instrument: Instrument): void {
     const errand = this.#errands.get(instrument.id)
-    if (errand === undefined || errand.want.generation > generation) return
+    if (errand === undefined) return
     errand.isCancelled = true
     errand.cancelTimer()
     this.#errands.delete(instrument.id)
   }
 
   close(): void {
-    for (const { want } of [...this.#errands.values()]) this.cancel(want.instrument, want.generation)
+    for (const { want } of [...this.#errands.values()]) this.cancel(want.instrument)
   }
 
   async #fetch(errand: Errand): Promise<void> {
@@ -97,7 +98,7 @@ export class Snapshots {
     const priority: Priority = this.#served.has(instrument.id) ? 'gap' : 'start'
     try {
       const body = await this.#around.fetch(instrument, priority, () => {
-        errand.sentGeneration = errand.want.generation
+        errand.sentWant = errand.want
       })
       if (!errand.isCancelled) this.#deliver(errand, body)
     } catch (error) {
@@ -107,7 +108,7 @@ export class Snapshots {
 
   #deliver(errand: Errand, body: Buffer): void {
     const { want } = errand
-    if (errand.sentGeneration !== want.generation) {
+    if (errand.sentWant !== want) {
       this.stats.outdated++
       void this.#fetch(errand)
       return

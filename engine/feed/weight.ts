@@ -24,8 +24,12 @@ export type Priority = (typeof PRIORITIES)[number]
 
 export interface WeightOptions {
   readonly exchange: string
-  /** weight a minute that the venue allows, by market: each market's host counts for itself */
+  /** weight a minute that the venue allows, by market */
   readonly weightPerMinute: Readonly<Record<string, number>>
+  /** the host that counts, by market; markets of one host share one account. Absent: each market counts for itself */
+  readonly hosts?: Readonly<Record<string, string>>
+  /** by market: no part of a minute of this length may see more than its part of the weight. Absent: a minute is one */
+  readonly windowMs?: Readonly<Record<string, number>>
   /** the part of it that is ours, 0 < share <= 1; one number, or one a market */
   readonly share: number | Readonly<Record<string, number>>
   /** the part of ours that only gaps may use, so that a start with many books does not make the first hole wait for the next minute */
@@ -60,12 +64,17 @@ interface Waiter {
   readonly reject: (fault: Fault) => void
 }
 
-/** The budget (ours), the ceiling (everybody's on this IP) and the queues of one market. `used` is keyed by minute; only the present and the next are kept. */
+/** The budget (ours), the ceiling (everybody's on this IP) and the queues of one host. `used` is keyed by minute; only the present and the next are kept. */
 interface Account {
+  /** of several, the first */
   readonly market: string
   readonly budget: number
   readonly ceiling: number
   readonly used: Map<number, number>
+  readonly windowMs: number
+  readonly windowBudget: number
+  /** grants of the running window */
+  readonly recent: { readonly atMs: number; readonly weight: number }[]
   venueMinute: number
   venueUsed: number
   readonly queues: Record<Priority, Waiter[]>
@@ -83,17 +92,16 @@ export class WeightLedger {
   readonly options: WeightOptions
   readonly #time: FeedTime
   readonly #accounts: Map<string, Account>
+  readonly #onBanned: (untilMs: number) => void
   #bannedUntilMs: number
 
-  constructor(options: WeightOptions, time: FeedTime) {
+  /** @param onBanned told of every ban, for whoever writes it down */
+  constructor(options: WeightOptions, time: FeedTime, onBanned: (untilMs: number) => void = () => {}) {
     this.options = options
     this.#time = time
+    this.#onBanned = onBanned
     this.#bannedUntilMs = options.bannedUntilMs
-    const accounts = Object.entries(options.weightPerMinute).map(([market, limit]): [string, Account] => [
-      market,
-      newAccount(market, limit, shareOf(options, market)),
-    ])
-    this.#accounts = new Map(accounts)
+    this.#accounts = newAccounts(options)
   }
 
   get bannedUntilMs(): number {
@@ -140,8 +148,12 @@ export class WeightLedger {
 
   /** 429 or 418: nothing goes to this venue, on any market, for so long. */
   ban(durationMs: number): void {
-    this.#bannedUntilMs = Math.max(this.#bannedUntilMs, this.#time.nowMs() + durationMs)
-    for (const account of this.#accounts.values()) this.#pump(account)
+    const untilMs = this.#time.nowMs() + durationMs
+    if (untilMs > this.#bannedUntilMs) {
+      this.#bannedUntilMs = untilMs
+      this.#onBanned(untilMs)
+    }
+    for (const account of new Set(this.#accounts.values())) this.#pump(account)
   }
 
   stats(market: string): WeightStats {
@@ -185,7 +197,7 @@ export class WeightLedger {
       if (queue === undefined || head === undefined) return
       const nowMs = this.#time.nowMs()
       const keptBack = priority === 'gap' ? 0 : this.#reserve(account)
-      const waitMs = this.#waitMs(account, Math.min(head.weight + keptBack, account.budget), nowMs)
+      const waitMs = this.#waitMs(account, Math.min(head.weight + keptBack, account.budget), head.weight, nowMs)
       if (waitMs > 0) {
         account.cancelTimer = this.#time.after(waitMs, () => this.#pump(account))
         return
@@ -196,11 +208,11 @@ export class WeightLedger {
     }
   }
 
-  /** @returns 0 when `weight` fits now, else ms until something can have changed. */
-  #waitMs(account: Account, weight: number, nowMs: number): number {
+  /** @returns 0 when `weight` fits now and `head`, the part of it that is to be spent, into the window, else ms until something can have changed. */
+  #waitMs(account: Account, weight: number, head: number, nowMs: number): number {
     if (nowMs < this.#bannedUntilMs) return this.#bannedUntilMs - nowMs
     const minutes = minutesOf(nowMs)
-    if (minutes.every((minute) => roomIn(account, minute) >= weight)) return 0
+    if (minutes.every((minute) => roomIn(account, minute) >= weight)) return windowWaitMs(account, head, nowMs)
     const intoMinuteMs = nowMs - minuteOf(nowMs) * MINUTE_MS
     return Math.ceil(intoMinuteMs < GUARD_MS ? GUARD_MS - intoMinuteMs : MINUTE_MS + GUARD_MS - intoMinuteMs)
   }
@@ -211,6 +223,7 @@ export class WeightLedger {
     for (const minute of minutesOf(nowMs)) account.used.set(minute, (account.used.get(minute) ?? 0) + weight)
     // the venue's figure does not hold this request yet
     if (account.venueMinute === present) account.venueUsed += weight
+    if (account.windowMs > 0) account.recent.push({ atMs: nowMs, weight })
     account.granted++
     account.grantedWeight += weight
   }
@@ -254,7 +267,26 @@ function shareOf({ share }: WeightOptions, market: string): number {
   return own
 }
 
-function newAccount(market: string, limit: number, share: number): Account {
+function newAccounts(options: WeightOptions): Map<string, Account> {
+  const accounts = new Map<string, Account>()
+  const byHost = new Map<string, Account>()
+  for (const market of Object.keys(options.weightPerMinute)) {
+    const host = options.hosts?.[market] ?? market
+    const account = byHost.get(host) ?? newAccount(options, host)
+    byHost.set(host, account)
+    accounts.set(market, account)
+  }
+  return accounts
+}
+
+/** Where markets of one host say different things, the strictest counts. */
+function newAccount(options: WeightOptions, host: string): Account {
+  const markets = Object.keys(options.weightPerMinute).filter((market) => (options.hosts?.[market] ?? market) === host)
+  const strictest = (read: (market: string) => number): number => Math.min(...markets.map(read))
+  const limit = strictest((market) => options.weightPerMinute[market] as number)
+  const share = strictest((market) => shareOf(options, market))
+  const windowMs = Math.max(...markets.map((market) => options.windowMs?.[market] ?? 0))
+  const market = markets[0] as string
   const budget = Math.floor(limit * Math.min(share, CEILING_SHARE))
   const ceiling = Math.floor(limit * CEILING_SHARE)
   const queues = { gap: [], start: [], audit: [] }
@@ -263,6 +295,9 @@ function newAccount(market: string, limit: number, share: number): Account {
     budget,
     ceiling,
     used: new Map(),
+    windowMs,
+    windowBudget: Math.floor((budget * windowMs) / MINUTE_MS),
+    recent: [],
     venueMinute: -1,
     venueUsed: 0,
     queues,
@@ -286,4 +321,17 @@ function minutesOf(nowMs: number): number[] {
 function roomIn(account: Account, minute: number): number {
   const ours = account.budget - (account.used.get(minute) ?? 0)
   return account.venueMinute === minute ? Math.min(ours, account.ceiling - account.venueUsed) : ours
+}
+
+/** @returns 0 when `weight` fits into the window that ends now; what is more than a window goes alone. */
+function windowWaitMs(account: Account, weight: number, nowMs: number): number {
+  const { recent, windowMs, windowBudget } = account
+  while (recent[0] !== undefined && Math.abs(nowMs - recent[0].atMs) >= windowMs) recent.shift()
+  let used = recent.reduce((sum, grant) => sum + grant.weight, 0)
+  for (const grant of recent) {
+    if (used + weight <= windowBudget) return 0
+    used -= grant.weight
+    if (used + weight <= windowBudget || used === 0) return Math.ceil(grant.atMs + windowMs - nowMs)
+  }
+  return 0
 }

@@ -3,24 +3,33 @@
  * Connection for each line of the plan. It knows no rings: what sockets and REST bring is handed to `NetworkEvents`.
  */
 import type { Agent } from 'node:http'
+import { join } from 'node:path'
 import { assert } from '../base/assert.ts'
 import type { Config } from '../base/config.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
-import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
+import type { FeedMarket, FeedRules, Instrument } from '../exchanges/exchange.ts'
+import { BanFile } from '../feed/ban-file.ts'
+import { CLOCK_OFFSET_DEFAULTS, type ClockOffset, ClockWatch } from '../feed/clock-offset.ts'
 import { CONNECTION_TIMING, Connection, type FeedStats, feedStats } from '../feed/connection.ts'
 import { ConnectBudget } from '../feed/connects.ts'
 import { socketAgent } from '../feed/proxy.ts'
+import { VenueSockets } from '../feed/rotate.ts'
 import { REST_DEFAULTS, RestClient } from '../feed/rest.ts'
 import { SNAPSHOT_DEFAULTS, Snapshots, type SnapshotWant } from '../feed/snapshots.ts'
 import type { FeedTime } from '../feed/timer.ts'
 import { readUniverse } from '../feed/universe.ts'
 import { WEIGHT_DEFAULTS, WeightLedger } from '../feed/weight.ts'
-import type { Plan, PlannedConnection } from '../route/plan.ts'
-import { chosenMarkets, marketKeyOf, type MarketChoice, planSettings } from './settings.ts'
+import type { Plan, PlannedConnection, PlanSettings } from '../route/plan.ts'
+import { chosenMarkets, dataDirectory, marketKeyOf, type MarketChoice, planSettings } from './settings.ts'
 
 /** Of the silence that is allowed: so long nothing is asked, the rest is for the answer. */
 const PROBE_SHARE = 2 / 3
+const MS_PER_SECOND = 1_000
+/** Copies of a connection come up one after the other: what cuts one at its start should not cut them all. */
+const LEG_DELAY_MS = 1_000
+/** Below the data directory. */
+const BAN_FILE_NAME = 'rest-bans.json'
 
 export interface NetworkEvents {
   onOpen(connection: PlannedConnection, generation: number): void
@@ -30,12 +39,13 @@ export interface NetworkEvents {
   onSnapshotFailed(want: SnapshotWant, reason: string): void
 }
 
-/** What one market has of its own: its REST, its ledger, the queue of its connection attempts, its sums. */
+/** What one market has: its REST and its sums; the queue of attempts of its host, ledger and sockets of its venue. */
 export interface MarketNetwork {
   readonly choice: MarketChoice
   readonly ledger: WeightLedger
   readonly rest: RestClient
   readonly budget: ConnectBudget
+  readonly sockets: VenueSockets
   readonly stats: FeedStats
   readonly agent: Agent | undefined
 }
@@ -53,30 +63,17 @@ export class Network {
   readonly #around: NetworkSurroundings
   readonly #events: NetworkEvents
   readonly #connections: Connection[] = []
+  readonly #clocks = new Map<string, ClockWatch>()
   #isStopping = false
 
   constructor(config: Config, around: NetworkSurroundings, events: NetworkEvents) {
     this.#around = around
     this.#events = events
-    const { connectShare, connectSpacingMs, startWeightShare } = planSettings(config)
-    const choices = chosenMarkets(config)
-    const ledgers = new Map(
-      [...around.rules].map(([exchange, rules]) => [
-        exchange,
-        venueLedger(
-          rules,
-          choices.filter((choice) => choice.exchange === exchange),
-          startWeightShare,
-          around.time,
-        ),
-      ]),
-    )
-    this.markets = new Map(
-      choices.map((choice) => {
-        const ledger = ledgers.get(choice.exchange) as WeightLedger
-        return [choice.key, marketNetwork(choice, ledger, connectShare, connectSpacingMs, around)]
-      }),
-    )
+    this.markets = venueMarkets(config, around)
+    for (const [exchange, rules] of around.rules) {
+      const watch = this.#clockWatch(exchange, rules)
+      if (watch !== undefined) this.#clocks.set(exchange, watch)
+    }
     this.snapshots = new Snapshots(SNAPSHOT_DEFAULTS, {
       fetch: (instrument, priority, onSent) => {
         const { choice, rest } = this.#market(marketKeyOf(instrument))
@@ -102,11 +99,12 @@ export class Network {
     return universes.flatMap((universe) => universe.instruments)
   }
 
-  /** Opens every connection of the plan. */
+  /** Opens every connection of the plan, the copies a little later, and begins to compare clocks. */
   connect(plan: Plan): void {
     assert(this.#connections.length === 0, 'the network is connected already')
     for (const planned of plan.connections) this.#connections.push(this.#connection(planned))
-    for (const connection of this.#connections) connection.start()
+    for (const { index, leg } of plan.connections) this.connection(index).start(leg * LEG_DELAY_MS)
+    for (const clock of this.#clocks.values()) clock.start()
   }
 
   /** One connection more, at run time. */
@@ -117,7 +115,7 @@ export class Network {
     )
     const connection = this.#connection(planned)
     this.#connections.push(connection)
-    connection.start()
+    connection.start(planned.leg * LEG_DELAY_MS)
   }
 
   connection(index: number): Connection {
@@ -130,10 +128,18 @@ export class Network {
     return this.#connections
   }
 
+  /** How far the clocks of the venues are from ours, by exchange, as far as they have answered. */
+  get clockOffsets(): ReadonlyMap<string, ClockOffset> {
+    const offsets = new Map<string, ClockOffset>()
+    for (const [exchange, { latest }] of this.#clocks) if (latest !== undefined) offsets.set(exchange, latest)
+    return offsets
+  }
+
   /** Ends all sockets at once. Nothing is told to `onClose`: an orderly stop is no loss of a connection. */
   disconnect(): void {
     this.#isStopping = true
     this.snapshots.close()
+    for (const clock of this.#clocks.values()) clock.close()
     for (const connection of this.#connections) connection.stop()
   }
 
@@ -146,19 +152,21 @@ export class Network {
   }
 
   #connection(planned: PlannedConnection): Connection {
-    const { choice, budget, stats, agent } = this.#market(`${planned.exchange}.${planned.market}`)
+    const { choice, budget, sockets, stats, agent } = this.#market(`${planned.exchange}.${planned.market}`)
     const rules = this.#rules(choice)
-    const place = rules.markets[planned.market]
-    assert(place !== undefined, `${planned.name} is planned for a market that ${planned.exchange} does not have`)
+    const place = placeOf(rules, planned.market)
+    const { time, random, log } = this.#around
     const events = this.#events
     return new Connection(
       {
         name: planned.name,
+        group: `${planned.exchange}#${planned.original}`,
         url: planned.url,
         streams: planned.streams,
         heartbeat: place.heartbeat,
         clientMessagesPerSecondMax: place.limits.clientMessagesPerSecondMax,
-        connectionLifeMsMax: place.limits.connectionLifeMsMax,
+        subscribesPerHourMax: place.limits.subscribesPerHourMax,
+        connectionLifeMsMax: lifeMsMax(place.limits.connectionLifeMsMax, choice.lifeSeconds * MS_PER_SECOND),
         frameBytesMax: choice.maxPayloadBytes,
         timing: {
           ...CONNECTION_TIMING,
@@ -172,11 +180,30 @@ export class Network {
         onOpen: (generation) => events.onOpen(planned, generation),
         onFrame: (generation, bytes) => events.onFrame(planned, generation, bytes),
         onClose: (generation, reason) => {
-          for (const { instrument } of planned.instruments) this.snapshots.cancel(instrument, generation)
           if (!this.#isStopping) events.onClose(planned, generation, reason)
         },
       },
-      { time: this.#around.time, random: this.#around.random, log: this.#around.log, budget, stats },
+      { time, random, log, budget, sockets, stats },
+    )
+  }
+
+  /** One host of a venue speaks for all of them. */
+  #clockWatch(exchange: string, rules: FeedRules): ClockWatch | undefined {
+    const market = [...this.markets.values()].find(({ choice }) => choice.exchange === exchange)
+    if (market === undefined) return undefined
+    const { rest, choice } = market
+    const { time, random, log } = this.#around
+    return new ClockWatch(
+      { ...CLOCK_OFFSET_DEFAULTS, exchange },
+      {
+        ask: async (onSent) =>
+          rules.readServerTime(
+            (await rest.get(rules.serverTimeRequest(choice.market), 'audit', onSent)).toString('utf8'),
+          ),
+        time,
+        random,
+        log,
+      },
     )
   }
 
@@ -193,53 +220,105 @@ export class Network {
   }
 }
 
-/** One ledger a venue: a ban of one host is a ban of this address. */
+/** 0 is no limit, of the venue or of the configuration. */
+function lifeMsMax(venueMs: number, configuredMs: number): number {
+  return venueMs === 0 || configuredMs === 0 ? Math.max(venueMs, configuredMs) : Math.min(venueMs, configuredMs)
+}
+
+function placeOf(rules: FeedRules, market: string): FeedMarket {
+  const place = rules.markets[market]
+  assert(place !== undefined, `${rules.exchange} has no market ${market}`)
+  return place
+}
+
+function venueMarkets(config: Config, around: NetworkSurroundings): ReadonlyMap<string, MarketNetwork> {
+  const bans = new BanFile(join(dataDirectory(config, ''), BAN_FILE_NAME), around.log)
+  const markets = new Map<string, MarketNetwork>()
+  for (const rules of around.rules.values()) {
+    const choices = chosenMarkets(config).filter(({ exchange }) => exchange === rules.exchange)
+    const places = choices.map(({ market }) => placeOf(rules, market))
+    const ledger = venueLedger(rules, choices, planSettings(config), around, bans)
+    const sockets = new VenueSockets(Math.min(...places.map(({ limits }) => limits.connectionsMax ?? Infinity)))
+    const budgets = hostBudgets(places, planSettings(config))
+    for (const choice of choices) {
+      const { wsBase } = placeOf(rules, choice.market)
+      const budget = budgets.get(wsBase)
+      assert(budget !== undefined, `no connection budget for ${wsBase}`)
+      markets.set(choice.key, marketNetwork(choice, rules, { ledger, sockets, budget }, around))
+    }
+  }
+  return markets
+}
+
+/** One ledger a venue, because a ban of one host is a ban of this address; markets of one host share an account of it. */
 function venueLedger(
   rules: FeedRules,
   choices: readonly MarketChoice[],
-  startWeightShare: number,
-  time: FeedTime,
+  { startWeightShare }: PlanSettings,
+  { time, log }: NetworkSurroundings,
+  bans: BanFile,
 ): WeightLedger {
-  const limits = choices.map(({ market }) => [market, rules.markets[market]?.limits.weightPerMinuteMax ?? 0] as const)
+  const { exchange } = rules
+  const bannedUntilMs = bans.untilMs(exchange, time.nowMs())
+  if (bannedUntilMs > 0) {
+    const seconds = Math.ceil((bannedUntilMs - time.nowMs()) / MS_PER_SECOND)
+    log.warn(
+      { exchange, until: new Date(bannedUntilMs).toISOString() },
+      `no REST for ${seconds} s: banned in an earlier run`,
+    )
+  }
+  const byMarket = <T>(read: (choice: MarketChoice, place: FeedMarket) => T): Record<string, T> =>
+    Object.fromEntries(choices.map((choice) => [choice.market, read(choice, placeOf(rules, choice.market))]))
   return new WeightLedger(
     {
       ...WEIGHT_DEFAULTS,
-      exchange: rules.exchange,
+      exchange,
+      bannedUntilMs,
       gapReserveShare: 1 - startWeightShare,
-      weightPerMinute: Object.fromEntries(limits),
-      share: Object.fromEntries(choices.map(({ market, restWeightShare }) => [market, restWeightShare])),
+      weightPerMinute: byMarket((_, { limits }) => limits.weightPerMinuteMax),
+      windowMs: byMarket((_, { limits }) => limits.weightWindowMs ?? 0),
+      hosts: byMarket((_, { restBase }) => restBase),
+      share: byMarket(({ restWeightShare }) => restWeightShare),
     },
     time,
+    (untilMs) => bans.remember(exchange, untilMs, time.nowMs()),
   )
+}
+
+/** Venues count attempts by host; where its markets say different things, the strictest counts. */
+function hostBudgets(places: readonly FeedMarket[], plan: PlanSettings): ReadonlyMap<string, ConnectBudget> {
+  const budgets = new Map<string, ConnectBudget>()
+  for (const { wsBase } of places) {
+    const limits = places.filter((place) => place.wsBase === wsBase).map((place) => place.limits)
+    const connectsMax = Math.min(...limits.map((limit) => limit.connectsMax))
+    budgets.set(
+      wsBase,
+      new ConnectBudget({
+        connectsMax: Math.max(1, Math.floor(connectsMax * plan.connectShare)),
+        windowMs: Math.max(...limits.map((limit) => limit.connectsWindowMs)),
+        spacingMs: plan.connectSpacingMs,
+      }),
+    )
+  }
+  return budgets
 }
 
 function marketNetwork(
   choice: MarketChoice,
-  ledger: WeightLedger,
-  connectShare: number,
-  spacingMs: number,
-  around: NetworkSurroundings,
+  rules: FeedRules,
+  shared: Pick<MarketNetwork, 'ledger' | 'sockets' | 'budget'>,
+  { time, random }: NetworkSurroundings,
 ): MarketNetwork {
-  const { exchange, market } = choice
-  const rules = around.rules.get(exchange)
-  const place = rules?.markets[market]
-  assert(rules !== undefined && place !== undefined, `market ${choice.key} is not known`)
-  const { time, random } = around
   const rest = new RestClient(
     {
       ...REST_DEFAULTS,
       proxy: choice.proxy,
-      market,
-      base: choice.restUrl === '' ? place.restBase : choice.restUrl,
+      market: choice.market,
+      base: choice.restUrl === '' ? placeOf(rules, choice.market).restBase : choice.restUrl,
       usedWeightHeader: rules.usedWeightHeader,
     },
-    { ledger, time, random },
+    { ledger: shared.ledger, time, random },
   )
-  const budget = new ConnectBudget({
-    connectsMax: Math.max(1, Math.floor(place.limits.connectsMax * connectShare)),
-    windowMs: place.limits.connectsWindowMs,
-    spacingMs,
-  })
   const agent = choice.proxy === '' ? undefined : socketAgent(choice.proxy)
-  return { choice, ledger, rest, budget, stats: feedStats(), agent }
+  return { choice, rest, ...shared, stats: feedStats(), agent }
 }

@@ -72,9 +72,15 @@ export class Traffic {
   onClose({ index }: Pick<PlannedConnection, 'index'>, generation: number, reason: string): void {
     const { placement, network, router } = this.#around
     this.#open.get(index)?.delete(generation)
-    for (const { instrument } of placement.connection(index).instruments)
-      network.snapshots.cancel(instrument, generation)
+    const { instruments, original } = placement.connection(index)
+    // while another socket or leg carries these books, what was asked for them is still wanted
+    const isCarried = placement.connections.some((each) => each.original === original && this.#isOpen(each.index))
+    if (!isCarried) for (const { instrument } of instruments) network.snapshots.cancel(instrument)
     router.close(index, generation, reason)
+  }
+
+  #isOpen(index: number): boolean {
+    return (this.#open.get(index)?.size ?? 0) > 0
   }
 
   onSnapshot({ instrument, connection, generation }: SnapshotWant, body: Buffer): void {
@@ -101,8 +107,8 @@ export class Traffic {
     const { connection, streams, instruments } = change
     for (const generation of this.#open.get(connection) ?? []) {
       router.part(connection, generation, this.#notice(change))
-      for (const { instrument } of instruments) network.snapshots.cancel(instrument, generation)
     }
+    for (const { instrument } of instruments) network.snapshots.cancel(instrument)
     network.connection(connection).unsubscribe(streams)
   }
 

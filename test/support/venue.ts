@@ -10,6 +10,8 @@ import {
   type ConnectionTiming,
   feedStats,
 } from '../../engine/feed/connection.ts'
+import { VenueSockets } from '../../engine/feed/rotate.ts'
+import type { FeedRules } from '../../engine/exchanges/exchange.ts'
 import { machineTime } from './feed-time.ts'
 
 /** A venue on loopback: a bare WebSocket server whose behaviour the test writes. */
@@ -69,12 +71,15 @@ export const QUICK: ConnectionTiming = {
   backoffFloorMs: 2,
   backoffCapMs: 4,
   watchIntervalMs: 10,
+  overlapMs: 40,
+  rotationFloorMs: 2,
+  rotationCapMs: 4,
 }
 
 export function observe(
   url: string,
   options: Partial<ConnectionOptions> = {},
-  around: { random?: () => number; time?: typeof machineTime } = {},
+  around: { random?: () => number; time?: typeof machineTime; sockets?: VenueSockets; rules?: FeedRules } = {},
 ): Observed {
   const stats = feedStats()
   const observed: Omit<Observed, 'connection'> = { stats, frames: [], log: [], onFrame: undefined }
@@ -91,7 +96,7 @@ export function observe(
       agent: undefined,
       ...options,
     },
-    binanceFeed(),
+    around.rules ?? binanceFeed(),
     {
       onOpen: (generation) => observed.log.push(`open ${generation}`),
       onFrame: (generation, bytes) => {
@@ -99,12 +104,14 @@ export function observe(
         observed.onFrame?.(generation, bytes)
       },
       onClose: (generation, reason) => observed.log.push(`close ${generation} ${reason}`),
+      onRefused: (generation, stream, reason) => observed.log.push(`refused ${generation} ${stream} ${reason}`),
     },
     {
       time: around.time ?? machineTime,
       random: around.random ?? Math.random,
       log: pino({ level: 'silent' }),
       budget: new ConnectBudget({ connectsMax: 5_000, windowMs: 1_000, spacingMs: 0 }),
+      sockets: around.sockets ?? new VenueSockets(),
       stats,
     },
   )
