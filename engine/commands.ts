@@ -9,6 +9,7 @@ import { EXIT_FAULT, Fault } from './base/fault.ts'
 import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
+import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
 import type { ReplayOptions } from './tools/replay.ts'
 
 /** `all` is not a role: it is the list of those that are built. */
@@ -53,6 +54,12 @@ function speed(text: string): number {
   const value = Number(text)
   if (!(value > 0)) throw new InvalidArgumentError('Allowed is a number above 0 (1 = as recorded), or max.')
   return value
+}
+
+function venueList(text: string): ExchangeName[] {
+  const names = text.split(',').map((name) => EXCHANGE_NAMES.find((known) => known === name.trim()))
+  if (names.includes(undefined)) throw new InvalidArgumentError(`Allowed is a list of ${EXCHANGE_NAMES.join(', ')}.`)
+  return [...new Set(names)] as ExchangeName[]
 }
 
 function withConfigFlags(command: Command): Command {
@@ -124,6 +131,8 @@ const SIMULATE_EXAMPLES = [
   'simulate binance --rate 5000 --instruments 4',
   'simulate binance --markets usdm --close-every 5 --truth ./truth',
   'simulate binance --recording usdm:btcusdt.gz --speed 10',
+  'simulate okx --markets swap,index --faults \'[{"at":5,"kind":"reset"}]\'',
+  'simulate all --instruments binance.spot=3,okx.swap=2,deribit.perpetual=2,bybit.linear=2',
 ]
 
 function tool(program: Command, name: string, about: string, examples: readonly string[]): Command {
@@ -134,8 +143,13 @@ function addDemo(program: Command, shell: Shell): void {
   const command = tool(
     program,
     'demo',
-    'a simulated Binance → the whole engine → embedded ClickHouse, on this machine',
-    ['demo', 'demo --seconds 60 --rate 100000 --instruments 20 --json', 'demo --recording usdm_btcusdt.gz --speed 10'],
+    'simulated exchanges → the whole engine → embedded ClickHouse, on this machine',
+    [
+      'demo',
+      'demo --seconds 60 --rate 100000 --instruments 20 --json',
+      'demo --venues binance,okx,deribit,bybit',
+      'demo --recording usdm_btcusdt.gz --speed 10',
+    ],
   )
     .option(
       '--seconds <count>',
@@ -144,6 +158,7 @@ function addDemo(program: Command, shell: Shell): void {
     )
     .option('--rate <events>', 'events a second that the market sends', wholeNumber(1, 10_000_000), 10_000)
     .option('--instruments <count>', 'how many instruments the market has', wholeNumber(1, 1_000), 6)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, ['binance'])
     .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff))
     .option(
       '--recording <file...>',
@@ -159,6 +174,7 @@ function addDemo(program: Command, shell: Shell): void {
         seconds: (values.seconds as number | undefined) ?? (recordings.length > 0 ? null : 20),
         rate: values.rate as number,
         instruments: values.instruments as number,
+        venues: values.venues as ExchangeName[],
         seed: values.seed as number | undefined,
         recordings,
         speed: values.speed as number,
@@ -177,24 +193,28 @@ function addSimulate(program: Command, shell: Shell): void {
     .command('simulate')
     .helpGroup('Tools:')
     .description(about)
-    .usage('binance [options]')
+    .usage('binance|okx|deribit|bybit|all [options]')
     .argument('[words...]')
     .allowUnknownOption()
     .helpOption(false)
     .action(async (words: string[]) => {
-      const { SIMULATE_FLAGS, parseSimulateFlags, runSimulate } = await import('./tools/simulate.ts')
+      const { SIMULATE_FLAGS, parseSimulateAllFlags, parseSimulateFlags, runSimulate, runSimulateAll } = await import(
+        './tools/simulate.ts'
+      )
       const command = new Command('marketprism simulate')
         .description(about)
         .exitOverride()
         .showHelpAfterError('(marketprism simulate --help shows what is there)')
-        .addArgument(new Argument('<exchange>', 'which one').choices(['binance']))
+        .addArgument(new Argument('<exchange>', 'which one').choices([...EXCHANGE_NAMES, 'all']))
         .addHelpText('after', exampleText(SIMULATE_EXAMPLES))
-        .action(async (_exchange: string, flags: Values) => {
+        .action(async (word: string, flags: Values) => {
           const print = (line: string): void => void process.stdout.write(`${line}\n`)
           const finish = new AbortController()
           process.once('SIGUSR2', () => finish.abort())
           const signals = { signal: shell.stop.signal, finish: finish.signal }
-          await runSimulate({ ...parseSimulateFlags(flags), print, ...signals })
+          const exchange = EXCHANGE_NAMES.find((name) => name === word)
+          if (exchange === undefined) await runSimulateAll({ ...parseSimulateAllFlags(flags), print, ...signals })
+          else await runSimulate({ ...parseSimulateFlags(flags, exchange), print, ...signals })
         })
       for (const [flags, text] of SIMULATE_FLAGS) command.option(flags, text)
       await command.parseAsync(words, { from: 'user' })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { SimulatorHandle } from '../engine/simulate/simulator.ts'
 import { startSimulator } from '../engine/simulate/simulator.ts'
-import type { MarketName } from '../engine/simulate/venue.ts'
+import type { BinanceMarketName as MarketName } from '../engine/simulate/binance/index.ts'
 import type { Frame } from './support/venue-client.ts'
 import { followBook, mantissas, openClient, REST_PATHS, streamUrl, SYMBOLS } from './support/venue-client.ts'
 

@@ -21,6 +21,7 @@ const BLOCKS_KEPT_MAX = 64
 const TEXT_FRAME = 0x81
 const FRAME_HEAD_BYTES_MAX = 10
 
+const NO_PREFIX = new Uint8Array(0)
 const spareBlocks: Uint8Array[] = []
 
 export class Connection {
@@ -28,18 +29,30 @@ export class Connection {
   readonly path: StreamPath
   readonly ws: WebSocket
   readonly socket: Socket
-  /** stream name → stream, or null for one that does not exist here: accepted, and silent for ever */
+  /** stream name → stream, or null for one that is accepted and stays silent */
   readonly streams = new Map<string, Stream | null>()
   /** combined form `{"stream":…,"data":…}` */
   combined: boolean
   open = true
+  /** a fault: nothing may leave */
+  isMute = false
   /** bytes handed to the socket and not yet taken by the kernel */
   unflushedBytes = 0
   lastPongMs: number
   lastPingMs: number
   pongAwaited = false
   sentBytes = 0
+  sentBytesAtBeat = 0
   flushedAtMs = 0
+  /** when the client last said something, and when something was last pushed to it */
+  lastHeardMs: number
+  lastPushedMs: number
+  /** a heartbeat that the client asked for; 0: it did not. Then when it was last sent, and whether an answer is due */
+  heartbeatMs = 0
+  lastBeatMs = 0
+  answerDueMs = 0
+  /** requests that the venue counts, each at its time */
+  readonly requestTimes: number[] = []
   /** since when more is under way than the market allows; null: it is not */
   stalledSinceMs: number | null = null
   #block: Uint8Array | null = null
@@ -53,6 +66,18 @@ export class Connection {
     this.socket = socket
     this.lastPongMs = nowMs
     this.lastPingMs = nowMs
+    this.lastHeardMs = nowMs
+    this.lastPushedMs = nowMs
+  }
+
+  /** One message beside the market's: an answer, a greeting, a notice. It keeps its place among the others. */
+  say(text: string): void {
+    if (this.isMute) return
+    const bytes = Buffer.from(text, 'latin1')
+    const { combined } = this
+    this.combined = false
+    this.append(NO_PREFIX, bytes, bytes.length)
+    this.combined = combined
   }
 
   /** Frames one message: `prefix` payload `}` on a combined connection, the payload alone on a raw one. */

@@ -51,3 +51,42 @@ function writePadded(target: Uint8Array, offset: number, value: number, digits: 
   }
   return offset + digits
 }
+
+/** As `writeDecimal`, without zeros at the end and without a point that nothing follows. */
+export function writeTrimmed(target: Uint8Array, offset: number, mantissa: number, scale: number): number {
+  let at = writeDecimal(target, offset, mantissa, scale, scale)
+  if (scale === 0) return at
+  while (target[at - 1] === ZERO) at--
+  return target[at - 1] === POINT ? at - 1 : at
+}
+
+/** The shorter of the plain and the scientific form of a double, plain if they are as long: `76914.5`, `1.0002e6`, `2.8e-4`. */
+export function writeBare(target: Uint8Array, offset: number, mantissa: number, scale: number): number {
+  const text = bareText(mantissa, scale)
+  for (let index = 0; index < text.length; index++) target[offset + index] = text.charCodeAt(index)
+  return offset + text.length
+}
+
+export function bareText(mantissa: number, scale: number): string {
+  if (mantissa === 0) return '0.0'
+  let digits = String(mantissa)
+  let point = digits.length - scale // digits before the point
+  digits = digits.replace(/0+$/, '')
+  const whole = point > 0 ? digits.slice(0, point).padEnd(point, '0') : '0'
+  const part = point > 0 ? digits.slice(point) : '0'.repeat(-point) + digits
+  const plain = `${whole}.${part === '' ? '0' : part}`
+  point -= 1
+  const scientific = `${digits[0]}.${digits.slice(1) || '0'}e${point}`
+  return scientific.length < plain.length ? scientific : plain
+}
+
+const scratch = Buffer.alloc(64)
+
+/** mantissa / 10^scale with exactly `decimals` digits behind the point. */
+export function decimalText(mantissa: number, scale: number, decimals: number): string {
+  return scratch.toString('latin1', 0, writeDecimal(scratch, 0, mantissa, scale, decimals))
+}
+
+export function trimmedText(mantissa: number, scale: number): string {
+  return scratch.toString('latin1', 0, writeTrimmed(scratch, 0, mantissa, scale))
+}

@@ -3,6 +3,8 @@ import { assert } from '../base/assert.ts'
 import type { Random } from '../base/random.ts'
 import type { Connection } from './connection.ts'
 import type { FaultKind, FaultSpec } from './faults.ts'
+import type { SeededMarket } from './market.ts'
+import type { Protocol } from './protocol.ts'
 import type { VenueServer } from './server.ts'
 import type { FrameFault, Stream } from './streams.ts'
 import type { Truth } from './truth.ts'
@@ -11,6 +13,9 @@ export interface InjectorOptions {
   readonly servers: readonly VenueServer[]
   readonly streams: () => Iterable<Stream>
   readonly symbols: (server: VenueServer) => string[]
+  /** null: a recording, which nothing can be added to */
+  readonly market: SeededMarket | null
+  readonly protocol: Protocol
   readonly truth: Truth
   readonly random: Random
   readonly nowMs: () => number
@@ -22,9 +27,9 @@ export interface InjectorOptions {
   readonly closeEverySeconds: number
 }
 
-const NO_PREFIX = new Uint8Array(0)
 const SHUTDOWN_SECONDS = 5
 const REST_FAULT_SECONDS = 5
+const STALL_SECONDS = 30
 
 export class Injector {
   readonly #options: InjectorOptions
@@ -80,6 +85,7 @@ export class Injector {
       case 'duplicate':
       case 'reorder':
       case 'truncated':
+      case 'corrupt':
       case 'silent':
         return this.#armStream(spec, spec.kind)
       case 'malformed':
@@ -94,10 +100,22 @@ export class Injector {
         return this.#close(spec)
       case 'close_all':
         return this.#closeAll(spec)
+      case 'stall':
+        return this.#stall(spec)
       case 'broken_frame':
         return this.#breakFrame(spec)
       case 'server_shutdown':
         return this.#shutdown(spec)
+      case 'refuse_subscription':
+      case 'mute_subscription':
+        return this.#armSubscription(spec)
+      case 'reset':
+      case 'keep_alive':
+        return this.#tellBook(spec)
+      case 'list':
+      case 'delist':
+      case 'tick_change':
+        return this.#changeListing(spec)
       default:
         return this.#armServers(spec)
     }
@@ -107,7 +125,7 @@ export class Injector {
     const stream = this.#pickStream(spec)
     if (stream === undefined) return false
     const untilMs = kind === 'silent' ? this.#options.nowMs() + (spec.seconds ?? 3) * 1000 : 0
-    const place = { market: stream.market, symbol: stream.symbol, stream: stream.name }
+    const place = { market: stream.market, symbol: stream.symbol, stream: stream.name, channel: stream.channel }
     this.#note(spec, { ...place, armed: true })
     const onDone = (armed: { ids: number[] }): void => {
       this.#note(spec, { ...place, count: armed.ids.length, firstId: armed.ids[0], lastId: armed.ids.at(-1) })
@@ -120,13 +138,9 @@ export class Injector {
   #sendExtra(spec: FaultSpec, text: string): boolean {
     const connection = this.#pickConnection(spec)
     if (connection === undefined) return false
-    const bytes = Buffer.from(text, 'latin1')
-    const { combined } = connection
-    connection.combined = false
-    connection.append(NO_PREFIX, bytes, bytes.length)
-    connection.combined = combined
+    connection.say(text)
     connection.flush()
-    this.#note(spec, { connection: connection.index, bytes: bytes.length })
+    this.#note(spec, { connection: connection.index, bytes: text.length })
     return true
   }
 
@@ -147,7 +161,9 @@ export class Injector {
 
   #closeAll(spec: FaultSpec): boolean {
     const ended = this.#serversOf(spec).flatMap((server) =>
-      [...server.connections].map((connection) => ({ server, connection })),
+      [...server.connections]
+        .filter((connection) => carries(connection, spec.market))
+        .map((connection) => ({ server, connection })),
     )
     for (const { server, connection } of ended) this.#end(spec, server, connection)
     return ended.length > 0
@@ -169,29 +185,88 @@ export class Injector {
     else server.drop(connection, spec.code ?? 1001, 'fault')
   }
 
+  /** Those that are open now end; what connects meanwhile finds another server. */
   #shutdown(spec: FaultSpec): boolean {
+    const { protocol, nowMs } = this.#options
     for (const server of this.#serversOf(spec)) {
-      if (server.market.name === 'spot') this.#announce(server)
-      this.#note(spec, { market: server.market.name })
-      const timer = setTimeout(
-        () => {
-          this.#timers.delete(timer)
-          for (const connection of server.connections) server.drop(connection, 1001, 'server shutdown')
-        },
-        (spec.seconds ?? SHUTDOWN_SECONDS) * 1000,
-      )
-      this.#timers.add(timer)
+      const ending = [...server.connections].filter((connection) => carries(connection, spec.market))
+      for (const connection of ending) {
+        const notice = protocol.shutdownNotice(Math.floor(nowMs()), connection)
+        if (notice === null) continue
+        connection.say(notice)
+        connection.flush()
+      }
+      this.#note(spec, { market: server.market.name, connections: ending.map(({ index }) => index) })
+      this.#later(spec.seconds ?? SHUTDOWN_SECONDS, () => {
+        for (const connection of ending) if (connection.open) server.drop(connection, 1001, 'server shutdown')
+      })
     }
     return true
   }
 
-  #announce(server: VenueServer): void {
-    const event = Buffer.from(`{"e":"serverShutdown","E":${Math.floor(this.#options.nowMs())}}`)
-    const prefix = Buffer.from('{"stream":"!serverShutdown","data":')
-    for (const connection of server.connections) {
-      connection.append(prefix, event, event.length)
-      connection.flush()
+  /** The connection hears nothing; as long as the client leaves it open, it gets its streams back in the end. */
+  #stall(spec: FaultSpec): boolean {
+    const connection = this.#pickConnection(spec)
+    if (connection === undefined) return false
+    const held = [...connection.streams.values()].filter((stream) => stream !== null)
+    for (const stream of held) stream.leave(connection)
+    connection.isMute = true
+    this.#note(spec, { connection: connection.index, streams: held.map(({ name }) => name) })
+    this.#later(spec.seconds ?? STALL_SECONDS, () => {
+      if (!connection.open) return
+      connection.isMute = false
+      for (const stream of held) if (connection.streams.get(stream.name) === stream) stream.join(connection)
+    })
+    return true
+  }
+
+  #armSubscription(spec: FaultSpec): boolean {
+    for (const server of this.#serversOf(spec)) {
+      server.subscriptionFaults.push({
+        kind: spec.kind === 'refuse_subscription' ? 'refuse' : 'mute',
+        fits: (stream) => this.#fits(stream, spec),
+        left: spec.count ?? 1,
+        onStruck: (stream, connection) => {
+          stream.wasHeard = true // what happens until it is asked for again is a loss
+          const { market, symbol, name, channel } = stream
+          this.#note(spec, { market, symbol, stream: name, channel, connection: connection.index, struck: true })
+        },
+      })
     }
+    this.#note(spec, { armed: true })
+    return true
+  }
+
+  #tellBook(spec: FaultSpec): boolean {
+    const { market, nowMs } = this.#options
+    const books = this.#streamsFor(spec).filter(({ kind }) => kind === 'depth')
+    const stream = this.#pick(books)
+    if (market === null || stream === undefined) return false
+    const isDone = spec.kind === 'reset' ? market.reset(stream, nowMs()) : market.keepAlive(stream, nowMs())
+    if (isDone) this.#note(spec, { market: stream.market, symbol: stream.symbol, stream: stream.name })
+    return isDone
+  }
+
+  #changeListing(spec: FaultSpec): boolean {
+    const { market, random } = this.#options
+    const name = spec.market ?? this.#pick(this.#options.servers.flatMap(({ marketNames }) => marketNames))
+    if (market === null || name === undefined) return false
+    const symbols = market.symbols(name)
+    const symbol =
+      spec.kind === 'list' ? market.list(name) : (spec.symbol ?? symbols[Math.floor(random() * symbols.length)])
+    if (symbol === undefined) return false
+    const isDone =
+      spec.kind === 'list' || (spec.kind === 'delist' ? market.delist(name, symbol) : market.refineTick(name, symbol))
+    if (isDone) this.#note(spec, { market: name, symbol })
+    return isDone
+  }
+
+  #later(seconds: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      act()
+    }, seconds * 1000)
+    this.#timers.add(timer)
   }
 
   #armServers(spec: FaultSpec): boolean {
@@ -203,6 +278,7 @@ export class Injector {
       else if (spec.kind === 'no_pongs') server.pongsIgnoredUntilMs = untilMs
       else if (spec.kind === 'rest_429') faults.refuse = { status: 429, untilMs }
       else if (spec.kind === 'rest_418') faults.refuse = { status: 418, untilMs }
+      else if (spec.kind === 'rest_500') faults.broken = { untilMs }
       else if (spec.kind === 'rest_slow') faults.slow = { ms: spec.ms ?? 3000, untilMs }
       else {
         assert(spec.kind === 'stale_snapshot', `${spec.kind} is not a fault of a server`)
@@ -215,19 +291,28 @@ export class Injector {
   }
 
   #pickStream(spec: FaultSpec): Stream | undefined {
-    const fits = [...this.#options.streams()].filter(
-      (stream) =>
-        stream.subscribers.length > 0 &&
-        !stream.isFaulty &&
-        (spec.market === undefined || stream.market === spec.market) &&
-        (spec.symbol === undefined || stream.symbol === spec.symbol) &&
-        (spec.stream === undefined || stream.kind === spec.stream || stream.name === spec.stream),
+    const streams = this.#streamsFor(spec)
+    return this.#pick(spec.stream === undefined ? streams.filter(({ kind }) => kind !== 'timed') : streams)
+  }
+
+  #streamsFor(spec: FaultSpec): Stream[] {
+    return [...this.#options.streams()].filter(
+      (stream) => stream.subscribers.length > 0 && !stream.isFaulty && this.#fits(stream, spec),
     )
-    return this.#pick(fits)
+  }
+
+  #fits({ market, symbol, kind, name, spec: { word }, channel }: Stream, spec: FaultSpec): boolean {
+    return (
+      (spec.market === undefined || market === spec.market) &&
+      (spec.symbol === undefined || symbol === spec.symbol) &&
+      (spec.stream === undefined || [kind, name, word, channel].includes(spec.stream))
+    )
   }
 
   #pickConnection(spec: FaultSpec): Connection | undefined {
-    const fits = this.#serversOf(spec).flatMap((server) => [...server.connections])
+    const fits = this.#serversOf(spec)
+      .flatMap((server) => [...server.connections])
+      .filter((connection) => carries(connection, spec.market) && carriesStream(connection, spec))
     return this.#pick(spec.connection === undefined ? fits : fits.filter(({ index }) => index === spec.connection))
   }
 
@@ -236,7 +321,9 @@ export class Injector {
   }
 
   #serversOf(spec: FaultSpec): VenueServer[] {
-    return this.#options.servers.filter(({ market }) => spec.market === undefined || market.name === spec.market)
+    return this.#options.servers.filter(
+      ({ marketNames }) => spec.market === undefined || marketNames.includes(spec.market),
+    )
   }
 
   #serverOf(connection: Connection): VenueServer {
@@ -253,4 +340,21 @@ export class Injector {
     const { randomPerSecond, random } = this.#options
     return randomPerSecond > 0 ? -Math.log(1 - random()) / randomPerSecond : Number.POSITIVE_INFINITY
   }
+}
+
+/** On a host of several markets: whether the connection has a stream of this one. */
+function carries(connection: Connection, market: string | undefined): boolean {
+  if (market === undefined || connection.streams.size === 0) return true
+  const streams = [...connection.streams.values()].filter((stream) => stream !== null)
+  return streams.length === 0 || streams.some((stream) => stream.market === market)
+}
+
+function carriesStream(connection: Connection, { stream: wanted, symbol }: FaultSpec): boolean {
+  if (wanted === undefined && symbol === undefined) return true
+  return [...connection.streams.values()].some(
+    (stream) =>
+      stream !== null &&
+      (symbol === undefined || stream.symbol === symbol) &&
+      (wanted === undefined || [stream.kind, stream.name, stream.spec.word, stream.channel].includes(wanted)),
+  )
 }

@@ -12,10 +12,26 @@
 import { assert } from '../base/assert.ts'
 import type { Random } from '../base/random.ts'
 import type { Fields, Levels, NumberFormat } from './messages.ts'
+import type { Kept, Session, Span } from './spans.ts'
+import { countFill, keep, newSession, newSpan } from './spans.ts'
 import type { MarketName } from './venue.ts'
+
+/**
+ * How the venue numbers the changes of a book: each change by one (`each`), each by some more (`jumping`), or each message
+ * by one (`message`).
+ */
+export type Numbering = 'each' | 'jumping' | 'message'
 
 export interface Listing extends NumberFormat {
   readonly market: MarketName
+  /** absent: told by the market's name, as Binance has it */
+  readonly numbering?: Numbering
+  readonly kind?: 'spot' | 'perpetual' | 'future' | 'option' | 'index'
+  readonly settle?: string
+  /** decimal text: what quantity 1 is worth */
+  readonly contractSize?: string
+  readonly expiryMs?: number
+  readonly strike?: number
   /** the venue's spelling, e.g. `BTCUSDT`, `BTCUSD_PERP` */
   readonly symbol: string
   readonly pair: string
@@ -29,6 +45,8 @@ export interface Listing extends NumberFormat {
 export interface MarketShape {
   /** levels a side when the market opens; it stays below twice as many, so up to 500 a snapshot of 1000 is the book */
   readonly bookLevels: number
+  /** and below this */
+  readonly bookLevelsMax: number
   /** levels changed by a depth update, on average */
   readonly levelsPerUpdate: number
   /** trades kept for REST, a power of two */
@@ -46,12 +64,19 @@ const FAR_TICKS = 4000 // levels live up to this far from the top
 const NEAR_TICKS = 20
 const WANDER_TICKS = 3000 // so far from where it opened the price only comes back
 const STEP_TICKS_MAX = 40
-const FULL_MARGIN = 100 // below twice bookLevels; moves of the top may still add levels
+const FULL_MARGIN = 100 // below the most there may be; moves of the top may still add levels
+const BAR_MS = 60_000
+const RESET_ID = 1_000 // a numbering that starts anew starts about here
 const WINDOW_TICKS = 16_384 // both sides of the middle: WANDER_TICKS + FAR_TICKS + some steps
 const PENDING_MAX = 2048 // changes waiting for the next depth event; beyond that an event is due
 
 export class Instrument {
   readonly listing: Listing
+  /** since the market opened */
+  readonly session: Session
+  /** the running minute and the one before */
+  bar: Span
+  closedBar: Span | null = null
   /** the book as it is now: quantity mantissa of each tick, counted from #lowestTick; 0: no such level */
   readonly #bids = new Int32Array(WINDOW_TICKS)
   readonly #asks = new Int32Array(WINDOW_TICKS)
@@ -64,7 +89,9 @@ export class Instrument {
   tradeId: number
   aggTradeId: number
   /** the last REST-visible trades, by id modulo `tradesKept` */
-  readonly trades: { price: Float64Array; quantity: Float64Array; timeMs: Float64Array; buyerIsMaker: Uint8Array }
+  readonly trades: Kept
+  /** likewise the last taker orders, by aggregate id, and which fills each has */
+  readonly orders: Kept & { firstTradeId: Float64Array; lastTradeId: Float64Array }
   readonly #shape: MarketShape
   readonly #start: InstrumentStart
   readonly #random: Random
@@ -73,7 +100,15 @@ export class Instrument {
   #pendingBidCount = 0
   #pendingAskCount = 0
   #firstPendingId = 0
-  #lastDepthId: number
+  readonly #numbering: Numbering
+  readonly #levelsFull: number
+  /** the numbering starts anew with the next depth event, at this id; 0: it goes on */
+  #resetTo = 0
+  #resetCount = 0
+  /** id of the last depth event */
+  lastDepthId: number
+  /** of the matching engine: rises with every change, whatever the numbering */
+  seq: number
 
   constructor(listing: Listing, shape: MarketShape, start: InstrumentStart, random: Random) {
     this.listing = listing
@@ -82,23 +117,30 @@ export class Instrument {
     this.#random = random
     this.#lowestTick = start.middleTick - WINDOW_TICKS / 2
     this.updateId = start.updateId
-    this.#lastDepthId = start.updateId
+    this.lastDepthId = start.updateId
+    this.seq = start.updateId
+    this.#numbering = listing.numbering ?? (listing.market === 'spot' ? 'each' : 'jumping')
+    const most = Number.isFinite(shape.bookLevelsMax) ? shape.bookLevelsMax : shape.bookLevels * 2
+    this.#levelsFull = most - FULL_MARGIN
     this.tradeId = start.tradeId
     this.aggTradeId = Math.floor(start.tradeId / 2)
     this.bestBid = start.middleTick
     this.bestAsk = start.middleTick + 1
+    const price = start.middleTick * listing.tickMantissa
+    this.session = newSession(price, listing.stepMantissa)
+    this.bar = newSpan(0, price)
     const kept = shape.tradesKept
-    this.trades = {
-      price: new Float64Array(kept),
-      quantity: new Float64Array(kept),
-      timeMs: new Float64Array(kept),
-      buyerIsMaker: new Uint8Array(kept),
-    }
+    this.trades = keep(kept)
+    this.orders = { ...keep(kept), firstTradeId: new Float64Array(kept), lastTradeId: new Float64Array(kept) }
     this.#open()
   }
 
   get firstTradeId(): number {
     return this.#start.tradeId + 1
+  }
+
+  get firstAggTradeId(): number {
+    return Math.floor(this.#start.tradeId / 2) + 1
   }
 
   get tradesKept(): number {
@@ -125,13 +167,46 @@ export class Instrument {
     return isBid ? found.reverse() : found
   }
 
+  topQuantity(isBid: boolean): number {
+    return this.#quantityAt(isBid, isBid ? this.bestBid : this.bestAsk)
+  }
+
+  /** The numbering of the book starts anew: its next event has a small id and still names the one before it. */
+  resetNumbering(): void {
+    this.#resetTo = this.#numbering === 'message' ? 1 : RESET_ID * ++this.#resetCount
+  }
+
+  /** The book is told anew as a whole, under a numbering that starts at 1. */
+  restartNumbering(): void {
+    this.updateId = 1
+    this.lastDepthId = 1
+    this.#pendingBidCount = 0
+    this.#pendingAskCount = 0
+  }
+
+  /** Begins the bar of this minute, if the running one is of another. */
+  rollBar(nowMs: number): void {
+    const openMs = nowMs - (nowMs % BAR_MS)
+    if (this.bar.openMs === openMs) return
+    if (this.bar.openMs > 0) this.closedBar = this.bar
+    this.bar = newSpan(openMs, this.session.last)
+  }
+
+  /** The price goes its way without anybody being told: an index. */
+  wander(): void {
+    this.#move()
+    this.#pendingBidCount = 0
+    this.#pendingAskCount = 0
+  }
+
   /** The top of the book moves or its quantity changes; `fields` says the new top. */
   nextTicker(fields: Fields): void {
     const chance = this.#random()
     if (chance < 0.36) this.#change(true, this.bestBid, this.#quantity())
     else if (chance < 0.72) this.#change(false, this.bestAsk, this.#quantity())
     else this.#move()
-    fields.lastSeq = this.updateId
+    fields.lastSeq = this.#numbering === 'message' ? this.seq : this.updateId
+    fields.seq = this.seq
     fields.bidPrice = this.bestBid * this.listing.tickMantissa
     fields.bidQuantity = this.#quantityAt(true, this.bestBid)
     fields.askPrice = this.bestAsk * this.listing.tickMantissa
@@ -152,7 +227,11 @@ export class Instrument {
   nextFill(fields: Fields): void {
     this.tradeId++
     fields.id = this.tradeId
-    fields.quantity = 1 + Math.floor(this.#quantity() * 0.2)
+    const { stepMantissa } = this.listing
+    fields.quantity = stepMantissa * (1 + Math.floor((this.#quantity() / stepMantissa) * 0.2))
+    fields.seq = this.seq
+    this.rollBar(fields.tradeMs)
+    countFill(this.session, this.bar, fields.price, fields.quantity)
     const slot = this.tradeId & (this.#shape.tradesKept - 1)
     this.trades.price[slot] = fields.price
     this.trades.quantity[slot] = fields.quantity
@@ -170,6 +249,14 @@ export class Instrument {
     fields.id = ++this.aggTradeId
     fields.quantity = quantity
     fields.lastTradeId = this.tradeId
+    const { orders } = this
+    const slot = this.aggTradeId & (this.#shape.tradesKept - 1)
+    orders.price[slot] = fields.price
+    orders.quantity[slot] = quantity
+    orders.timeMs[slot] = fields.tradeMs
+    orders.buyerIsMaker[slot] = fields.buyerIsMaker ? 1 : 0
+    orders.firstTradeId[slot] = fields.firstTradeId
+    orders.lastTradeId[slot] = fields.lastTradeId
   }
 
   /** Some levels change, near and far, some of them deleted though unknown. */
@@ -180,7 +267,7 @@ export class Instrument {
       const distance = this.#random() < 0.5 ? this.#below(NEAR_TICKS) : Math.floor(FAR_TICKS ** this.#random())
       const tick = isBid ? this.bestBid - distance : this.bestAsk + distance
       if (tick < 1) continue
-      const isFull = this.#levelCount(isBid) >= this.#shape.bookLevels * 2 - FULL_MARGIN
+      const isFull = this.#levelCount(isBid) >= this.#levelsFull
       const isDelete = distance > 0 && (this.#random() < 0.35 || (isFull && this.#quantityAt(isBid, tick) === 0))
       this.#change(isBid, tick, isDelete ? 0 : this.#quantity())
     }
@@ -190,14 +277,21 @@ export class Instrument {
   /** Puts everything that changed since the last depth event into `fields` and forgets it. */
   takeDepth(fields: Fields): void {
     assert(this.changesPending, 'a depth event without a change')
-    fields.firstSeq = this.listing.market === 'spot' ? this.#lastDepthId + 1 : this.#firstPendingId
+    if (this.#numbering === 'message') this.updateId++
+    if (this.#resetTo > 0) {
+      this.updateId = this.#resetTo
+      this.#firstPendingId = this.#resetTo
+      this.#resetTo = 0
+    }
+    fields.firstSeq = this.#numbering === 'jumping' ? this.#firstPendingId : this.lastDepthId + 1
+    fields.seq = this.seq
     fields.lastSeq = this.updateId
-    fields.prevSeq = this.#lastDepthId
+    fields.prevSeq = this.lastDepthId
     this.#take(this.#pendingBids.subarray(0, this.#pendingBidCount), true, fields.bids)
     this.#take(this.#pendingAsks.subarray(0, this.#pendingAskCount), false, fields.asks)
     this.#pendingBidCount = 0
     this.#pendingAskCount = 0
-    this.#lastDepthId = this.updateId
+    this.lastDepthId = this.updateId
   }
 
   #take(ticks: Int32Array, isBid: boolean, levels: Levels): void {
@@ -227,7 +321,8 @@ export class Instrument {
   }
 
   #change(isBid: boolean, tick: number, quantity: number): void {
-    this.updateId += this.listing.market === 'spot' ? 1 : 1 + this.#below(300)
+    if (this.#numbering !== 'message') this.updateId += this.#numbering === 'each' ? 1 : 1 + this.#below(300)
+    this.seq++
     if (!this.changesPending) this.#firstPendingId = this.updateId
     if (isBid) this.#pendingBids[this.#pendingBidCount++] = tick
     else this.#pendingAsks[this.#pendingAskCount++] = tick

@@ -1,15 +1,22 @@
 /** Everything that can be said of a run of the simulated venue, and what holds when it is not said. */
 import type { FaultKind, FaultSpec } from './faults.ts'
 import { RANDOM_KINDS } from './faults.ts'
-import type { InstrumentCounts } from './listings.ts'
 import type { EventMix } from './market.ts'
 import type { RecordingFile } from './player.ts'
-import type { MarketName } from './venue.ts'
-import { MARKET_NAMES } from './venue.ts'
+import type { ExchangeName, MarketName } from './venue.ts'
+
+/** Instruments: as many in each market, or a number for each. */
+export type InstrumentCounts = number | Readonly<Partial<Record<MarketName, number>>>
+
+export function instrumentCount(counts: InstrumentCounts, market: MarketName): number {
+  return typeof counts === 'number' ? counts : (counts[market] ?? 0)
+}
 
 export interface SimulatorOptions {
+  readonly exchange: ExchangeName
   readonly seed: number
-  readonly markets: readonly MarketName[]
+  /** null: all of the exchange */
+  readonly markets: readonly MarketName[] | null
   readonly instruments: InstrumentCounts
   /** events a second, over all instruments; an event is one message of one stream */
   readonly rate: number
@@ -47,8 +54,9 @@ export interface SimulatorOptions {
 }
 
 export const SIMULATOR_DEFAULTS: SimulatorOptions = {
+  exchange: 'binance',
   seed: 1,
-  markets: MARKET_NAMES,
+  markets: null,
   instruments: 2,
   rate: 1000,
   seconds: null,

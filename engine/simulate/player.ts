@@ -8,7 +8,6 @@
  */
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import type { RestSource } from './rest.ts'
-import { symbolEntry } from './rest-bodies.ts'
 import type { RecordedLine } from './recorded-line.ts'
 import { readRecordedLines } from './recorded-line.ts'
 import { Score } from './score.ts'
@@ -17,7 +16,7 @@ import type { StreamsOptions } from './streams.ts'
 import { Stream } from './streams.ts'
 import type { Truth } from './truth.ts'
 import type { MarketName } from './venue.ts'
-import { parseStreamName } from './venue.ts'
+import { BINANCE, parseStream } from './binance/index.ts'
 
 export interface RecordingFile {
   readonly path: string
@@ -123,9 +122,13 @@ export class Player {
 
   rest(market: MarketName): RestSource {
     return {
-      symbols: () => this.#score.listings(market).map(symbolEntry),
+      listings: () =>
+        this.#score.listings(market).map((listing) => ({ listing, state: 'trading' as const, finerDigits: 0 })),
+      desk: () => undefined,
       depth: (symbol) => this.#depth(`${market}/${symbol}`),
-      trades: (symbol) => (this.symbols(market).includes(symbol) ? [] : undefined), // none but what the streams say
+      // no trades but what the streams say
+      trades: (symbol) => (this.symbols(market).includes(symbol) ? [] : undefined),
+      orders: (symbol) => (this.symbols(market).includes(symbol) ? [] : undefined),
     }
   }
 
@@ -265,9 +268,11 @@ export class Player {
   #addStream(market: MarketName, name: string): void {
     const key = `${market}/${name}`
     if (this.streams.has(key)) return
-    const parsed = parseStreamName(name)
+    const parsed = parseStream(name, market)
     const symbol = (parsed?.symbol ?? name.split('@')[0] ?? name).toUpperCase()
-    this.streams.set(key, new Stream(market, symbol, parsed?.kind ?? 'other', name, this.#options))
+    const isEvent = parsed !== null && parsed.kind !== 'timed'
+    const spec = isEvent ? parsed : { market, symbol, kind: 'other' as const, channel: '', word: '' }
+    this.streams.set(key, new Stream(spec, name, this.#options, BINANCE.prefix(name)))
   }
 
   #addSnapshots(market: MarketName, symbol: string): void {

@@ -6,6 +6,7 @@ import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
 const KEY = [
+  ['exchange', 'LowCardinality(String)'],
   ['market', 'LowCardinality(String)'],
   ['symbol', 'LowCardinality(String)'],
 ] as const
@@ -29,6 +30,7 @@ export const TRUTH_TABLES = {
     ...KEY,
     ...SCALES,
     ['update_id', 'UInt64'],
+    ['event_ms', 'Int64'],
     ['bid_price', 'Int64'],
     ['bid_quantity', 'Int64'],
     ['ask_price', 'Int64'],

@@ -61,7 +61,7 @@ export class Score {
 
   open(): void {
     for (const [key, listing] of this.#listings) {
-      const ledger = this.#truth.open(listing, [], [])
+      const ledger = this.#truth.open('binance', listing, [], [])
       this.#pages.set(key, { listing, ledger, isAnchored: false, recent: [] })
     }
   }

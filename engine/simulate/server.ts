@@ -1,4 +1,4 @@
-/** One market of the venue on one loopback port: REST and WebSocket, connections, heartbeats, connection limits. */
+/** One host of the venue on one loopback port: REST and WebSocket, connections, heartbeats, connection limits. */
 import type { IncomingMessage, Server } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -6,19 +6,21 @@ import type { WebSocket } from 'ws'
 import { WebSocketServer } from 'ws'
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import { Connection } from './connection.ts'
-import { answerRequest } from './control.ts'
+import type { Protocol, Session, Subscribed } from './protocol.ts'
 import type { RestVenue } from './rest.ts'
 import type { Stream } from './streams.ts'
-import type { StreamPath, VenueMarket } from './venue.ts'
-import { servedOn } from './venue.ts'
+import type { Entry, MarketName, StreamPath, VenueMarket } from './venue.ts'
 
 export interface ServerOptions {
-  readonly market: VenueMarket
+  readonly protocol: Protocol
+  /** all of them on this port; limits are those of the first */
+  readonly markets: readonly VenueMarket[]
   readonly port: number
   readonly host: string
   readonly rest: RestVenue
-  /** finds or makes the stream of that name; null: there is none, the subscription stays silent */
-  readonly stream: (name: string) => Stream | null
+  /** finds or makes the stream of that name; null: there is none */
+  readonly stream: (name: string, path: StreamPath) => Stream | null
+  readonly greeting: (stream: Stream) => string | null
   readonly tradePath: 'public' | 'market' | 'both'
   readonly nowMs: () => number
   /** multiplies ping interval, pong deadline and the 24 h life of a connection */
@@ -32,9 +34,18 @@ export interface ServerOptions {
 const REQUEST_BYTES_MAX = 64 * 1024
 const URL_BYTES_MAX = 128 * 1024
 const POLICY_VIOLATION = 1008
-const CONNECT_WINDOW_MS = 300_000
+const BEAT_MS = 20_000
 const CLIENT_WINDOW_MS = 1000
 const CLOSE_WAIT_MS = 1000 // for clients to answer the close frame
+
+/** A fault that waits for a subscription. */
+export interface SubscriptionFault {
+  /** refuse: an error is the answer; mute: it is accepted and nothing comes until it is asked for again */
+  readonly kind: 'refuse' | 'mute'
+  readonly fits: (stream: Stream) => boolean
+  left: number
+  readonly onStruck: (stream: Stream, connection: Connection) => void
+}
 
 export class VenueServer {
   readonly connections = new Set<Connection>()
@@ -42,18 +53,31 @@ export class VenueServer {
   pingsOffUntilMs = 0
   pongsIgnoredUntilMs = 0
   connectsTotal = 0
+  readonly subscriptionFaults: SubscriptionFault[] = []
   readonly market: VenueMarket
+  readonly marketNames: readonly MarketName[]
   readonly rest: RestVenue
   readonly #options: ServerOptions
   readonly #http: Server
   readonly #sockets: WebSocketServer
+  readonly #session: Session
   readonly #plain = new Set<Socket>()
   #connectTimes: number[] = []
   #heartbeat: NodeJS.Timeout | null = null
 
   constructor(options: ServerOptions) {
     this.#options = options
-    this.market = options.market
+    this.market = options.markets[0] as VenueMarket
+    this.marketNames = options.markets.map(({ name }) => name)
+    this.#session = {
+      nowMs: options.nowMs,
+      heartbeatScale: options.heartbeatScale,
+      limitsEnforced: options.limitsEnforced,
+      subscribe: (connection, name) => this.#subscribe(connection, name),
+      unsubscribe: (connection, names) => this.#unsubscribe(connection, names),
+      greet: (connection, name) => this.#greet(connection, name),
+      close: (connection, code, reason) => this.drop(connection, code, reason),
+    }
     this.rest = options.rest
     this.#http = createServer({ maxHeaderSize: URL_BYTES_MAX }, (request, response) => {
       options.rest.answer(request, response).catch((error: Error) => response.writeHead(500).end(error.message))
@@ -62,7 +86,7 @@ export class VenueServer {
       noServer: true,
       perMessageDeflate: false,
       maxPayload: REQUEST_BYTES_MAX,
-      autoPong: true,
+      autoPong: false, // a mute connection answers no ping either
     })
     this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket as Socket, head))
     this.#http.on('connection', (socket) => {
@@ -72,12 +96,12 @@ export class VenueServer {
   }
 
   async listen(): Promise<{ ws: string; rest: string }> {
-    const { host, port, heartbeatScale, market } = this.#options
+    const { host, port, heartbeatScale } = this.#options
     await new Promise<void>((ready, failed) => {
       this.#http.once('error', (error: NodeJS.ErrnoException) => failed(listenFault(error, host, port)))
       this.#http.listen(port, host, ready)
     })
-    const everyMs = Math.max(5, Math.min(1000, (market.pingIntervalMs * heartbeatScale) / 4))
+    const everyMs = Math.max(5, Math.min(1000, ((this.market.pingIntervalMs || BEAT_MS) * heartbeatScale) / 4))
     this.#heartbeat = setInterval(() => this.#beat(), everyMs)
     const address = this.#http.address() as AddressInfo
     return { ws: `ws://${host}:${address.port}`, rest: `http://${host}:${address.port}` }
@@ -110,7 +134,7 @@ export class VenueServer {
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     const url = new URL(request.url ?? '/', 'http://simulated')
-    const entry = parseEntry(url, this.market.split)
+    const entry = this.#options.protocol.entry(url, this.market)
     socket.on('error', () => socket.destroy())
     if (entry === null) {
       refuse(socket, '404 Not Found')
@@ -123,11 +147,13 @@ export class VenueServer {
   }
 
   #admit(): boolean {
-    const { limitsEnforced, nowMs, market } = this.#options
+    const { limitsEnforced, nowMs } = this.#options
+    const { connectsMax, connectWindowMs, connectionsMax } = this.market
     const now = nowMs()
-    this.#connectTimes = this.#connectTimes.filter((time) => now - time < CONNECT_WINDOW_MS)
-    if (limitsEnforced && this.#connectTimes.length >= market.connectsPer5MinMax) return false
-    if (Number.isFinite(market.connectsPer5MinMax)) this.#connectTimes.push(now)
+    this.#connectTimes = this.#connectTimes.filter((time) => now - time < connectWindowMs)
+    if (limitsEnforced && (this.#connectTimes.length >= connectsMax || this.connections.size >= connectionsMax))
+      return false
+    if (Number.isFinite(connectsMax)) this.#connectTimes.push(now)
     return true
   }
 
@@ -137,7 +163,9 @@ export class VenueServer {
     this.connections.add(connection)
     const heard: number[] = []
     const count = (): boolean => this.#countMessage(connection, heard)
-    ws.on('ping', count)
+    ws.on('ping', (payload) => {
+      if (count() && !connection.isMute) ws.pong(payload)
+    })
     ws.on('pong', () => {
       count()
       if (nowMs() < this.pongsIgnoredUntilMs) return
@@ -156,26 +184,40 @@ export class VenueServer {
       clearTimeout(life)
       this.#forget(connection, code, 'client')
     })
-    this.subscribe(connection, entry.streams)
+    for (const name of entry.streams) if (this.#subscribe(connection, name) === 'closed') return
   }
 
-  /** @returns false when the connection asks for more streams than the venue allows (it is then closed). */
-  subscribe(connection: Connection, names: readonly string[]): boolean {
-    const { stream, tradePath, limitsEnforced, market, onChange } = this.#options
-    for (const name of names) {
-      if (connection.streams.has(name)) continue
-      const found = stream(name)
-      const served = found !== null && servedOn(found.kind, connection.path, tradePath) ? found : null
-      connection.streams.set(name, served)
-      served?.join(connection)
+  #subscribe(connection: Connection, name: string): Subscribed {
+    const { stream, tradePath, limitsEnforced, protocol, onChange } = this.#options
+    if (connection.streams.has(name)) {
+      const known = connection.streams.get(name)
+      if (known !== null) return 'accepted'
     }
+    const found = stream(name, connection.path)
+    const fault = found === null ? undefined : this.#faultFor(found, connection)
+    if (fault === 'refuse') return 'refused'
+    const served =
+      found !== null && fault !== 'mute' && protocol.isServed(found.spec, connection.path, tradePath) ? found : null
+    connection.streams.set(name, served)
+    served?.join(connection)
     onChange()
-    if (!limitsEnforced || connection.streams.size <= market.streamsMax) return true
-    this.drop(connection, POLICY_VIOLATION, `more than ${market.streamsMax} streams`)
-    return false
+    if (limitsEnforced && connection.streams.size > this.market.streamsMax) {
+      this.drop(connection, POLICY_VIOLATION, `more than ${this.market.streamsMax} streams`)
+      return 'closed'
+    }
+    return found === null ? 'unknown' : 'accepted'
   }
 
-  unsubscribe(connection: Connection, names: readonly string[]): void {
+  #faultFor(stream: Stream, connection: Connection): SubscriptionFault['kind'] | undefined {
+    const index = this.subscriptionFaults.findIndex(({ fits }) => fits(stream))
+    const fault = this.subscriptionFaults[index]
+    if (fault === undefined) return undefined
+    if (--fault.left <= 0) this.subscriptionFaults.splice(index, 1)
+    fault.onStruck(stream, connection)
+    return fault.kind
+  }
+
+  #unsubscribe(connection: Connection, names: readonly string[]): void {
     for (const name of names) {
       connection.streams.get(name)?.leave(connection)
       connection.streams.delete(name)
@@ -183,11 +225,17 @@ export class VenueServer {
     this.#options.onChange()
   }
 
+  #greet(connection: Connection, name: string): void {
+    const stream = connection.streams.get(name)
+    if (stream === undefined || stream === null) return
+    const text = this.#options.greeting(stream)
+    if (text !== null) connection.say(text)
+  }
+
   #request(connection: Connection, text: string): void {
-    const answer = answerRequest(this, connection, text)
-    if (answer === null || !connection.open) return
-    connection.flush() // the answer comes after what was sent before it
-    connection.ws.send(answer)
+    connection.lastHeardMs = this.#options.nowMs()
+    this.#options.protocol.answer(this.#session, connection, text)
+    if (connection.open) connection.flush()
   }
 
   #countMessage(connection: Connection, heard: number[]): boolean {
@@ -204,6 +252,10 @@ export class VenueServer {
     const { nowMs, heartbeatScale } = this.#options
     const now = nowMs()
     for (const connection of this.connections) {
+      if (connection.sentBytes !== connection.sentBytesAtBeat) connection.lastPushedMs = now
+      connection.sentBytesAtBeat = connection.sentBytes
+      this.#options.protocol.beat(this.#session, connection, now)
+      if (!connection.open || connection.isMute || this.market.pingIntervalMs === 0) continue
       const sincePong = now - connection.lastPongMs
       if (connection.pongAwaited && sincePong >= this.market.pongDeadlineMs * heartbeatScale) {
         this.drop(connection, POLICY_VIOLATION, 'Pong timeout')
@@ -229,23 +281,6 @@ export class VenueServer {
     this.#options.onClosed(connection, code, by)
     this.#options.onChange()
   }
-}
-
-interface Entry {
-  readonly path: StreamPath
-  readonly combined: boolean
-  readonly streams: string[]
-}
-
-/** `/stream?streams=a/b`, `/ws`, `/ws/a`, on USD-M below `/public` or `/market`; an unrouted USD-M URL hears only /public. */
-function parseEntry(url: URL, split: boolean): Entry | null {
-  const routed = split ? /^\/(public|market)(\/.*)$/.exec(url.pathname) : null
-  const path: StreamPath = routed ? (routed[1] as StreamPath) : split ? 'public' : 'all'
-  const rest = routed?.[2] ?? url.pathname
-  const names = (text: string): string[] => text.split('/').filter((name) => name !== '')
-  if (rest === '/stream') return { path, combined: true, streams: names(url.searchParams.get('streams') ?? '') }
-  if (rest === '/ws' || rest.startsWith('/ws/')) return { path, combined: false, streams: names(rest.slice(3)) }
-  return null
 }
 
 function refuse(socket: Socket, status: string): void {

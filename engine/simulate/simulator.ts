@@ -3,6 +3,7 @@
  * it run at its rate. A slow client makes the market late, never the memory grow: while a socket has more than
  * `unflushedBytesMax` under way nothing new is made.
  */
+import { assert } from '../base/assert.ts'
 import { Clock } from '../base/clock.ts'
 import { seededRandom } from '../base/random.ts'
 import type { Connection } from './connection.ts'
@@ -17,9 +18,10 @@ import { VenueServer } from './server.ts'
 import type { Stream } from './streams.ts'
 import type { InstrumentTruth, Totals, TruthBook } from './truth.ts'
 import { Truth } from './truth.ts'
-import type { MarketName } from './venue.ts'
-import { VENUE_MARKETS } from './venue.ts'
+import type { Protocol } from './protocol.ts'
+import { protocolOf } from './protocols.ts'
 import type { RestSource } from './rest.ts'
+import type { ExchangeName, MarketName, StreamPath } from './venue.ts'
 
 export interface SimulatorUrls {
   readonly ws: string
@@ -28,6 +30,8 @@ export interface SimulatorUrls {
 
 export interface SimulatorReport {
   readonly sent: Totals
+  /** messages of streams that are fed by the clock, by channel */
+  readonly kinds: Readonly<Record<string, number>>
   readonly events: number
   readonly losses: number
   readonly faults: number
@@ -44,6 +48,7 @@ export interface SimulatorReport {
 }
 
 export interface SimulatorHandle {
+  readonly exchange: ExchangeName
   readonly urls: Readonly<Partial<Record<MarketName, SimulatorUrls>>>
   /** resolves when the run is over and all of it has left for the clients */
   readonly over: Promise<void>
@@ -51,6 +56,7 @@ export interface SimulatorHandle {
   book(market: MarketName, symbol: string): TruthBook | null
   report(): SimulatorReport
   inject(fault: FaultSpec): boolean
+  symbols(market: MarketName): string[]
   connections(market?: MarketName): number
   /** Ends the market: its last events leave, then `over` resolves; sockets stay open. */
   finish(): Promise<void>
@@ -61,13 +67,15 @@ export interface SimulatorHandle {
 /** Where events come from. */
 interface Source {
   readonly streams: ReadonlyMap<string, Stream>
-  stream(market: MarketName, name: string): Stream | null
+  stream(market: MarketName, name: string, path: StreamPath): Stream | null
   symbols(market: MarketName): string[]
-  rest(market: MarketName, nowMs: () => number): RestSource
+  rest(market: MarketName, nowMs: () => number): RestSource | undefined
   settle(nowMs: number): void
 }
 
 const TICK_MS = 2
+const BEAT_MS = 100
+const TRADES_KEPT = 4096
 const FLUSH_WAIT_MS = 30_000
 const FLUSH_MS_PER_CONNECTION = 0.1
 const FLUSH_MS_MAX = 20
@@ -83,6 +91,8 @@ export async function startSimulator(given: Partial<SimulatorOptions> = {}): Pro
 class Simulator implements SimulatorHandle {
   urls: Partial<Record<MarketName, SimulatorUrls>> = {}
   readonly over: Promise<void>
+  readonly exchange: ExchangeName
+  readonly #protocol: Protocol
   readonly #options: SimulatorOptions
   readonly #clock = new Clock()
   readonly #truth: Truth
@@ -96,6 +106,7 @@ class Simulator implements SimulatorHandle {
   #startedWallMs = 0
   #endedAtMs: number | null = null
   #lastTickMs = 0
+  #nextBeatMs = 0
   #made = 0
   #stalledMs = 0
   #lateMsMax = 0
@@ -104,6 +115,8 @@ class Simulator implements SimulatorHandle {
 
   constructor(options: SimulatorOptions) {
     this.#options = options
+    this.#protocol = protocolOf(options.exchange)
+    this.exchange = options.exchange
     this.over = new Promise((done) => {
       this.#endRun = done
     })
@@ -113,15 +126,23 @@ class Simulator implements SimulatorHandle {
       nowMs: () => this.#nowMs(),
     }
     const isRecorded = options.recordings.length > 0
-    const shape = { bookLevels: options.bookLevels, levelsPerUpdate: options.levelsPerUpdate, tradesKept: 4096 }
+    const { bookLevelsMax } = this.#protocol
+    const bookLevels = Math.min(options.bookLevels, bookLevelsMax / 3)
+    const shape = { bookLevels, bookLevelsMax, levelsPerUpdate: options.levelsPerUpdate, tradesKept: TRADES_KEPT }
     this.#player = isRecorded
       ? new Player({ ...streamsOptions, files: options.recordings, speed: options.speed, truth: this.#truth })
       : null
-    this.#market = isRecorded ? null : new SeededMarket({ ...options, ...streamsOptions, shape, truth: this.#truth })
+    const protocol = this.#protocol
+    const markets = options.markets ?? Object.keys(protocol.markets)
+    this.#market = isRecorded
+      ? null
+      : new SeededMarket({ ...options, ...streamsOptions, markets, protocol, shape, truth: this.#truth })
     this.#injector = new Injector({
       servers: this.#servers,
       streams: () => this.#source.streams.values(),
-      symbols: ({ market }) => this.#source.symbols(market.name),
+      symbols: ({ marketNames }) => marketNames.flatMap((market) => this.#source.symbols(market)),
+      market: this.#market,
+      protocol,
       truth: this.#truth,
       random: seededRandom(options.seed ^ 0x5eed),
       nowMs: () => this.#nowMs(),
@@ -134,10 +155,13 @@ class Simulator implements SimulatorHandle {
 
   async start(): Promise<void> {
     await this.#player?.prepare()
-    for (const name of this.#player?.markets() ?? this.#options.markets) {
-      const server = this.#server(name)
+    const markets = this.#player?.markets() ?? this.#options.markets ?? Object.keys(this.#protocol.markets)
+    const hosts = this.#protocol.sharesHost ? [markets] : markets.map((market) => [market])
+    for (const names of hosts) {
+      const server = this.#server(names)
       this.#servers.push(server)
-      this.urls[name] = await server.listen()
+      const urls = await server.listen()
+      for (const name of names) this.urls[name] = urls
     }
   }
 
@@ -153,9 +177,15 @@ class Simulator implements SimulatorHandle {
     return this.#injector.inject(fault)
   }
 
+  symbols(market: MarketName): string[] {
+    return this.#source.symbols(market)
+  }
+
+  /** @param market of a host of its own, or all of a shared one. */
   connections(market?: MarketName): number {
     return this.#servers.reduce(
-      (sum, server) => sum + (market === undefined || server.market.name === market ? server.connections.size : 0),
+      (sum, server) =>
+        sum + (market === undefined || server.marketNames.includes(market) ? server.connections.size : 0),
       0,
     )
   }
@@ -168,6 +198,7 @@ class Simulator implements SimulatorHandle {
     const cpu = process.cpuUsage(this.#cpuAtStart)
     return {
       sent,
+      kinds: { ...this.#truth.kinds },
       events,
       losses: this.#truth.lossCount,
       faults: this.#injector.injected,
@@ -207,40 +238,46 @@ class Simulator implements SimulatorHandle {
     return this.#clock.nowMs()
   }
 
-  #server(name: MarketName): VenueServer {
+  #server(names: readonly MarketName[]): VenueServer {
     const options = this.#options
-    const market = VENUE_MARKETS[name]
+    const protocol = this.#protocol
+    const markets = names.map((name) => protocol.markets[name]).filter((market) => market !== undefined)
+    const first = markets[0]
+    assert(first !== undefined && markets.length === names.length, `${protocol.exchange} has no market ${names.join()}`)
     const nowMs = (): number => this.#nowMs()
     const rest = new RestVenue({
-      market,
-      source: this.#source.rest(name, nowMs),
+      protocol,
+      market: first.name,
+      source: (market) => this.#source.rest(market, nowMs),
       nowMs,
       weightWindowMs: options.weightWindowMs,
-      weightMax: options.limitsEnforced ? (options.weightMax ?? market.weightPerMinuteMax) : Number.POSITIVE_INFINITY,
+      weightMax: options.limitsEnforced ? (options.weightMax ?? first.weightPerMinuteMax) : Number.POSITIVE_INFINITY,
       refusalsBeforeBan: options.refusalsBeforeBan,
       banMs: options.banMs,
     })
     return new VenueServer({
-      market,
+      protocol,
+      markets,
       rest,
       nowMs,
-      port: options.ports[name] ?? 0,
+      port: options.ports[first.name] ?? 0,
       host: options.host,
-      stream: (stream) => this.#source.stream(name, stream),
+      stream: (stream, path) => this.#source.stream(first.name, stream, path),
+      greeting: (stream) => this.#market?.greeting(stream, this.#nowMs()) ?? null,
       tradePath: options.usdmTradePath,
       heartbeatScale: options.heartbeatScale,
       lifeMs: options.connectionLifeMs,
       limitsEnforced: options.limitsEnforced,
       onChange: () => this.#startWhenHeard(),
-      onClosed: (connection, code, by) => this.#noteClosed(name, connection, code, by),
+      onClosed: (connection, code, by) => this.#noteClosed(connection, code, by),
     })
   }
 
-  #noteClosed(market: MarketName, connection: Connection, code: number, by: string): void {
-    const streams = [...connection.streams.values()].flatMap((stream) =>
-      stream === null ? [] : [[stream.name, stream.lastSentId]],
-    )
+  #noteClosed(connection: Connection, code: number, by: string): void {
+    const carried = [...connection.streams.values()].filter((stream) => stream !== null)
+    const streams = carried.map((stream) => [stream.name, stream.lastSentId, stream.symbol, stream.channel])
     const { index, unflushedBytes } = connection
+    const market = carried[0]?.market ?? ''
     this.#truth.note({ closed: index, market, code, by, timeMs: Math.floor(this.#nowMs()), unflushedBytes, streams })
   }
 
@@ -279,6 +316,10 @@ class Simulator implements SimulatorHandle {
     const events = Math.min(Math.floor(owed), Math.ceil(rate * BURST_SECONDS_MAX))
     const made = events > 0 ? market.produce(events, Math.floor(this.#nowMs())) : 0
     this.#made += made
+    if (monotonicMs >= this.#nextBeatMs) {
+      this.#nextBeatMs = monotonicMs + BEAT_MS
+      market.beat(Math.floor(this.#nowMs()))
+    }
     const isCaughtUp = made < events || this.#made >= rate * (seconds ?? 0) - 1
     if (seconds !== null && elapsed >= seconds && isCaughtUp) void this.#finish()
   }

@@ -2,7 +2,8 @@
  * A stream is one name of one market (`btcusdt@trade`) with the subscribers that hear it. What was once heard and then
  * goes on unheard (every listener gone, or a fault swallowed it) is noted as a loss with its first and last id.
  */
-import type { MarketName, StreamKind } from './venue.ts'
+import type { Template } from './messages.ts'
+import type { MarketName, StreamKind, StreamName } from './venue.ts'
 
 /** One that hears a stream. */
 export interface Subscriber {
@@ -15,12 +16,17 @@ export interface Loss {
   readonly market: MarketName
   readonly symbol: string
   readonly stream: string
+  /** the engine's word for it */
+  readonly channel: string
   readonly firstId: number
   readonly lastId: number
   readonly count: number
+  /** when the first and the last of them happened */
+  readonly firstMs: number
+  readonly lastMs: number
 }
 
-export type FrameFault = 'gap' | 'duplicate' | 'reorder' | 'silent' | 'truncated'
+export type FrameFault = 'gap' | 'duplicate' | 'reorder' | 'silent' | 'truncated' | 'corrupt'
 
 /** A fault that waits on a stream for its next frames. */
 export interface ArmedFault {
@@ -38,28 +44,47 @@ export interface StreamsOptions {
   readonly nowMs: () => number
 }
 
+const NOTHING_LOST = { cause: '', firstId: 0, lastId: 0, count: 0, firstMs: 0, lastMs: 0 }
+
 export class Stream {
   readonly market: MarketName
   readonly symbol: string
   readonly kind: StreamKind
+  readonly channel: string
+  readonly spec: StreamName
   readonly name: string
+  /** what wraps a message on a combined connection */
   readonly prefix: Uint8Array
+  /** null: its messages are made elsewhere */
+  readonly template: Template | null
   readonly subscribers: Subscriber[] = []
   /** somebody has subscribed at least once */
   wasHeard = false
   lastSentId = 0
+  lastSentMs = 0
   sentCount = 0
+  /** of a stream that is fed by the clock */
+  nextMs = 0
   readonly #options: StreamsOptions
   #armed: ArmedFault | null = null
   #held: { payload: Uint8Array; id: number } | null = null
-  #lost = { cause: '', firstId: 0, lastId: 0, count: 0 }
+  #lost = { ...NOTHING_LOST }
 
-  constructor(market: MarketName, symbol: string, kind: StreamKind, name: string, options: StreamsOptions) {
-    this.market = market
-    this.symbol = symbol
-    this.kind = kind
+  constructor(
+    spec: StreamName,
+    name: string,
+    options: StreamsOptions,
+    prefix: string,
+    template: Template | null = null,
+  ) {
+    this.spec = spec
+    this.market = spec.market
+    this.symbol = spec.symbol
+    this.kind = spec.kind
+    this.channel = spec.channel
     this.name = name
-    this.prefix = new Uint8Array(Buffer.from(`{"stream":"${name}","data":`, 'latin1'))
+    this.prefix = new Uint8Array(Buffer.from(prefix, 'latin1'))
+    this.template = template
     this.#options = options
   }
 
@@ -108,6 +133,7 @@ export class Stream {
       ;(subscribers[index] as Subscriber).append(this.prefix, payload, length)
     }
     this.lastSentId = id
+    this.lastSentMs = this.#options.nowMs()
     this.sentCount++
   }
 
@@ -131,10 +157,14 @@ export class Stream {
         return false
       case 'duplicate':
         this.#send(payload, length, id)
-        for (const subscriber of this.subscribers) subscriber.append(this.prefix, payload, length)
+        this.#append(payload, length)
         return true
       case 'truncated':
-        for (const subscriber of this.subscribers) subscriber.append(this.prefix, payload, length >>> 1)
+        this.#append(payload, length >>> 1)
+        this.#lose(armed.kind, id)
+        return false
+      case 'corrupt':
+        this.#append(damaged(payload, length), length)
         this.#lose(armed.kind, id)
         return false
       case 'reorder':
@@ -147,6 +177,10 @@ export class Stream {
         }
         return true
     }
+  }
+
+  #append(payload: Uint8Array, length: number): void {
+    for (const subscriber of this.subscribers) subscriber.append(this.prefix, payload, length)
   }
 
   #sendHeld(): void {
@@ -165,15 +199,24 @@ export class Stream {
 
   #lose(cause: string, id: number): void {
     if (this.#lost.count > 0 && this.#lost.cause !== cause) this.#closeLoss()
-    if (this.#lost.count === 0) this.#lost = { cause, firstId: id, lastId: id, count: 0 }
+    const nowMs = Math.floor(this.#options.nowMs())
+    if (this.#lost.count === 0) this.#lost = { ...NOTHING_LOST, cause, firstId: id, firstMs: nowMs }
     this.#lost.lastId = id
+    this.#lost.lastMs = nowMs
     this.#lost.count++
   }
 
   #closeLoss(): void {
     if (this.#lost.count === 0) return
-    const { market, symbol, name } = this
-    this.#options.onLoss({ market, symbol, stream: name, ...this.#lost })
-    this.#lost = { cause: '', firstId: 0, lastId: 0, count: 0 }
+    const { market, symbol, name, channel } = this
+    this.#options.onLoss({ market, symbol, stream: name, channel, ...this.#lost })
+    this.#lost = { ...NOTHING_LOST }
   }
+}
+
+/** A few bytes in the middle are not what they were. */
+function damaged(payload: Uint8Array, length: number): Uint8Array {
+  const copy = payload.slice(0, length)
+  copy.set([91, 34, 123], length >>> 1)
+  return copy
 }

@@ -5,7 +5,7 @@ import type { Listing } from './instrument.ts'
 import type { RecordedLine } from './recorded-line.ts'
 import { guessMarket, readRecordedLines } from './recorded-line.ts'
 import type { MarketName } from './venue.ts'
-import { parseStreamName } from './venue.ts'
+import { parseStream } from './binance/index.ts'
 
 export interface Survey {
   readonly market: MarketName
@@ -41,8 +41,8 @@ export async function surveyRecording(path: string, given: MarketName | null): P
         continue
       }
       streams.add(line.stream)
-      const parsed = parseStreamName(line.stream)
-      if (parsed === null) continue
+      const parsed = parseStream(line.stream, '')
+      if (parsed === null || parsed.kind === 'timed') continue
       measure(line.text, digitsOf(digits, parsed.symbol.toUpperCase()))
     }
   }

@@ -13,7 +13,7 @@ import type { Fields, Levels } from './messages.ts'
 import type { TruthTable } from './row-file.ts'
 import { RowFile } from './row-file.ts'
 import type { Loss } from './streams.ts'
-import type { MarketName } from './venue.ts'
+import type { ExchangeName, MarketName } from './venue.ts'
 
 export interface Totals {
   trades: number
@@ -63,6 +63,8 @@ export class Truth {
   readonly losses: Loss[] = []
   readonly notes: Record<string, unknown>[] = []
   lossCount = 0
+  /** messages of streams that are fed by the clock, by channel */
+  readonly kinds: Record<string, number> = {}
   readonly #directory: string | null
   readonly #files: Record<TruthTable, RowFile> | null
   readonly #log: number | null
@@ -83,17 +85,23 @@ export class Truth {
   }
 
   /** @param bids ticks and quantities of the book before the first event, as REST would say it; likewise `asks`. */
-  open(listing: Listing, bids: readonly [number, number][], asks: readonly [number, number][]): Ledger {
+  open(
+    exchange: ExchangeName,
+    listing: Listing,
+    bids: readonly [number, number][],
+    asks: readonly [number, number][],
+    lastSeq = 0,
+  ): Ledger {
     const sent = { trades: 0, agg_trades: 0, book_deltas: 0, book_tickers: 0 }
     const priced = (side: readonly [number, number][]) =>
       new Map(side.map(([tick, quantity]) => [tick * listing.tickMantissa, quantity]))
     const ledger: Ledger = {
       listing,
-      key: rowKey(listing),
+      key: rowKey(exchange, listing),
       sent,
       bids: priced(bids),
       asks: priced(asks),
-      lastSeq: 0,
+      lastSeq,
       tradeQuantity: 0,
       firstTradeId: 0,
       lastTradeId: 0,
@@ -132,6 +140,7 @@ export class Truth {
     file.byte(ledger.listing.priceScale)
     file.byte(ledger.listing.quantityScale)
     file.integer(fields.lastSeq)
+    file.integer(fields.eventMs)
     file.integer(fields.bidPrice)
     file.integer(fields.bidQuantity)
     file.integer(fields.askPrice)
@@ -160,6 +169,10 @@ export class Truth {
     applySide(ledger.bids, fields.bids)
     applySide(ledger.asks, fields.asks)
     ledger.lastSeq = fields.lastSeq
+  }
+
+  countKind(channel: string): void {
+    this.kinds[channel] = (this.kinds[channel] ?? 0) + 1
   }
 
   loss(loss: Loss): void {
@@ -248,8 +261,10 @@ function makeDirectory(directory: string): void {
   }
 }
 
-function rowKey({ market, symbol }: Listing): Uint8Array {
-  const words = [market, symbol].map((word) => Buffer.concat([Buffer.from([word.length]), Buffer.from(word, 'latin1')]))
+function rowKey(exchange: ExchangeName, { market, symbol }: Listing): Uint8Array {
+  const words = [exchange, market, symbol].map((word) =>
+    Buffer.concat([Buffer.from([word.length]), Buffer.from(word, 'latin1')]),
+  )
   return new Uint8Array(Buffer.concat(words))
 }
 

@@ -1,28 +1,29 @@
 /**
- * `marketprism demo`: a simulated Binance in a process of its own → the whole engine → ClickHouse, on this machine; then
+ * `marketprism demo`: simulated venues in a process of its own → the whole engine → ClickHouse, on this machine; then
  * every row against what the simulator says it sent.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Config } from '../base/config.ts'
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import type { Run } from '../base/run.ts'
 import { type EngineProcess, startProcess } from '../roles/process.ts'
 import { surveyRecording } from '../simulate/survey.ts'
-import { MARKET_NAMES, type MarketName } from '../simulate/venue.ts'
+import type { ExchangeName } from '../simulate/venue.ts'
 import { createClickHouseClient } from '../sinks/clickhouse.ts'
 import { recordingFile } from './simulate.ts'
 import { checkAgainstTruth } from './demo/check.ts'
 import { printReport } from './demo/report.ts'
 import { StatusLine } from './demo/status.ts'
-import { startVenue, type Venue } from './demo/venue.ts'
+import { demoConfig } from './demo/config.ts'
+import { type MarketPlans, startVenue, type Venue } from './demo/venue.ts'
 
 export interface DemoOptions {
   /** null: a recording to its end */
   readonly seconds: number | null
   readonly rate: number
   readonly instruments: number
+  readonly venues: readonly ExchangeName[]
   readonly seed: number | undefined
   readonly recordings: readonly string[]
   readonly speed: number
@@ -43,11 +44,11 @@ export async function runDemo(options: DemoOptions, run: Run): Promise<void> {
     : resolve(run.config.data.directory, DEMO_DIRECTORY)
   emptyDirectory(directory)
   const say = (line: string): void => void (options.json ? process.stderr : process.stdout).write(`${line}\n`)
-  const venuePlan = await planVenue(options)
+  const markets = await planMarkets(options)
   const truthDirectory = join(directory, 'truth')
-  const venue = await startVenue({ ...options, ...venuePlan, truthDirectory })
+  const venue = await startVenue({ ...options, markets, truthDirectory })
   try {
-    const config = demoConfig(run, directory, venue, venuePlan)
+    const config = demoConfig(run, directory, venue.urls, markets)
     const engine = await startProcess({ ...run, config, roles: ['collect', 'store'] })
     try {
       for (const line of whereDataGoes(engine, venue, directory)) say(line)
@@ -57,7 +58,7 @@ export async function runDemo(options: DemoOptions, run: Run): Promise<void> {
       const client = createClickHouseClient(engine.servers.clickhouse ?? fail())
       try {
         const { database } = config.clickhouse
-        const check = await checkAgainstTruth(client, database, truthDirectory)
+        const check = await checkAgainstTruth(client, database, ...venue.truthDirectories)
         const isJson = options.json
         await printReport({ isJson, engine, client, database, check, sent, status, directory, say })
       } finally {
@@ -91,17 +92,25 @@ function fail(): never {
   throw new Fault('NO_CLICKHOUSE', 'the demo needs ClickHouse and there is none')
 }
 
-/** What the venue serves and what the engine asks it for. */
-export interface VenuePlan {
-  /** instruments of each market */
-  readonly instruments: Readonly<Partial<Record<MarketName, number>>>
-  readonly channels: Readonly<Partial<Record<MarketName, readonly string[]>>>
-}
+const EVENTS = ['book', 'trades', 'book_tickers'] as const
+const KINDS = [...EVENTS, 'klines', 'tickers'] as const
+const CONTRACT_KINDS = [...KINDS, 'mark_prices', 'open_interests', 'liquidations'] as const
 
-const OWN_CHANNELS: Readonly<Record<MarketName, readonly string[]>> = {
-  spot: ['book', 'trades', 'book_tickers'],
-  usdm: ['book', 'agg_trades', 'book_tickers'],
-  coinm: ['book', 'agg_trades', 'book_tickers'],
+/** Markets of the demo and what it asks of each. Binance as ever; of the others all that they have. */
+const MARKETS: Readonly<Record<ExchangeName, Readonly<Record<string, readonly string[]>>>> = {
+  binance: {
+    spot: EVENTS,
+    usdm: ['book', 'agg_trades', 'book_tickers'],
+    coinm: ['book', 'agg_trades', 'book_tickers'],
+  },
+  okx: { spot: KINDS, swap: [...CONTRACT_KINDS, 'funding_rates', 'long_short_ratios'] },
+  deribit: { perpetual: [...CONTRACT_KINDS, 'index_prices', 'funding_rates'], option: CONTRACT_KINDS },
+  bybit: { spot: KINDS, linear: [...CONTRACT_KINDS, 'index_prices', 'funding_rates', 'long_short_ratios'] },
+}
+/** Beside those, one instrument of each index market. */
+const INDICES: Readonly<Record<string, readonly string[]>> = {
+  'okx.index': ['index_prices'],
+  'deribit.index': ['index_prices', 'volatility_indices'],
 }
 const CHANNEL_OF_STREAM: readonly (readonly [RegExp, string])[] = [
   [/@depth(@|$)/, 'book'],
@@ -110,54 +119,41 @@ const CHANNEL_OF_STREAM: readonly (readonly [RegExp, string])[] = [
   [/@bookTicker$/, 'book_tickers'],
 ]
 
-async function planVenue({ recordings, instruments: total }: DemoOptions): Promise<VenuePlan> {
-  const instruments: Partial<Record<MarketName, number>> = {}
-  const channels: Partial<Record<MarketName, readonly string[]>> = {}
-  if (recordings.length === 0) {
-    MARKET_NAMES.forEach((market, index) => {
-      const count = Math.floor((total + MARKET_NAMES.length - 1 - index) / MARKET_NAMES.length)
-      if (count === 0) return
-      instruments[market] = count
-      channels[market] = OWN_CHANNELS[market]
-    })
-    return { instruments, channels }
-  }
+/** As many instruments as asked for, spread over the markets of the venues; or what the recordings hold. */
+async function planMarkets({ recordings, instruments: total, venues }: DemoOptions): Promise<MarketPlans> {
+  if (recordings.length > 0) return recordedMarkets(recordings)
+  const markets = venues.flatMap((venue) =>
+    Object.entries(MARKETS[venue]).map(([market, channels]) => ({ key: `${venue}.${market}`, channels })),
+  )
+  const counted = markets.map(({ key, channels }, index) => {
+    const count = Math.floor((total + markets.length - 1 - index) / markets.length)
+    return [key, { count, channels }] as const
+  })
+  const indices = Object.entries(INDICES).filter(([key]) => venues.some((venue) => key.startsWith(`${venue}.`)))
+  return Object.fromEntries([
+    ...counted.filter(([, { count }]) => count > 0),
+    ...indices.map(([key, channels]) => [key, { count: 1, channels }] as const),
+  ])
+}
+
+async function recordedMarkets(recordings: readonly string[]): Promise<MarketPlans> {
+  const plans: Record<string, { count: number; channels: readonly string[] }> = {}
   for (const text of recordings) {
     const { path, market: given } = recordingFile(text, null)
     const { market, listings, streams } = await surveyRecording(path, given)
+    const key = `binance.${market}`
     const found = CHANNEL_OF_STREAM.filter(([pattern]) => streams.some((stream) => pattern.test(stream)))
-    instruments[market] = (instruments[market] ?? 0) + listings.length
-    channels[market] = [...new Set([...(channels[market] ?? []), ...found.map(([, channel]) => channel)])]
+    const known = plans[key] ?? { count: 0, channels: [] }
+    const channels = [...new Set([...known.channels, ...found.map(([, channel]) => channel)])]
+    plans[key] = { count: known.count + listings.length, channels }
   }
-  return { instruments, channels }
-}
-
-/** The configuration with the venue, the directory and the markets of this demo in it. */
-function demoConfig(run: Run, directory: string, venue: Venue, { channels }: VenuePlan): Config {
-  const { config, effective } = run
-  const markets = Object.entries(config.exchanges.binance).map(([name, market]) => {
-    const urls = venue.urls[name as MarketName]
-    if (urls === undefined) return [name, { ...market, enabled: false }]
-    const wanted = channels[name as MarketName] ?? []
-    return [
-      name,
-      { ...market, enabled: true, instruments: ['*'], channels: wanted, wsUrl: urls.ws, restUrl: urls.rest, proxy: '' },
-    ]
-  })
-  const isPortChosen = effective.origins.get('observe.port')?.layer !== 'default'
-  return {
-    ...config,
-    data: { directory },
-    spool: { ...config.spool, directory: '' },
-    observe: { ...config.observe, port: isPortChosen ? config.observe.port : 0 },
-    exchanges: { binance: Object.fromEntries(markets) },
-  } as Config
+  return plans
 }
 
 function whereDataGoes(engine: EngineProcess, venue: Venue, directory: string): string[] {
   const { servers, collector, observe } = engine
   return [
-    `simulated Binance: ${Object.entries(venue.urls)
+    `simulated: ${Object.entries(venue.urls)
       .map(([market, { ws }]) => `${market} ${ws}`)
       .join(', ')}`,
     `collecting ${collector?.instrumentCount ?? 0} instruments over ${collector?.plan.connections.length ?? 0} sockets`,

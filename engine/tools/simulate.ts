@@ -1,14 +1,19 @@
-/** `marketprism simulate binance`: the simulated venue as a process. Ready line first, totals last, both JSON on stdout. */
+/**
+ * `marketprism simulate binance|okx|deribit|bybit|all`: simulated venues as a process. Ready line first, totals last, both
+ * JSON on stdout. One venue has its markets at the top of these lines; `all` has an object a venue.
+ */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import { parseFaults } from '../simulate/faults.ts'
 import type { RecordingFile } from '../simulate/player.ts'
-import type { InstrumentCounts } from '../simulate/listings.ts'
-import type { SimulatorOptions } from '../simulate/options.ts'
-import type { SimulatorReport } from '../simulate/simulator.ts'
+import { MARKET_NAMES } from '../simulate/binance/index.ts'
+import type { InstrumentCounts, SimulatorOptions } from '../simulate/options.ts'
+import { protocolOf } from '../simulate/protocols.ts'
+import type { SimulatorHandle, SimulatorReport } from '../simulate/simulator.ts'
 import { startSimulator } from '../simulate/simulator.ts'
-import type { MarketName } from '../simulate/venue.ts'
-import { MARKET_NAMES } from '../simulate/venue.ts'
+import { EXCHANGE_NAMES } from '../simulate/venue.ts'
+import type { ExchangeName, MarketName } from '../simulate/venue.ts'
 
 export interface SimulateOptions {
   readonly simulator: Partial<SimulatorOptions>
@@ -26,20 +31,49 @@ export interface SimulateOptions {
 export async function runSimulate(options: SimulateOptions): Promise<SimulatorReport> {
   const simulator = await startSimulator(options.simulator)
   options.print(JSON.stringify({ ready: true, ...simulator.urls, pid: process.pid }))
+  await untilOver(options, [simulator], ([report]) => ({ ...report }))
+  const report = await simulator.stop()
+  options.print(JSON.stringify({ done: true, ...report }))
+  return report
+}
+
+/** Several venues at once, each with its share of the rate and a truth directory of its own. */
+export async function runSimulateAll(
+  options: Omit<SimulateOptions, 'simulator'> & { readonly simulators: readonly Partial<SimulatorOptions>[] },
+): Promise<Readonly<Record<string, SimulatorReport>>> {
+  const simulators: SimulatorHandle[] = []
+  for (const each of options.simulators) simulators.push(await startSimulator(each))
+  const byExchange = <Value>(values: readonly Value[]): Record<string, Value> =>
+    Object.fromEntries(simulators.map(({ exchange }, index) => [exchange, values[index] as Value]))
+  options.print(JSON.stringify({ ready: true, ...byExchange(simulators.map(({ urls }) => urls)), pid: process.pid }))
+  await untilOver(options, simulators, byExchange)
+  const reports = byExchange(await Promise.all(simulators.map((simulator) => simulator.stop())))
+  options.print(JSON.stringify({ done: true, ...reports }))
+  return reports
+}
+
+async function untilOver(
+  options: Omit<SimulateOptions, 'simulator'>,
+  simulators: readonly SimulatorHandle[],
+  say: (reports: readonly SimulatorReport[]) => object,
+): Promise<void> {
   const stopped = new Promise<void>((done) => {
     if (options.signal?.aborted === true) done()
     options.signal?.addEventListener('abort', () => done(), { once: true })
   })
-  options.finish?.addEventListener('abort', () => void simulator.finish(), { once: true })
-  if (options.stay) {
-    void simulator.over.then(() => options.print(JSON.stringify({ over: true, ...simulator.report() })))
-    await stopped
-  } else {
-    await Promise.race([stopped, simulator.over])
+  const finish = (): void => {
+    for (const simulator of simulators) void simulator.finish()
   }
-  const report = await simulator.stop()
-  options.print(JSON.stringify({ done: true, ...report }))
-  return report
+  options.finish?.addEventListener('abort', finish, { once: true })
+  const over = Promise.all(simulators.map((simulator) => simulator.over))
+  if (!options.stay) {
+    await Promise.race([stopped, over])
+    return
+  }
+  void over.then(() =>
+    options.print(JSON.stringify({ over: true, ...say(simulators.map((simulator) => simulator.report())) })),
+  )
+  await stopped
 }
 
 /** The flags as the command line gives them: words, not yet checked. */
@@ -60,6 +94,7 @@ export interface SimulateFlags {
   readonly closeEvery?: string
   readonly limits?: boolean
   readonly heartbeatScale?: string
+  readonly life?: string
   readonly recording?: string[]
   readonly speed?: string
   readonly market?: string
@@ -69,7 +104,7 @@ export interface SimulateFlags {
 /** flag, text: the one list of what `simulate` understands; the command line is built from it. */
 export const SIMULATE_FLAGS: readonly (readonly [string, string])[] = [
   ['--seed <n>', 'the same seed gives the same market (default 1)'],
-  ['--markets <list>', 'spot, usdm, coinm (default all three)'],
+  ['--markets <list>', 'of the venue, e.g. spot,usdm,coinm (default: all)'],
   ['--instruments <n>', 'instruments of each market, or a number for each as 3,2,2 (default 2)'],
   ['--rate <n>', 'events a second over all instruments (default 1000)'],
   ['--seconds <n>', 'length of the run after its start (default: until stopped)'],
@@ -84,37 +119,102 @@ export const SIMULATE_FLAGS: readonly (readonly [string, string])[] = [
   ['--close-every <s>', 'close one connection after the other, every so many seconds'],
   ['--no-limits', 'do not enforce limits of streams, messages, connects and REST weight'],
   ['--heartbeat-scale <x>', 'multiplies ping interval, pong deadline and the 24 h life (default 1)'],
+  ['--life <s>', 'every connection is closed at this age (default: 24 h)'],
   ['--recording <file...>', 'serve recordings instead; a file may be named as usdm:FILE'],
   ['--market <market>', 'market of the recordings (default: told from the file)'],
   ['--speed <n|max>', 'recordings: times faster than recorded (default 1)'],
   ['--stay', 'serve on after the run is over, until SIGTERM'],
 ]
 
-export function parseSimulateFlags(flags: SimulateFlags): { simulator: Partial<SimulatorOptions>; stay: boolean } {
+/**
+ * The flags of `simulate all`. Markets, instruments, faults and the start are said by venue: `--instruments
+ * binance.spot=3,okx.swap=2` (only those are simulated), `--start-after-streams okx=6`, `--faults '{"okx":[…]}'`.
+ */
+export function parseSimulateAllFlags(flags: SimulateFlags): {
+  simulators: Partial<SimulatorOptions>[]
+  stay: boolean
+} {
+  if ((flags.markets ?? flags.port ?? flags.recording ?? flags.market) !== undefined)
+    throw new Fault('FLAG', '--markets, --port and --recording need one venue, not "all"', EXIT_USAGE)
+  const { instruments, startAfterStreams, faults, rate, truth, ...shared } = flags
+  const counts = countsByMarket(instruments)
+  const exchanges = EXCHANGE_NAMES.filter((name) => counts === undefined || counts.has(name))
+  const scripts = faults === undefined ? {} : scriptsByExchange(faults)
+  const starts = new Map(startAfterStreams?.split(',').map((part) => part.split('=') as [string, string]))
+  const share = rate === undefined ? undefined : String(Number(rate) / exchanges.length)
+  const simulators = exchanges.map((exchange) => {
+    const of = counts?.get(exchange)
+    const own: SimulateFlags = {
+      ...shared,
+      ...(of === undefined
+        ? instruments === undefined
+          ? {}
+          : { instruments }
+        : { markets: Object.keys(of).join(), instruments: Object.values(of).join() }),
+      ...(share === undefined ? {} : { rate: share }),
+      ...(truth === undefined ? {} : { truth: join(truth, exchange) }),
+      ...(starts.has(exchange) ? { startAfterStreams: starts.get(exchange) as string } : {}),
+      ...(scripts[exchange] === undefined ? {} : { faults: JSON.stringify(scripts[exchange]) }),
+    }
+    return { exchange, ...parseSimulateFlags(own, exchange).simulator }
+  })
+  return { simulators, stay: flags.stay === true }
+}
+
+/** `okx.swap=2,bybit.spot=3`; undefined: a plain number, or nothing. */
+function countsByMarket(text: string | undefined): Map<string, Record<string, string>> | undefined {
+  if (text === undefined || !text.includes('=')) return undefined
+  const counts = new Map<string, Record<string, string>>()
+  for (const part of text.split(',')) {
+    const [, exchange, market, count] = /^([a-z]+)\.([a-z]+)=(\d+)$/.exec(part.trim()) ?? []
+    if (exchange === undefined || market === undefined || count === undefined)
+      throw new Fault('FLAG', `--instruments has "${part}"; give exchange.market=count, e.g. okx.swap=2`, EXIT_USAGE)
+    counts.set(exchange, { ...counts.get(exchange), [market]: count })
+  }
+  return counts
+}
+
+function scriptsByExchange(text: string): Readonly<Record<string, unknown>> {
+  const script: unknown = JSON.parse(scriptText(text))
+  if (typeof script === 'object' && script !== null && !Array.isArray(script)) return script as Record<string, unknown>
+  throw new Fault(
+    'FAULT_SCRIPT',
+    'the fault script of all venues is an object: {"okx":[{"at":5,"kind":"gap"}]}',
+    EXIT_USAGE,
+  )
+}
+
+export function parseSimulateFlags(
+  flags: SimulateFlags,
+  exchange: ExchangeName = 'binance',
+): { simulator: Partial<SimulatorOptions>; stay: boolean } {
+  const known = Object.keys(protocolOf(exchange).markets)
   const optional = <Key extends keyof SimulatorOptions>(key: Key, value: SimulatorOptions[Key] | undefined) =>
     value === undefined ? {} : { [key]: value }
-  const markets = flags.markets?.split(',').map(marketName)
-  const market = flags.market === undefined ? null : marketName(flags.market)
+  const markets = flags.markets?.split(',').map((name) => marketName(name, exchange, known))
+  const market = flags.market === undefined ? null : marketName(flags.market, 'binance', MARKET_NAMES)
   const recordings = flags.recording?.map((text) => recordingFile(text, market))
   return {
     stay: flags.stay === true,
     simulator: {
+      ...(exchange === 'binance' ? {} : { exchange }),
       ...optional('seed', number('--seed', flags.seed, 0)),
       ...optional('markets', markets),
-      ...optional('instruments', instrumentCounts(flags.instruments, markets ?? MARKET_NAMES)),
+      ...optional('instruments', instrumentCounts(flags.instruments, markets ?? known)),
       ...optional('rate', number('--rate', flags.rate, 1, 2_000_000)),
       ...optional('seconds', number('--seconds', flags.seconds, 0)),
       ...optional('mix', mix(flags.mix)),
       ...optional('levelsPerUpdate', number('--levels', flags.levels, 1, 400)),
       ...optional('bookLevels', number('--book-levels', flags.bookLevels, 20, 2000)),
       ...optional('startAfterStreams', number('--start-after-streams', flags.startAfterStreams, 1)),
-      ...optional('ports', ports(number('--port', flags.port, 1, 65_533), markets ?? MARKET_NAMES)),
+      ...optional('ports', ports(number('--port', flags.port, 1, 65_533), markets ?? known)),
       ...optional('truthDirectory', flags.truth),
-      ...optional('faults', flags.faults === undefined ? undefined : parseFaults(scriptText(flags.faults))),
+      ...optional('faults', flags.faults === undefined ? undefined : parseFaults(scriptText(flags.faults), known)),
       ...optional('faultRate', number('--fault-rate', flags.faultRate, 0)),
       ...optional('closeEverySeconds', number('--close-every', flags.closeEvery, 0)),
       ...optional('limitsEnforced', flags.limits),
       ...optional('heartbeatScale', number('--heartbeat-scale', flags.heartbeatScale, 0)),
+      ...optional('connectionLifeMs', lifeMs(number('--life', flags.life, 1))),
       ...optional('recordings', recordings),
       ...optional('speed', flags.speed === 'max' ? null : number('--speed', flags.speed, 0.001)),
     },
@@ -134,10 +234,10 @@ function number(
   throw new Fault('FLAG', `${flag} is "${text}"; give a number, ${range}`, EXIT_USAGE)
 }
 
-function marketName(text: string): MarketName {
-  const name = text.trim().replace(/^binance\./, '')
-  if (MARKET_NAMES.includes(name as MarketName)) return name as MarketName
-  throw new Fault('FLAG', `"${text}" is no market of binance; give ${MARKET_NAMES.join(', ')}`, EXIT_USAGE)
+function marketName(text: string, exchange: string, known: readonly MarketName[]): MarketName {
+  const name = text.trim().replace(`${exchange}.`, '')
+  if (known.includes(name)) return name
+  throw new Fault('FLAG', `"${text}" is no market of ${exchange}; give ${known.join(', ')}`, EXIT_USAGE)
 }
 
 export function recordingFile(text: string, market: MarketName | null): RecordingFile {
@@ -158,6 +258,8 @@ function instrumentCounts(text: string | undefined, markets: readonly MarketName
   )
 }
 
+const lifeMs = (seconds: number | undefined): number | undefined => (seconds === undefined ? undefined : seconds * 1000)
+
 function mix(text: string | undefined): SimulatorOptions['mix'] | undefined {
   if (text === undefined) return undefined
   const [bookTicker = 0, trade = 0, depth = 0] = text.split(',').map((share) => number('--mix', share, 0) ?? 0)
@@ -175,7 +277,7 @@ function ports(first: number | undefined, markets: readonly MarketName[]): Simul
 }
 
 function scriptText(text: string): string {
-  if (text.trimStart().startsWith('[')) return text
+  if (/^\s*[[{]/.test(text)) return text
   try {
     return readFileSync(text, 'utf8')
   } catch (error) {

@@ -36,7 +36,6 @@ const CHANNELS = ['book', 'trades', 'book_tickers']
 export async function rigVenue(t: TestContext, wish: VenueWish = {}): Promise<RigVenue> {
   const { markets = ['spot', 'usdm', 'coinm'], instruments = 2, rate = 3000, seconds = null, faults = [] } = wish
   const truthDirectory = path.join(temporaryDirectory(t), 'truth')
-  const each = <Value>(value: Value) => Object.fromEntries(markets.map((market) => [market, value]))
   const venue = await startVenue({
     seconds,
     rate,
@@ -44,15 +43,16 @@ export async function rigVenue(t: TestContext, wish: VenueWish = {}): Promise<Ri
     recordings: [],
     speed: 1,
     truthDirectory,
-    instruments: each(instruments),
-    channels: each(CHANNELS),
+    markets: Object.fromEntries(
+      markets.map((market) => [`binance.${market}`, { count: instruments, channels: CHANNELS }]),
+    ),
     moreFlags: [...(faults.length === 0 ? [] : ['--faults', JSON.stringify(faults)]), ...(wish.moreFlags ?? [])],
   })
   t.after(() => venue.kill())
   const flags: string[] = []
   for (const market of ['spot', 'usdm', 'coinm'] as const) {
     const at = `exchanges.binance.${market}`
-    const urls = venue.urls[market]
+    const urls = venue.urls[`binance.${market}`]
     if (urls === undefined) flags.push('--set', `${at}.enabled=false`)
     else
       flags.push(

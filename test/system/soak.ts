@@ -82,8 +82,8 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const directory = mkdtempSync(join(tmpdir(), 'marketprism-soak-'))
   const truthDirectory = join(directory, 'truth')
   const perMarket = Math.ceil(options.sockets / MARKETS.length)
-  const instruments = Object.fromEntries(MARKETS.map((market) => [market, perMarket]))
-  const channels = Object.fromEntries(MARKETS.map((market) => [market, CHANNELS.split(',')]))
+  const channels = CHANNELS.split(',')
+  const markets = Object.fromEntries(MARKETS.map((market) => [`binance.${market}`, { count: perMarket, channels }]))
   const venue = await startVenue({
     seconds: options.seconds,
     rate: options.rate,
@@ -91,8 +91,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     recordings: [],
     speed: 1,
     truthDirectory,
-    instruments,
-    channels,
+    markets,
     moreFlags: ['--close-every', String(options.closeEverySeconds)],
   })
   try {
@@ -100,7 +99,10 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     for (const market of MARKETS) {
       const at = `exchanges.binance.${market}`
       flags.push(`${at}.instruments=*`, `${at}.channels=${CHANNELS}`, `${at}.connections=${perMarket}`)
-      flags.push(`${at}.wsUrl=${venue.urls[market]?.ws}`, `${at}.restUrl=${venue.urls[market]?.rest}`)
+      flags.push(
+        `${at}.wsUrl=${venue.urls[`binance.${market}`]?.ws}`,
+        `${at}.restUrl=${venue.urls[`binance.${market}`]?.rest}`,
+      )
     }
     const effective = loadConfig({ variables: {}, flags: flags.map((text) => ({ text, label: '--set' })) })
     const { config } = effective

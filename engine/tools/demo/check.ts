@@ -4,7 +4,8 @@
  *
  *   missing   sent, and no row has its id
  *   doubled   rows beyond the first of an id
- *   wrong     a row whose id was never sent, or whose values differ from what was sent
+ *   wrong     a row whose id was never sent, or whose values differ from what was sent; rows that were fetched over REST
+ *             after the venue did not send them are only looked at for doubles
  */
 import { createReadStream, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,6 +26,11 @@ export type Check = Readonly<Record<CheckedTable, TableCheck>>
 
 interface Comparison {
   readonly id: string
+  /** a column that the id needs, of what is stored and of what was sent */
+  readonly number?: string
+  readonly sentNumber?: string
+  /** of a stored row: it was not sent but fetched, so that it is compared with nothing */
+  readonly isRepaired?: string
   /** the same facts, once as stored and once as sent */
   readonly stored: string
   readonly sent: string
@@ -35,33 +41,50 @@ const levels = (side: string): string =>
   `length(${side}_price_mantissas), arraySum(${side}_price_mantissas), arraySum(${side}_quantity_mantissas)`
 const levelSums = (side: string): string => `toUInt64(${side}_levels), ${side}_price_sum, ${side}_quantity_sum`
 
+const TOP_STORED = 'bid_price_mantissa, bid_quantity_mantissa, ask_price_mantissa, ask_quantity_mantissa'
+const TOP_SENT = 'bid_price, bid_quantity, ask_price, ask_quantity'
+
 /** Facts that identify and describe an event in each table. Levels are compared by count and exact sums. */
 const COMPARISONS: Readonly<Record<CheckedTable, Comparison>> = {
   trades: {
-    id: 'market, symbol, toString(stream), trade_id',
+    // ids that are no numbers end in one here (Deribit, Bybit)
+    id: 'exchange, market, symbol, toString(stream), trade_number',
+    number: 'if(trade_id = 0, toUInt64OrZero(right(venue_trade_id, 9)), trade_id) AS trade_number',
+    sentNumber: 'trade_id AS trade_number',
+    isRepaired: "origin = 'repaired'",
     stored: `price_mantissa, quantity_mantissa, ${SCALES}, toString(side), toUnixTimestamp64Milli(trade_ns)`,
     sent: `price_mantissa, quantity_mantissa, ${SCALES}, toString(side), trade_ms`,
   },
   book_deltas: {
-    id: 'market, symbol, first_seq, last_seq',
+    // only Binance says where a change begins
+    id: "exchange, market, symbol, if(exchange = 'binance', first_seq, 0), last_seq",
     stored: `${levels('bid')}, ${levels('ask')}, ${SCALES}`,
     sent: `${levelSums('bid')}, ${levelSums('ask')}, ${SCALES}`,
   },
   book_tickers: {
-    id: 'market, symbol, update_id',
-    stored: `bid_price_mantissa, bid_quantity_mantissa, ask_price_mantissa, ask_quantity_mantissa, ${SCALES}`,
-    sent: `bid_price, bid_quantity, ask_price, ask_quantity, ${SCALES}`,
+    id: 'exchange, market, symbol, ticker_number',
+    // Deribit's quotes have no number: their time and content are what they are known by
+    number: `if(exchange = 'deribit', sipHash64(toUnixTimestamp64Milli(event_ns), ${TOP_STORED}), update_id) AS ticker_number`,
+    sentNumber: `if(exchange = 'deribit', sipHash64(event_ms, ${TOP_SENT}), update_id) AS ticker_number`,
+    stored: `${TOP_STORED}, ${SCALES}`,
+    sent: `${TOP_SENT}, ${SCALES}`,
   },
 }
 
 /** Rows compared at once; each row costs some 100 bytes of hash table. */
 const ROWS_PER_SLICE = 4_000_000
 
-export async function checkAgainstTruth(client: ClickHouseClient, database: string, directory: string): Promise<Check> {
+/** @param directories of the truth, one a venue */
+export async function checkAgainstTruth(
+  client: ClickHouseClient,
+  database: string,
+  ...directories: readonly string[]
+): Promise<Check> {
   const checks = {} as Record<CheckedTable, TableCheck>
   await client.command({ query: 'CREATE DATABASE IF NOT EXISTS truth' })
   for (const table of CHECKED_TABLES) {
-    await loadTruth(client, table, directory)
+    await client.command({ query: `DROP TABLE IF EXISTS truth.${table}` })
+    for (const directory of directories) await loadTruth(client, table, directory)
     checks[table] = await compare(client, database, table)
   }
   await client.command({ query: 'DROP DATABASE truth' })
@@ -75,8 +98,9 @@ async function loadTruth(client: ClickHouseClient, table: CheckedTable, director
     format: string
   }
   const columns = structure.map(({ name, type }) => `${name} ${type}`).join(', ')
-  await client.command({ query: `DROP TABLE IF EXISTS truth.${table}` })
-  await client.command({ query: `CREATE TABLE truth.${table} (${columns}) ENGINE = MergeTree ORDER BY tuple()` })
+  await client.command({
+    query: `CREATE TABLE IF NOT EXISTS truth.${table} (${columns}) ENGINE = MergeTree ORDER BY tuple()`,
+  })
   const answer = await client.exec({
     query: `INSERT INTO truth.${table} FORMAT ${format}`,
     values: createReadStream(join(directory, file)),
@@ -85,7 +109,7 @@ async function loadTruth(client: ClickHouseClient, table: CheckedTable, director
 }
 
 async function compare(client: ClickHouseClient, database: string, table: CheckedTable): Promise<TableCheck> {
-  const { id, stored, sent } = COMPARISONS[table]
+  const { id, stored, sent, number = '0', sentNumber = '0', isRepaired = 'false' } = COMPARISONS[table]
   const counts = await one(
     client,
     `SELECT (SELECT count() FROM truth.${table}) AS sent, (SELECT count() FROM ${database}.${table}) AS rows`,
@@ -96,11 +120,11 @@ async function compare(client: ClickHouseClient, database: string, table: Checke
     const part = `cityHash64(${id}) % ${slices} = ${slice}`
     const found = await one(
       client,
-      `SELECT countIf(s > 0 AND r = 0) AS missing, sumIf(r - 1, r > 1) AS doubled, countIf(r > 0 AND (s = 0 OR is_different)) AS wrong FROM (
-         SELECT countIf(is_sent) AS s, countIf(NOT is_sent) AS r, min(facts) != max(facts) AS is_different FROM (
-           SELECT sipHash128(${id}) AS id, sipHash64(${sent}) AS facts, true AS is_sent FROM truth.${table} WHERE ${part}
+      `SELECT sumIf(s - all_rows, s > all_rows) AS missing, sumIf(all_rows - greatest(s, 1), all_rows > greatest(s, 1)) AS doubled, countIf(r > 0 AND (s = 0 OR is_different)) AS wrong FROM (
+         SELECT countIf(is_sent) AS s, countIf(NOT is_sent) AS all_rows, countIf(NOT is_sent AND NOT is_repaired) AS r, minIf(facts, NOT is_repaired) != maxIf(facts, NOT is_repaired) AS is_different FROM (
+           SELECT ${sentNumber}, sipHash128(${id}) AS id, sipHash64(${sent}) AS facts, true AS is_sent, false AS is_repaired FROM truth.${table} WHERE ${part}
            UNION ALL
-           SELECT sipHash128(${id}) AS id, sipHash64(${stored}) AS facts, false AS is_sent FROM ${database}.${table} WHERE ${part}
+           SELECT ${number}, sipHash128(${id}) AS id, sipHash64(${stored}) AS facts, false AS is_sent, ${isRepaired} AS is_repaired FROM ${database}.${table} WHERE ${part}
          ) GROUP BY id)`,
     )
     for (const name of ['missing', 'doubled', 'wrong'] as const) sums[name] += Number(found[name])

@@ -3,9 +3,9 @@ import type { ClickHouseClient } from '@clickhouse/client'
 import Table from 'cli-table3'
 import { Fault } from '../../base/fault.ts'
 import type { EngineProcess } from '../../roles/process.ts'
-import type { SimulatorReport } from '../../simulate/simulator.ts'
 import { CHECKED_TABLES, type Check } from './check.ts'
 import type { StatusLine } from './status.ts'
+import type { VenueReport } from './venue.ts'
 
 export interface ReportInput {
   readonly isJson: boolean
@@ -13,7 +13,7 @@ export interface ReportInput {
   readonly client: ClickHouseClient
   readonly database: string
   readonly check: Check
-  readonly sent: SimulatorReport
+  readonly sent: VenueReport
   readonly status: StatusLine
   readonly directory: string
   readonly say: (line: string) => void

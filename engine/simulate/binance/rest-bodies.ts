@@ -1,13 +1,7 @@
 /** Bodies of REST answers as the venue writes them. */
-import { writeDecimal } from './digits.ts'
-import type { Instrument, Listing } from './instrument.ts'
-
-const scratch = Buffer.alloc(64)
-
-/** mantissa / 10^scale with exactly `decimals` digits behind the point. */
-export function decimalText(mantissa: number, scale: number, decimals: number): string {
-  return scratch.toString('latin1', 0, writeDecimal(scratch, 0, mantissa, scale, decimals))
-}
+import { decimalText } from '../digits.ts'
+import type { Instrument } from '../instrument.ts'
+import type { Listed } from '../rest.ts'
 
 /** The book of this moment, best levels first. */
 export function depthBody(instrument: Instrument, limit: number, nowMs: number): string {
@@ -26,13 +20,14 @@ export function depthBody(instrument: Instrument, limit: number, nowMs: number):
 }
 
 /** One symbol of exchangeInfo. */
-export function symbolEntry(listing: Listing): Record<string, unknown> {
+export function symbolEntry({ listing, state, finerDigits }: Listed): Record<string, unknown> {
+  const status = state === 'trading' ? 'TRADING' : listing.market === 'spot' ? 'BREAK' : 'SETTLING'
   const isSpot = listing.market === 'spot'
   const digits = (scale: number, decimals: number): number => (isSpot ? decimals : scale)
   const tickSize = decimalText(
     listing.tickMantissa,
-    listing.priceScale,
-    digits(listing.priceScale, listing.priceDecimals),
+    listing.priceScale + finerDigits,
+    digits(listing.priceScale + finerDigits, listing.priceDecimals),
   )
   const stepSize = decimalText(
     listing.stepMantissa,
@@ -48,7 +43,7 @@ export function symbolEntry(listing: Listing): Record<string, unknown> {
     const precisions = { baseAssetPrecision: 8, quotePrecision: 8, quoteAssetPrecision: 8 }
     return {
       symbol: listing.symbol,
-      status: 'TRADING',
+      status,
       ...assets,
       ...precisions,
       isSpotTradingAllowed: true,
@@ -68,11 +63,13 @@ export function symbolEntry(listing: Listing): Record<string, unknown> {
     underlyingType: 'COIN',
     filters,
   }
-  if (listing.market === 'usdm') return { ...contract, status: 'TRADING', marginAsset: listing.quote }
+  if (listing.market === 'usdm') return { ...contract, status, marginAsset: listing.quote }
   return {
     ...contract,
-    contractStatus: 'TRADING',
-    contractSize: listing.base === 'BTC' ? 100 : 10,
+    contractStatus: status,
+    contractSize: contractSize(listing.base),
     marginAsset: listing.base,
   }
 }
+
+export const contractSize = (base: string): number => (base === 'BTC' ? 100 : 10)

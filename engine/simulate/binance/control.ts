@@ -1,19 +1,19 @@
 /** The requests that a client may send over the socket, and the venue's answers. */
-import type { Connection } from './connection.ts'
-
-/** What a request may change. */
-export interface Subscriptions {
-  subscribe(connection: Connection, names: readonly string[]): boolean
-  unsubscribe(connection: Connection, names: readonly string[]): void
-}
+import type { Connection } from '../connection.ts'
+import type { Session } from '../protocol.ts'
 
 type RequestId = string | number | null
 
 const METHODS = 'SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS, SET_PROPERTY, GET_PROPERTY'
 const ID_LENGTH_MAX = 36
 
+export function answerRequest(session: Session, connection: Connection, text: string): void {
+  const answer = answerTo(session, connection, text)
+  if (answer !== null && connection.open) connection.say(answer)
+}
+
 /** @returns the answer to send, or null when the request closed the connection. */
-export function answerRequest(subscriptions: Subscriptions, connection: Connection, text: string): string | null {
+function answerTo(session: Session, connection: Connection, text: string): string | null {
   let request: { method?: unknown; params?: unknown; id?: unknown }
   try {
     request = JSON.parse(text)
@@ -26,10 +26,10 @@ export function answerRequest(subscriptions: Subscriptions, connection: Connecti
   switch (method) {
     case 'SUBSCRIBE':
       if (!isNames(params)) return refusal(2, 'Invalid request: params must be an array of strings', id)
-      return subscriptions.subscribe(connection, params) ? result(null, id) : null
+      return subscribe(session, connection, params, id)
     case 'UNSUBSCRIBE':
       if (!isNames(params)) return refusal(2, 'Invalid request: params must be an array of strings', id)
-      subscriptions.unsubscribe(connection, params)
+      session.unsubscribe(connection, params)
       return result(null, id)
     case 'LIST_SUBSCRIPTIONS':
       return result([...connection.streams.keys()], id)
@@ -39,6 +39,16 @@ export function answerRequest(subscriptions: Subscriptions, connection: Connecti
     default:
       return refusal(2, `Invalid request: unknown variant \`${String(method)}\`, expected one of ${METHODS}`, id)
   }
+}
+
+/** A name that does not exist is accepted, and silent for ever. */
+function subscribe(session: Session, connection: Connection, names: string[], id: RequestId): string | null {
+  for (const name of names) {
+    const became = session.subscribe(connection, name)
+    if (became === 'closed') return null
+    if (became === 'refused') return refusal(2, `Invalid request: stream ${name} is not available`, id)
+  }
+  return result(null, id)
 }
 
 function answerProperty(connection: Connection, method: string, params: unknown, id: RequestId): string {

@@ -1,0 +1,38 @@
+/** The configuration of an engine that runs against simulated venues. */
+import type { Config } from '../../base/config.ts'
+import type { Run } from '../../base/run.ts'
+import type { Bases, MarketPlans } from './venue.ts'
+
+/** The run's own, with these venues, this directory and these markets in it; all others are off. */
+export function demoConfig(
+  run: Run,
+  directory: string,
+  urls: Readonly<Record<string, Bases>>,
+  markets: MarketPlans,
+): Config {
+  const { config, effective } = run
+  const exchanges = Object.entries(config.exchanges).map(([exchange, each]) => [
+    exchange,
+    Object.fromEntries(
+      Object.entries(each).map(([name, market]) => {
+        const key = `${exchange}.${name}`
+        const bases = urls[key]
+        const plan = markets[key]
+        if (bases === undefined || plan === undefined) return [name, { ...market, enabled: false }]
+        const { ws: wsUrl, rest: restUrl } = bases
+        return [
+          name,
+          { ...market, enabled: true, instruments: ['*'], channels: plan.channels, wsUrl, restUrl, proxy: '' },
+        ]
+      }),
+    ),
+  ])
+  const isPortChosen = effective.origins.get('observe.port')?.layer !== 'default'
+  return {
+    ...config,
+    data: { directory },
+    spool: { ...config.spool, directory: '' },
+    observe: { ...config.observe, port: isPortChosen ? config.observe.port : 0 },
+    exchanges: Object.fromEntries(exchanges),
+  } as Config
+}
