@@ -62,7 +62,7 @@ export interface Replayed {
   readonly rows: readonly Row[]
 }
 
-function projectRoot(from: string): string {
+export function projectRoot(from: string): string {
   return existsSync(join(from, 'package.json')) ? from : projectRoot(dirname(from))
 }
 
