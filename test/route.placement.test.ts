@@ -95,7 +95,13 @@ function settings(shardCount: number, change: Partial<MarketSettings> = {}): Pla
     snapshotLimit: 0,
     ...change,
   }
-  return { ...PLAN_DEFAULTS, shardCount, ringBytes: 1, markets: { 'venue.swap': market, 'venue.spot': market } }
+  return {
+    ...PLAN_DEFAULTS,
+    shardCount,
+    ringBytes: 1,
+    startMs: 0,
+    markets: { 'venue.swap': market, 'venue.spot': market },
+  }
 }
 
 /** What must hold of every set of connections, checked the slow way. */

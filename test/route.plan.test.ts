@@ -46,6 +46,7 @@ function settings(shardCount: number, change: Partial<MarketSettings> = {}): Pla
     ...PLAN_DEFAULTS,
     shardCount,
     ringBytes: 32 * 1024 * 1024,
+    startMs: 0,
     markets: { 'binance.spot': market, 'binance.usdm': market, 'binance.coinm': market },
   }
 }
@@ -197,9 +198,16 @@ test('plan should refuse what a venue does not allow, naming the limit and the r
 
 test('plan should estimate by figures that can be followed', () => {
   const made = plan(rules, instruments('spot', 100), settings(2, { channels: ['book'], snapshotLimit: 5000 }))
-  // half of 6,000 a minute is ours, 60 % of that for the start: 7 snapshots of weight 250; after 14 minutes 2 are left
+  // half of 6,000 a minute is ours, 60 % of that for the start: 7 snapshots of weight 250; after 14 turns of the minute 2
+  // are left. Two sockets are open 1,040 ms after the start of the minute, and the ledger waits 1 s after its turn.
   assert.equal(made.markets[0]?.startWeight, 25_020)
-  assert.equal(made.estimate.snapshotMs, 14 * 60_000 + 2 * 100)
+  assert.equal(made.estimate.connectMs, 1_040)
+  assert.equal(made.estimate.snapshotMs, 14 * 60_000 - 1_040 + 1_000 + 2 * 100)
+  const later = plan(rules, instruments('spot', 100), {
+    ...settings(2, { channels: ['book'], snapshotLimit: 5000 }),
+    startMs: 1_700_000_040_000 + 45_000, // a minute begins at …040
+  })
+  assert.equal(later.estimate.startupMs, made.estimate.startupMs - 45_000, 'the next budget comes sooner')
   assert.equal(made.estimate.messagesPerSecond, 100 * 10)
   assert.equal(
     made.estimate.shardMessagesPerSecond.reduce((sum, each) => sum + each, 0),

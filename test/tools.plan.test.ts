@@ -23,7 +23,7 @@ const market: MarketRequest = {
 const request = (change: Partial<MarketRequest>) => ({
   rules: feedRules(),
   markets: { 'binance.usdm': { ...market, ...change } },
-  settings: { ...PLAN_DEFAULTS, shardCount: 2, markets: { 'binance.usdm': market }, ringBytes: 1 },
+  settings: { ...PLAN_DEFAULTS, shardCount: 2, markets: { 'binance.usdm': market }, ringBytes: 1, startMs: 0 },
   time: machineTime,
   random: Math.random,
 })

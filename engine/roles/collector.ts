@@ -122,7 +122,7 @@ export class Collector {
       },
     )
     try {
-      const plan = planConnections(rules, await network.readInstruments(), planSettings(config))
+      const plan = planConnections(rules, await network.readInstruments(), planSettings(config, clock.nowMs()))
       collector = new Collector(config, servers, isStoring, { rules, time, random, clock, log }, events, network, plan)
       return collector
     } catch (error) {

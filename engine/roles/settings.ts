@@ -74,12 +74,14 @@ export function exchangeRules({ exchanges, credentials }: Config): ReadonlyMap<s
   })
 }
 
-export function planSettings(config: Config): PlanSettings {
+/** @param startMs when the start begins: what the estimate of its duration depends on */
+export function planSettings(config: Config, startMs = 0): PlanSettings {
   return {
     shardCount: config.workers.count,
     markets: Object.fromEntries(chosenMarkets(config).map((choice) => [choice.key, choice])),
     ...PLAN_DEFAULTS,
     ringBytes: config.rings.framesBytes + config.rings.batchesBytes,
+    startMs,
   }
 }
 

@@ -14,6 +14,8 @@ export interface EstimatedPlan {
   readonly markets: readonly EstimatedMarket[]
   readonly connectSpacingMs: number
   readonly connectShare: number
+  /** when the start begins, ms into a minute: REST weight comes by the minute of the wall clock */
+  readonly intoMinuteMs: number
   /** rings of one shard together */
   readonly ringBytes: number
 }
@@ -55,6 +57,8 @@ const MS_PER_SECOND = 1_000
 
 /** One snapshot: round trip and body at 1000 levels, four at once. */
 const SNAPSHOT_MS = 100
+/** The weight ledger waits so long after the turn of a minute: the venue's clock may be behind. */
+const TURN_GUARD_MS = 1_000
 /** TCP, TLS and upgrade of the last socket, and the acknowledgement of its streams. */
 const SOCKET_OPEN_MS = 1_000
 /** Process, chDB aside: V8 heap, code, one worker's isolate and buffers. */
@@ -75,11 +79,11 @@ const DISK_SHARE = {
 
 export function estimate(rules: Rules, plan: EstimatedPlan): Estimate {
   const { shards, connections, markets } = plan
-  const starts = markets.map((market) => ({
-    connectMs: connectTimeMs(rules, plan, market),
-    subscribeMs: subscribeTimeMs(rules, plan, market),
-    snapshotMs: snapshotTimeMs(market),
-  }))
+  const starts = markets.map((market) => {
+    const connectMs = connectTimeMs(rules, plan, market)
+    const subscribeMs = subscribeTimeMs(rules, plan, market)
+    return { connectMs, subscribeMs, snapshotMs: snapshotTimeMs(market, plan.intoMinuteMs + connectMs) }
+  })
   const longest = (pick: (start: (typeof starts)[number]) => number): number => Math.max(0, ...starts.map(pick))
   const loads = connections.flatMap((connection) => loadsOf(rules, connection))
   const sum = (pick: (load: Load) => number): number => loads.reduce((total, load) => total + pick(load), 0)
@@ -101,7 +105,7 @@ export function estimate(rules: Rules, plan: EstimatedPlan): Estimate {
     assumptions: [
       'every instrument is as busy as BTC was on an average day of 2024: real totals are lower, bursts are 5 to 20 times higher',
       `disk is ${percent(DISK_SHARE.book)} of the wire bytes of books, ${percent(DISK_SHARE.trades)} of trades, ${percent(DISK_SHARE.book_tickers)} of book tickers, before TTL`,
-      `one snapshot takes ${SNAPSHOT_MS} ms; weight used by others on this IP is not counted`,
+      `one snapshot takes ${SNAPSHOT_MS} ms; weight used by others on this IP is not counted; started ${Math.floor(plan.intoMinuteMs / MS_PER_SECOND)} s into a minute`,
       'memory without ClickHouse and nats-server',
     ],
   }
@@ -156,13 +160,17 @@ function subscribeTimeMs(rules: Rules, plan: EstimatedPlan, { exchange, market }
   return Math.round(Math.max(0, feed.openingFrames(1, 0).length + framesMax - 1) * spacingMs)
 }
 
-/** A budget is there at once each minute: n budgets of whole snapshots take n - 1 minutes and what the last part itself needs. */
-function snapshotTimeMs(market: EstimatedMarket): number {
+/**
+ * A budget is there at once each minute of the wall clock: the first in the minute in which the start falls, each further
+ * one at the turn of a minute and the guard after it.
+ */
+function snapshotTimeMs(market: EstimatedMarket, fromMs: number): number {
   if (market.snapshotWeight === 0) return 0
   const perMinute = Math.floor(market.weightPerMinute / market.snapshotWeight)
-  const fullMinutes = Math.ceil(market.instrumentCount / perMinute) - 1
-  const inLastMinute = Math.min(perMinute, market.instrumentCount - fullMinutes * perMinute)
-  return fullMinutes * MINUTE_MS + Math.max(1, inLastMinute) * SNAPSHOT_MS
+  const turns = Math.ceil(market.instrumentCount / perMinute) - 1
+  const afterTurns = Math.min(perMinute, market.instrumentCount - turns * perMinute)
+  const waitMs = turns === 0 ? 0 : turns * MINUTE_MS + TURN_GUARD_MS - (fromMs % MINUTE_MS)
+  return waitMs + Math.max(1, afterTurns) * SNAPSHOT_MS
 }
 
 function memoryBytes({ shards, connections, ringBytes }: EstimatedPlan): number {

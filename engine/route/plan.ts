@@ -38,6 +38,8 @@ export interface PlanSettings {
   readonly startWeightShare: number
   /** the rings of one shard together */
   readonly ringBytes: number
+  /** when the start begins, ms since the epoch; only for the estimate */
+  readonly startMs: number
 }
 
 /**
@@ -124,12 +126,20 @@ export function plan(
   if (connections.length > CONNECTION_COUNT_MAX) {
     throw refuse(`${connections.length} connections, one process numbers ${CONNECTION_COUNT_MAX}`, 'take fewer')
   }
-  const { connectSpacingMs, connectShare, ringBytes } = settings
+  const { connectSpacingMs, connectShare, ringBytes, startMs } = settings
   return {
     shards,
     connections,
     markets,
-    estimate: estimate(rules, { shards, connections, markets, connectSpacingMs, connectShare, ringBytes }),
+    estimate: estimate(rules, {
+      shards,
+      connections,
+      markets,
+      connectSpacingMs,
+      connectShare,
+      ringBytes,
+      intoMinuteMs: startMs % MINUTE_MS,
+    }),
   }
 }
 

@@ -17,7 +17,7 @@ export async function runPlan(options: { readonly json: boolean }, run: Run): Pr
   const time = realTime(new Clock())
   const rules = exchangeRules(config)
   const markets = Object.fromEntries(chosenMarkets(config).map((market) => [market.key, market]))
-  const settings = planSettings(config)
+  const settings = planSettings(config, time.nowMs())
   const made = await computePlan({ rules, markets, settings, time, random: seededRandom(freshSeed()) })
   process.stdout.write(options.json ? `${JSON.stringify(made, null, 2)}\n` : `${formatPlan(made)}\n`)
 }
