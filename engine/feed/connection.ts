@@ -335,6 +335,7 @@ export class Connection {
     if (!isReady || !this.#rotation.isDue(time.monotonicMs()) || !sockets.tryRotate(this.#group)) return
     this.#isRotating = true
     this.#whenAllowed(0, () => {
+      sockets.begun(this.#group)
       this.#next = this.#makeLink()
     })
   }

@@ -52,6 +52,8 @@ export class VenueSockets {
   readonly countMax: number
   openCount = 0
   readonly #rotating = new Set<string>()
+  /** of these, whose new socket waits for its turn to connect */
+  readonly #waiting = new Set<string>()
 
   constructor(countMax: number = Number.POSITIVE_INFINITY) {
     this.countMax = countMax
@@ -63,14 +65,21 @@ export class VenueSockets {
 
   /** @param group the same for all legs of one connection */
   tryRotate(group: string): boolean {
-    // each rotation that waits for its turn to connect will be one more socket
-    if (this.#rotating.has(group) || this.openCount + 1 > this.countMax) return false
+    if (this.#rotating.has(group) || this.openCount + this.#waiting.size >= this.countMax) return false
     this.#rotating.add(group)
+    this.#waiting.add(group)
     return true
   }
 
+  /** The new socket exists. */
+  begun(group: string): void {
+    this.#waiting.delete(group)
+  }
+
+  /** It has taken over, or it is gone. */
   rotated(group: string): void {
     this.#rotating.delete(group)
+    this.#waiting.delete(group)
   }
 }
 
