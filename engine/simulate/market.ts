@@ -11,23 +11,16 @@ import type { Desk } from './desk.ts'
 import { depthBody } from './binance/rest-bodies.ts'
 import type { MarketShape } from './instrument.ts'
 import { Instrument } from './instrument.ts'
-import type { InstrumentCounts } from './options.ts'
+import type { EventMix, InstrumentCounts } from './options.ts'
 import { instrumentCount } from './options.ts'
 import type { Fields, Levels } from './messages.ts'
 import { compileTemplate, createFields, encodeEvent, LEVEL_CHANGED, LEVEL_DELETED, LEVEL_NEW } from './messages.ts'
 import type { Protocol } from './protocol.ts'
-import type { RestSource, RestTrade } from './rest.ts'
+import type { RestSource, RestTrade } from './rest-source.ts'
 import type { StreamsOptions } from './streams.ts'
 import { Stream } from './streams.ts'
 import type { Truth } from './truth.ts'
 import type { MarketName, StreamName, StreamPath } from './venue.ts'
-
-/** Shares of the events; they are brought to a sum of 1. */
-export interface EventMix {
-  readonly bookTicker: number
-  readonly trade: number
-  readonly depth: number
-}
 
 const STEPS_PER_EVENT_MAX = 8
 

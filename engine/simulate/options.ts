@@ -1,7 +1,6 @@
 /** Everything that can be said of a run of the simulated venue, and what holds when it is not said. */
 import type { FaultKind, FaultSpec } from './faults.ts'
 import { RANDOM_KINDS } from './faults.ts'
-import type { EventMix } from './market.ts'
 import type { RecordingFile } from './player.ts'
 import type { ExchangeName, MarketName } from './venue.ts'
 
@@ -10,6 +9,13 @@ export type InstrumentCounts = number | Readonly<Partial<Record<MarketName, numb
 
 export function instrumentCount(counts: InstrumentCounts, market: MarketName): number {
   return typeof counts === 'number' ? counts : (counts[market] ?? 0)
+}
+
+/** Shares of the events; they are brought to a sum of 1. */
+export interface EventMix {
+  readonly bookTicker: number
+  readonly trade: number
+  readonly depth: number
 }
 
 export interface SimulatorOptions {

@@ -7,7 +7,7 @@
  * until then), for a live venue would have answered the request at this very point between two events.
  */
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
-import type { RestSource } from './rest.ts'
+import type { RestSource } from './rest-source.ts'
 import type { RecordedLine } from './recorded-line.ts'
 import { readRecordedLines } from './recorded-line.ts'
 import { Score } from './score.ts'

@@ -7,7 +7,7 @@ import type { Connection } from './connection.ts'
 import type { Desk } from './desk.ts'
 import type { InstrumentStart, Listing } from './instrument.ts'
 import type { LevelForm } from './messages.ts'
-import type { Answer, RestSource } from './rest.ts'
+import type { Answer, RestSource } from './rest-source.ts'
 import type { Entry, EventKind, ExchangeName, MarketName, StreamName, StreamPath, VenueMarket } from './venue.ts'
 
 export interface Opening {

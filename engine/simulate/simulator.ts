@@ -20,7 +20,7 @@ import type { InstrumentTruth, Totals, TruthBook } from './truth.ts'
 import { Truth } from './truth.ts'
 import type { Protocol } from './protocol.ts'
 import { protocolOf } from './protocols.ts'
-import type { RestSource } from './rest.ts'
+import type { RestSource } from './rest-source.ts'
 import type { ExchangeName, MarketName, StreamPath } from './venue.ts'
 
 export interface SimulatorUrls {

@@ -56,7 +56,7 @@ export function buildBlock(options: BlockOptions): Buffer {
       str(column.name),
       storedColumn(
         column,
-        rows.map((row) => row[column.name] as CellValue),
+        rows.map((row) => row[column.name] ?? (column.type === 'String' ? '' : column.type === 'Decimal' ? null : 0)),
       ),
     ]),
   ])

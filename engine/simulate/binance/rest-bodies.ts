@@ -1,7 +1,7 @@
 /** Bodies of REST answers as the venue writes them. */
 import { decimalText } from '../digits.ts'
 import type { Instrument } from '../instrument.ts'
-import type { Listed } from '../rest.ts'
+import type { Listed } from '../rest-source.ts'
 
 /** The book of this moment, best levels first. */
 export function depthBody(instrument: Instrument, limit: number, nowMs: number): string {

@@ -4,8 +4,8 @@ import { figures } from '../desk.ts'
 import type { Desk } from '../desk.ts'
 import type { Listing } from '../instrument.ts'
 import type { RestCall, RestRoute } from '../protocol.ts'
-import type { Answer, RestSource, RestTrade } from '../rest.ts'
-import { ok } from '../rest.ts'
+import type { Answer, RestSource, RestTrade } from '../rest-source.ts'
+import { ok } from '../rest-source.ts'
 import { symbolEntry } from './rest-bodies.ts'
 
 const PATHS: Readonly<Record<string, string>> = { spot: '/api/v3', usdm: '/fapi/v1', coinm: '/dapi/v1' }

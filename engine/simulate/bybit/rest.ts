@@ -3,8 +3,8 @@ import type { Desk } from '../desk.ts'
 import { figures, priceText, quantityText } from '../desk.ts'
 import { decimalText } from '../digits.ts'
 import type { RestCall, RestRoute } from '../protocol.ts'
-import type { Answer, Listed } from '../rest.ts'
-import { ok } from '../rest.ts'
+import type { Answer, Listed } from '../rest-source.ts'
+import { ok } from '../rest-source.ts'
 
 const PERIOD_MS = 300_000
 const RECENT_MAX = 1000
