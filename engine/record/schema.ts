@@ -185,7 +185,11 @@ export const TABLES: readonly Table[] = [
       exactAlias('ask_price', 'ask_price_mantissa', 'price_scale'),
       exactAlias('ask_quantity', 'ask_quantity_mantissa', 'quantity_scale'),
     ],
-    orderBy: ['update_id', 'received_ns'],
+    // several without an id (Deribit) may have come in one packet, at one received_ns: their values tell them apart
+    orderBy: [
+      'update_id', 'received_ns',
+      'bid_price_mantissa', 'bid_quantity_mantissa', 'ask_price_mantissa', 'ask_quantity_mantissa',
+    ],
   },
   {
     name: 'gaps', version: 1, liveType: 'gap',
