@@ -190,7 +190,8 @@ test('book should be one stream whatever two or three legs lose, as long as one 
     }
     let ms = 1_000
     while (legs.some(({ at }) => at < events.length)) {
-      book.at((ms += whole(20)))
+      ms += whole(20)
+      book.at(ms)
       const open = legs.filter(({ at, hasJoined }) => at < events.length && (hasJoined || legs[0] !== undefined))
       const leg = open[whole(open.length)] as (typeof legs)[number]
       if (!leg.hasJoined) {

@@ -229,3 +229,64 @@ test('weight ledger should keep a part of the budget back for gaps', async () =>
   assert.deepEqual(log.at(-1), `start2 ${30_000 + GUARD_MS}`)
   ledger.close()
 })
+
+test('weight ledger should let markets of one host share one account, by the strictest of their limits', async () => {
+  const time = new TurnedTime(MIDDLE_MS)
+  const ledger = new WeightLedger(
+    {
+      ...WEIGHT_DEFAULTS,
+      exchange: 'deribit',
+      weightPerMinute: { option: 100, perpetual: 80, index: 100 },
+      hosts: { option: 'one', perpetual: 'one', index: 'other' },
+      share: 0.5,
+    },
+    time,
+  )
+  const granted: string[] = []
+  for (const [market, weight] of [
+    ['option', 30],
+    ['perpetual', 10],
+    ['option', 1],
+    ['index', 50],
+  ] as const)
+    void ledger.acquire(market, weight, 'start').then(() => granted.push(`${market} ${weight}`))
+  await settle()
+  assert.deepEqual(granted, ['option 30', 'perpetual 10', 'index 50'])
+  assert.equal(ledger.stats('perpetual').used, 40)
+  assert.equal(ledger.stats('option').budget, 40)
+  await time.turn(2 * MINUTE_MS)
+  assert.equal(granted.length, 4)
+  ledger.close()
+})
+
+test('weight ledger should keep to its part of the weight in every short window, where the venue counts in these', async () => {
+  const seed = freshSeed()
+  console.log(`seed ${seed}`)
+  const random = seededRandom(seed)
+  const time = new TurnedTime(MIDDLE_MS)
+  const windowMs = 2_000
+  const ledger = new WeightLedger(
+    { ...WEIGHT_DEFAULTS, exchange: 'okx', weightPerMinute: { swap: 600 }, windowMs: { swap: windowMs }, share: 0.9 },
+    time,
+  )
+  const grants: { atMs: number; weight: number }[] = []
+  let wanted = 0
+  for (let request = 0; request < 400; request++) {
+    const weight = 1 + Math.floor(random() * 4)
+    wanted += weight
+    void ledger.acquire('swap', weight, 'audit').then(({ grantedMs }) => grants.push({ atMs: grantedMs, weight }))
+    if (random() < 0.1) await time.turn(Math.floor(random() * 3_000))
+  }
+  await time.turn(10 * MINUTE_MS)
+  assert.equal(
+    grants.reduce((sum, { weight }) => sum + weight, 0),
+    wanted,
+    'all of them',
+  )
+  for (const { atMs } of grants) {
+    const inWindow = grants.filter((grant) => grant.atMs >= atMs && grant.atMs < atMs + windowMs)
+    const used = inWindow.reduce((sum, { weight }) => sum + weight, 0)
+    assert.ok(used <= 18, `${used} within ${windowMs} ms`)
+  }
+  ledger.close()
+})

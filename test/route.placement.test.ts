@@ -235,7 +235,7 @@ test('placement should take instruments in and out and touch nothing of the othe
             [one.id],
           )
       }
-      placement.connections.forEach((connection, index) => assert.equal(connection.index, index))
+      for (const [index, connection] of placement.connections.entries()) assert.equal(connection.index, index)
       check(placement.connections, [...wanted.values()], shardOf, legs)
       for (const { id } of [...others, one]) {
         const at = JSON.stringify([placement.find(id)?.shard, placement.find(id)?.index])

@@ -32,7 +32,7 @@ export class KindColumns {
   }
 
   /** @returns why the row cannot be stored, or ''. */
-  read(row: Readonly<Record<string, CellValue>>) : KindRefusal {
+  read(row: Readonly<Record<string, CellValue>>): KindRefusal {
     this.textBytes = 0
     for (let index = 0; index < this.#own.length; index++) {
       const column = this.#own[index] as Column

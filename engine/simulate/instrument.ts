@@ -202,8 +202,8 @@ export class Instrument {
   /** The top of the book moves or its quantity changes; `fields` says the new top. */
   nextTicker(fields: Fields): void {
     const chance = this.#random()
-    if (chance < 0.36) this.#change(true, this.bestBid, this.#quantity())
-    else if (chance < 0.72) this.#change(false, this.bestAsk, this.#quantity())
+    if (chance < 0.36) this.#change(true, this.bestBid, this.#otherQuantity(true, this.bestBid))
+    else if (chance < 0.72) this.#change(false, this.bestAsk, this.#otherQuantity(false, this.bestAsk))
     else this.#move()
     fields.lastSeq = this.#numbering === 'message' ? this.seq : this.updateId
     fields.seq = this.seq
@@ -381,6 +381,12 @@ export class Instrument {
 
   #quantityAt(isBid: boolean, tick: number): number {
     return (isBid ? this.#bids : this.#asks)[tick - this.#lowestTick] as number
+  }
+
+  /** Not what there is: a venue does not tell of a top that is as it was. */
+  #otherQuantity(isBid: boolean, tick: number): number {
+    const quantity = this.#quantity()
+    return quantity === this.#quantityAt(isBid, tick) ? quantity + this.listing.stepMantissa : quantity
   }
 
   #quantity(): number {

@@ -15,7 +15,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { blockColumns, tableNamed } from '../record/schema.ts'
-import { type Column } from '../record/schema-columns.ts'
+import type { Column } from '../record/schema-columns.ts'
 import type { Block, BlockColumn, BlockHead } from '../record/decode.ts'
 
 const KEYS_VERSION = 1n

@@ -1,5 +1,5 @@
 import { blockColumns, tableNamed } from '../../engine/record/schema.ts'
-import { type Column, type TableName } from '../../engine/record/schema-columns.ts'
+import type { Column, TableName } from '../../engine/record/schema-columns.ts'
 
 /**
  * Blocks for tests, written byte by byte from the description of the format, without the product's encoder: so that a
