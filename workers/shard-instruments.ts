@@ -34,8 +34,10 @@ export class InstrumentSlot {
   name: Instrument
   readonly record: ExchangeRecord
   readonly keeper: BookKeeper
-  readonly trades = new TradeLine()
-  readonly aggTrades = new TradeLine()
+  trades = new TradeLine()
+  aggTrades = new TradeLine()
+  /** Not collected any more; what still comes is of a stream that is about to end. */
+  isRemoved = false
   readonly tickers = new TickerLine()
   readonly totals = new TradeTotals()
   tickerCount = 0
@@ -51,6 +53,13 @@ export class InstrumentSlot {
     this.name = name
     this.record = record
     this.keeper = keeper
+  }
+
+  /** It is collected again: what passed meanwhile was not wanted, so it is not missing. */
+  comeBack(): void {
+    this.isRemoved = false
+    this.trades = new TradeLine()
+    this.aggTrades = new TradeLine()
   }
 
   /** Whether a row of a rare kind is one that another connection brought already. */
@@ -115,6 +124,7 @@ export class InstrumentList {
       this.widen(index, 'price', instrument.priceScale)
       this.widen(index, 'quantity', instrument.quantityScale)
       known.name = instrument
+      if (known.isRemoved) known.comeBack()
       known.keeper.isPreOpen = instrument.isPreOpen === true
       return known
     }

@@ -335,6 +335,7 @@ export class Shard {
     const slot = this.list.slots[index]
     assert(slot !== undefined, `no instrument ${index} to remove`)
     const isDelisted = reason === 'DELISTED'
+    slot.isRemoved = true
     slot.keeper.retire(isDelisted ? BOOK_STATES.DELISTED : BOOK_STATES.INIT)
     if (!isDelisted) return
     slot.name = { ...slot.name, status: reason, isTrading: false, isPreOpen: false }

@@ -66,6 +66,7 @@ export class BookKeeper {
   readonly #ahead = new AheadEvents()
   /** Where the chain stood before the venue set it back; other legs still send from there. */
   #beforeResetSeq = -1
+  #isRetired = false
 
   constructor(
     instrument: number,
@@ -98,6 +99,7 @@ export class BookKeeper {
 
   /** The stream of this book is subscribed anew. */
   begin(): void {
+    this.#isRetired = false
     if (this.book.isLive || this.isWaiting) return
     this.#receivedSeq = -1
     this.#missing.clear()
@@ -126,6 +128,7 @@ export class BookKeeper {
     this.#waiting.flush(before, this.book.epoch)
     this.#gaps.close(this.instrument, BOOK, 0)
     this.#receivedSeq = -1
+    this.#isRetired = true // what the venue sends until it has heard of it begins nothing
     this.#move(state)
     this.#events.anchored(this.instrument) // no question is open any more
   }
@@ -157,7 +160,7 @@ export class BookKeeper {
   /** One depth event, as the parser filled it in. */
   receive(event: DepthEvent): void {
     const { book } = this
-    if (book.state === BOOK_STATES.DELISTED) return this.#keepUnchained(event, BOOK_STATES.DELISTED)
+    if (this.#isRetired) return this.#keepUnchained(event, book.state)
     if (event.isSnapshot) return this.#receiveSnapshot(event)
     if (
       book.isLive &&
