@@ -14,6 +14,7 @@ export class StatusLine {
   readonly #rssMiB: number[] = []
   readonly #cpuAtStart = process.cpuUsage()
   cpuSeconds = 0
+  #isClosed = false
   #lastMs = performance.now()
   #lastMessages = 0
 
@@ -29,6 +30,8 @@ export class StatusLine {
   }
 
   close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
     clearInterval(this.#timer)
     const { user, system } = process.cpuUsage(this.#cpuAtStart)
     this.cpuSeconds = (user + system) / 1e6

@@ -1,0 +1,133 @@
+/**
+ * Simulated venues in a process of their own → the whole engine → ClickHouse, on this machine: set up in order, taken down
+ * in order. The demo and the trials (faults, rotation, scale) all play on it and differ in what they look at.
+ */
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ClickHouseClient } from '@clickhouse/client'
+import type { Config } from '../../base/config.ts'
+import { EXIT_USAGE, Fault } from '../../base/fault.ts'
+import type { Run } from '../../base/run.ts'
+import type { Collector } from '../../roles/collector.ts'
+import { type EngineProcess, startProcess } from '../../roles/process.ts'
+import { createClickHouseClient } from '../../sinks/clickhouse.ts'
+import { type Check, checkAgainstTruth } from './check.ts'
+import { demoConfig } from './config.ts'
+import { StatusLine } from './status.ts'
+import { startVenue, type Venue, type VenueOptions, type VenueReport } from './venue.ts'
+
+export interface Stage {
+  readonly engine: EngineProcess
+  readonly collector: Collector
+  readonly venue: Venue
+  readonly config: Config
+  readonly client: ClickHouseClient
+  readonly status: StatusLine
+}
+
+export type StageOptions = Omit<VenueOptions, 'truthDirectory'> & { readonly directory: string }
+
+const MARKER = 'DEMO'
+/** Nothing new from the sockets for so long after the venue said that all is sent: all has arrived. */
+const QUIET_MS = 500
+const ARRIVAL_MS_MAX = 60_000
+const STORING_MS_MAX = 300_000
+
+/** @param act what is done with all of it running; whatever it does, all of it is ended afterwards */
+export async function onStage<T>(options: StageOptions, run: Run, act: (stage: Stage) => Promise<T>): Promise<T> {
+  const { directory, markets } = options
+  const say = (line: string): void => void process.stderr.write(`${line}\n`)
+  emptyDirectory(directory)
+  const truthDirectory = join(directory, 'truth')
+  const venue = await startVenue({ ...options, truthDirectory })
+  try {
+    const config = demoConfig(run, directory, venue.urls, markets)
+    const engine = await startProcess({ ...run, config, roles: ['collect', 'store'] })
+    try {
+      const { collector, servers } = engine
+      if (collector === undefined || servers.clickhouse === undefined)
+        throw new Fault('NO_CLICKHOUSE', 'a demo needs ClickHouse and there is none')
+      const client = createClickHouseClient(servers.clickhouse)
+      const status = new StatusLine(engine)
+      try {
+        return await act({ engine, collector, venue, config, client, status })
+      } finally {
+        status.close()
+        await client.close()
+      }
+    } finally {
+      for (const line of await engine.stop()) say(line)
+    }
+  } finally {
+    await venue.kill()
+    rmSync(truthDirectory, { recursive: true, force: true })
+  }
+}
+
+/** Where a demo or trial of this name has its data: the directory that was named, or one below the configured. */
+export function stageDirectory({ config, effective }: Run, name: string): string {
+  const isOwn = effective.origins.get('data.directory')?.layer === 'flag'
+  return isOwn ? resolve(config.data.directory) : resolve(config.data.directory, name)
+}
+
+/** What an earlier demo left goes; what is not a demo's stays. */
+function emptyDirectory(directory: string): void {
+  const marker = join(directory, MARKER)
+  if (existsSync(directory) && readdirSync(directory).length > 0 && !existsSync(marker)) {
+    throw new Fault(
+      'NOT_A_DEMO',
+      `${directory} holds something that is not of a demo, and a demo begins with an empty directory: name another with --data`,
+      EXIT_USAGE,
+    )
+  }
+  rmSync(directory, { recursive: true, force: true })
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(marker, 'Data of `marketprism demo` or of a trial. The next one empties this directory.\n')
+}
+
+/** Until the venue has sent all, all of it has arrived and is stored; or the signal. */
+export async function playToEnd({ engine, collector, venue, status }: Stage, stop: AbortSignal): Promise<void> {
+  const stopped = new Promise<void>((done) => {
+    if (stop.aborted) done()
+    stop.addEventListener('abort', () => done(), { once: true })
+  })
+  try {
+    await Promise.race([venue.over, stopped, engine.failed])
+    venue.finish()
+    await venue.over
+    await until(hasAllArrived(collector), ARRIVAL_MS_MAX)
+    await until(() => isAllStored(collector), STORING_MS_MAX)
+  } finally {
+    status.close()
+  }
+}
+
+/** Ends the roles and the venue, and holds every row against what the venue says it sent. */
+export async function compareWithTruth(stage: Stage): Promise<{ check: Check; sent: VenueReport }> {
+  const { engine, venue, client, config } = stage
+  await engine.stopRoles()
+  const sent = await venue.stop()
+  return { sent, check: await checkAgainstTruth(client, config.clickhouse.database, ...venue.truthDirectories) }
+}
+
+async function until(isDone: () => boolean, msMax: number): Promise<void> {
+  const deadlineAt = performance.now() + msMax
+  while (!isDone() && performance.now() < deadlineAt) await sleep(QUIET_MS)
+}
+
+/** True when nothing new has come since the last look. */
+function hasAllArrived(collector: Collector): () => boolean {
+  let seen = -1
+  return () => {
+    const before = seen
+    seen = collector.total('messages')
+    return seen === before
+  }
+}
+
+/** True when no block waits in the spool, and none in JetStream. */
+function isAllStored({ sinkCounters: sink, storeCounters: store }: Collector): boolean {
+  const isDelivered = sink.read('spoolUnacked') === 0
+  return isDelivered && (store === undefined || (store.read('pending') === 0 && store.read('inFlight') === 0))
+}
