@@ -76,3 +76,25 @@ test('okx book should leave LIVE when it does not sum to what the venue says', (
     ['checksum'],
   )
 })
+
+test('okx index tickers among the frames of a pair of the same name should be of the index', () => {
+  for (const market of ['', 'spot']) {
+    const rig = shardRig({ exchange: 'okx', market, learnUnknown: true, live: false })
+    book(rig, -1, 10, [['100', '1']], [['101', '1']])
+    indexTicker(rig, '100.25')
+    rig.frame(DATA, { arg: { channel: 'index-tickers', instId: 'BTC-USDT' }, data: [{ instId: 'BTC-USDT', ts: 'x' }] })
+    const told = rows(rig, 'index_prices').map((row) => [row['instrument'], row['index_price']])
+    assert.deepEqual(told, [['okx.index.BTC-USDT', '100.25']], `market '${market}'`)
+    const lost = rows(rig, 'gaps').filter((row) => row['channel'] === 'index_prices')
+    assert.ok(lost.length > 0, 'the refused frame is a gap')
+    assert.ok(
+      lost.every((row) => row['instrument'] === 'okx.index.BTC-USDT'),
+      'a gap of the index',
+    )
+  }
+})
+
+function indexTicker(rig: Rig, idxPx: string): void {
+  const [channel, instId] = ['index-tickers', 'BTC-USDT']
+  rig.frame(DATA, { arg: { channel, instId }, data: [{ instId, idxPx, ts: '1790000000500' }] })
+}

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import type { ReplayAnswer } from '../engine/tools/replay.ts'
@@ -93,3 +96,29 @@ function distinct(files: readonly string[], what: string): Set<string> {
   const frames = lines.filter((line) => line.includes(what) && line.includes('"data":'))
   return new Set(frames.map((line) => line.slice(line.indexOf('{'))))
 }
+
+test('replay of OKX should keep an index apart from the pair of its name, on one socket and on several', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'marketprism-replay-'))
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  const frame = (channel: string, ms: number, row: object) =>
+    `${ms / 1000}: ${JSON.stringify({ arg: { channel, instId: 'BTC-USDT' }, data: [row] })}`
+  const price = (ms: number, idxPx: string) => frame('index-tickers', ms, { instId: 'BTC-USDT', idxPx, ts: String(ms) })
+  const trade = (ms: number, tradeId: string) =>
+    frame('trades', ms, { instId: 'BTC-USDT', tradeId, px: '100', sz: '1', side: 'buy', ts: String(ms), count: '1' })
+  const lines = [price(1_790_000_000_000, '99.5'), trade(1_790_000_000_100, '7'), price(1_790_000_000_200, '99.75')]
+  const files = [join(folder, 'OKX.ws.1.0'), join(folder, 'OKX.ws.2.0')] as const
+  for (const file of files)
+    await writeFile(file, ['wss://ws.okx.com:8443/ws/v5/public <-> 1789999999.5', ...lines, ''].join('\n'))
+  for (const some of [files.slice(0, 1), files]) {
+    const { answer, rows } = await replayed(...some, '--market', 'okx', '--format', 'cryptofeed')
+    assert.equal(answer.rejected, 0)
+    const told = rows
+      .filter((row) => row['table'] === 'index_prices')
+      .map((row) => [row['instrument'], row['index_price']])
+    assert.deepEqual(told, [
+      ['okx.index.BTC-USDT', '99.5'],
+      ['okx.index.BTC-USDT', '99.75'],
+    ])
+    assert.equal(answer.instruments['okx.spot.BTC-USDT']?.trades.count, 1)
+  }
+})

@@ -77,10 +77,12 @@ export class ShardMarket implements Emit {
     return this.#around.list.learn(this.#rules, this.name, bytes, offset, end)
   }
 
-  instrumentOf(symbol: string): number {
+  instrumentOf(symbol: string, market = this.name): number {
+    const { list, learnUnknown } = this.#around
     const bytes = new TextEncoder().encode(symbol)
-    const known = this.find(bytes, 0, bytes.length)
-    return known >= 0 ? known : this.learn(bytes, 0, bytes.length)
+    const table = market === this.name ? this.#table : list.table(this.exchange, market)
+    const known = table.find(bytes, 0, bytes.length)
+    return known >= 0 || !learnUnknown ? known : list.learn(this.#rules, market, bytes, 0, bytes.length)
   }
 
   widen(instrument: number, kind: 'price' | 'quantity', scale: number): boolean {

@@ -106,8 +106,11 @@ export interface Emit {
   onDepth(): void
   onTrade(): void
   onTicker(): void
-  /** Instrument of a symbol as text, known or newly learned, or −1. For rare frames. */
-  instrumentOf(symbol: string): number
+  /**
+   * Instrument of a symbol as text, known or newly learned, or −1. For rare frames.
+   * @param market where the frame tells it and the symbol does not: an index of OKX is spelt as a spot pair
+   */
+  instrumentOf(symbol: string, market?: string): number
   /** A row of a kind that is neither trade nor book. @returns why it was refused, or ''. */
   row<Name extends KindTableName>(table: Name, instrument: number, row: KindRow<Name>): '' | RejectReason
 }

@@ -62,6 +62,7 @@ class Tally implements Emit {
   readonly priceScales = new Uint8Array(INSTRUMENTS_MAX)
   readonly quantityScales = new Uint8Array(INSTRUMENTS_MAX)
   readonly symbols = new SymbolTable()
+  readonly #others = new Map<string, SymbolTable>()
   readonly connections = new Map<number, Map<number, Set<Channel>>>()
   readonly #rules: ReadRules
   readonly #market: string
@@ -108,18 +109,30 @@ class Tally implements Emit {
   }
 
   learn(bytes: Uint8Array, offset: number, end: number): number {
+    return this.#learn(bytes, offset, end, this.#market)
+  }
+
+  instrumentOf(symbol: string, market = this.#market): number {
+    const bytes = new TextEncoder().encode(symbol)
+    const known = this.#symbolsOf(market).find(bytes, 0, bytes.length)
+    return known === NO_SYMBOL ? this.#learn(bytes, 0, bytes.length, market) : known
+  }
+
+  #learn(bytes: Uint8Array, offset: number, end: number, place: string): number {
     const symbol = new TextDecoder().decode(bytes.slice(offset, end))
-    const market = this.#market === '' ? this.#rules.marketOf(symbol) : this.#market
+    const market = place === '' ? this.#rules.marketOf(symbol) : place
     if (market === undefined || end - offset > SYMBOL_BYTES_MAX || !/^[A-Za-z0-9._-]+$/.test(symbol)) return NO_SYMBOL
     if (this.#names.length === INSTRUMENTS_MAX) return NO_SYMBOL
-    this.symbols.add(symbol, this.#names.length)
+    this.#symbolsOf(place).add(symbol, this.#names.length)
     return this.#names.push({ market, symbol }) - 1
   }
 
-  instrumentOf(symbol: string): number {
-    const bytes = new TextEncoder().encode(symbol)
-    const known = this.find(bytes, 0, bytes.length)
-    return known === NO_SYMBOL ? this.learn(bytes, 0, bytes.length) : known
+  /** What the frames themselves tell apart from the market that is surveyed has a table of its own. */
+  #symbolsOf(market: string): SymbolTable {
+    if (market === this.#market) return this.symbols
+    const others = this.#others.get(market) ?? new SymbolTable()
+    this.#others.set(market, others)
+    return others
   }
 
   widen(instrument: number, kind: 'price' | 'quantity', scale: number): boolean {

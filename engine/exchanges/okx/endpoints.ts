@@ -134,3 +134,8 @@ export function marketOf(symbol: string): OkxMarketName | undefined {
     return parts[2] === 'SWAP' ? 'swap' : /^\d{6}$/.test(parts[2] as string) ? 'futures' : undefined
   return parts.length === 5 && /^[CP]$/.test(parts[4] as string) ? 'option' : undefined
 }
+
+/** The market of a channel that says more than its symbols: the word of an index is that of a spot pair. */
+export function marketOfChannel(channel: string): OkxMarketName | undefined {
+  return channel === 'index-tickers' ? 'index' : undefined
+}

@@ -1,7 +1,7 @@
 import type { Emit, Outcome, RejectReason } from '../../record/emit.ts'
 import type { KlineInterval } from '../../record/schema-kinds.ts'
 import { listOf, nsOfMs, recordOf, textOf, type ExactJson, type ExactRecord } from '../../scan/exact-json.ts'
-import { KLINE_WORDS, marketOf } from './endpoints.ts'
+import { KLINE_WORDS, marketOf, marketOfChannel } from './endpoints.ts'
 import { ratioOf } from './poll.ts'
 
 /**
@@ -61,7 +61,7 @@ export class KindReader {
       if (symbol === null) return 'missing_key'
       const refusedTime = timeRefusal(row['ts'])
       if (refusedTime !== '') return refusedTime
-      const instrument = this.#emit.instrumentOf(symbol)
+      const instrument = this.#emit.instrumentOf(symbol, marketOfChannel(channel))
       if (instrument < 0) return 'unknown_symbol'
       const refusal = put(instrument, row)
       if (refusal !== '') return refusal

@@ -4,6 +4,7 @@ import { GAP_CHANNELS, SIDES, TRADE_STREAMS } from '../../record/schema.ts'
 import { DecimalScanner, SCALE_MAX } from '../../scan/decimal.ts'
 import { listOf, parseExact, recordOf, textOf, type ExactJson, type ExactRecord } from '../../scan/exact-json.ts'
 import { asciiText, JsonCursor } from '../../scan/json.ts'
+import { marketOfChannel } from './endpoints.ts'
 import { KindReader } from './kinds.ts'
 import type { UnnumberedBooks } from './unnumbered.ts'
 
@@ -294,8 +295,10 @@ export class GeneralParser {
     this.blamed.channel = GAP_CHANNEL_WORDS.find(([word]) => channel.startsWith(word))?.[1] ?? 0
     const symbol = /"instId" *: *"([^"]{1,40})"/.exec(text)?.[1]
     if (symbol === undefined) return
+    const market = marketOfChannel(channel)
     const name = new TextEncoder().encode(symbol)
-    this.blamed.instrument = this.#emit.find(name, 0, name.length)
+    this.blamed.instrument =
+      market === undefined ? this.#emit.find(name, 0, name.length) : this.#emit.instrumentOf(symbol, market)
   }
 }
 
