@@ -1,0 +1,73 @@
+/** Which markets a demo has, and what it asks of each. */
+import { surveyRecording } from '../../simulate/survey.ts'
+import type { ExchangeName } from '../../simulate/venue.ts'
+import { recordingFile } from '../simulate.ts'
+import type { MarketPlans } from './venue.ts'
+
+const EVENTS = ['book', 'trades', 'book_tickers'] as const
+const KINDS = [...EVENTS, 'klines', 'tickers'] as const
+const CONTRACT_KINDS = [...KINDS, 'mark_prices', 'open_interests', 'liquidations'] as const
+
+/** Markets of the demo and what it asks of each. Binance as ever; of the others all that they have. */
+const MARKETS: Readonly<Record<ExchangeName, Readonly<Record<string, readonly string[]>>>> = {
+  binance: {
+    spot: EVENTS,
+    usdm: ['book', 'agg_trades', 'book_tickers'],
+    coinm: ['book', 'agg_trades', 'book_tickers'],
+  },
+  okx: { spot: KINDS, swap: [...CONTRACT_KINDS, 'funding_rates', 'long_short_ratios'] },
+  deribit: { perpetual: [...CONTRACT_KINDS, 'index_prices', 'funding_rates'], option: CONTRACT_KINDS },
+  bybit: { spot: KINDS, linear: [...CONTRACT_KINDS, 'index_prices', 'funding_rates', 'long_short_ratios'] },
+}
+/** Beside those, one instrument of each index market. */
+const INDICES: Readonly<Record<string, readonly string[]>> = {
+  'okx.index': ['index_prices'],
+  'deribit.index': ['index_prices', 'volatility_indices'],
+}
+const CHANNEL_OF_STREAM: readonly (readonly [RegExp, string])[] = [
+  [/@depth(@|$)/, 'book'],
+  [/@trade$/, 'trades'],
+  [/@aggTrade$/, 'agg_trades'],
+  [/@bookTicker$/, 'book_tickers'],
+]
+
+/** As many instruments as asked for, spread over the markets of the venues. */
+export function spreadOverMarkets(total: number, venues: readonly ExchangeName[]): MarketPlans {
+  const keys = venues.flatMap((venue) => Object.keys(MARKETS[venue]).map((market) => `${venue}.${market}`))
+  return countedMarkets(
+    Object.fromEntries(keys.map((key, index) => [key, Math.floor((total + keys.length - 1 - index) / keys.length)])),
+  )
+}
+
+/** @param counts instruments by market; index markets of the same venues come on top */
+export function countedMarkets(counts: Readonly<Record<string, number>>): MarketPlans {
+  const keys = Object.keys(counts)
+  const indices = Object.entries(INDICES).filter(([index]) =>
+    keys.some((key) => key.split('.')[0] === index.split('.')[0]),
+  )
+  return Object.fromEntries([
+    ...Object.entries(counts)
+      .filter(([, count]) => count > 0)
+      .map(([key, count]) => [key, { count, channels: channelsOf(key) }] as const),
+    ...indices.map(([key, channels]) => [key, { count: 1, channels }] as const),
+  ])
+}
+
+function channelsOf(key: string): readonly string[] {
+  const [exchange = '', market = ''] = key.split('.')
+  return MARKETS[exchange as ExchangeName]?.[market] ?? []
+}
+
+export async function recordedMarkets(recordings: readonly string[]): Promise<MarketPlans> {
+  const plans: Record<string, { count: number; channels: readonly string[] }> = {}
+  for (const text of recordings) {
+    const { path, market: given } = recordingFile(text, null)
+    const { market, listings, streams } = await surveyRecording(path, given)
+    const key = `binance.${market}`
+    const found = CHANNEL_OF_STREAM.filter(([pattern]) => streams.some((stream) => pattern.test(stream)))
+    const known = plans[key] ?? { count: 0, channels: [] }
+    const channels = [...new Set([...known.channels, ...found.map(([, channel]) => channel)])]
+    plans[key] = { count: known.count + listings.length, channels }
+  }
+  return plans
+}
