@@ -2,8 +2,8 @@
 /**
  * The command line: `marketprism <role…|tool> [options]`.
  *
- * Exit codes: 0 done · 2 wrong usage · 78 wrong configuration · 70 anything else that failed. A Fault is an answer for a
- * person: one line a mistake, no stack. Anything else is a bug of ours and shows its stack.
+ * Exit codes: 0 done · 1 a trial that missed · 2 wrong usage · 78 wrong configuration · 70 anything else that failed. A
+ * Fault is an answer for a person: one line a mistake, no stack. Anything else is a bug of ours and shows its stack.
  */
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

@@ -1,5 +1,9 @@
-/** Exit codes of the process. 2 and 78 follow common practice (usage, EX_CONFIG), 70 is EX_SOFTWARE. */
+/**
+ * Exit codes of the process. 2 and 78 follow common practice (usage, EX_CONFIG), 70 is EX_SOFTWARE; 1 is a trial that ran to
+ * its end with figures that are not as wanted.
+ */
 export const EXIT_OK = 0
+export const EXIT_MISSED = 1
 export const EXIT_USAGE = 2
 export const EXIT_FAULT = 70
 export const EXIT_CONFIG = 78

@@ -96,7 +96,8 @@ function summary({ engine, check, sent, status }: ReportInput, made: Record<stri
   }
 }
 
-function sums(check: Check): { missing: number; doubled: number; wrong: number } {
+/** Of all tables together. */
+export function sums(check: Check): { missing: number; doubled: number; wrong: number } {
   const sum = (name: 'missing' | 'doubled' | 'wrong') =>
     CHECKED_TABLES.reduce((total, table) => total + check[table][name], 0)
   return { missing: sum('missing'), doubled: sum('doubled'), wrong: sum('wrong') }
