@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import test from 'node:test'
 import { connect } from 'nats'
+import { cleanUp } from './support/clean-up.ts'
 import { Fault } from '../engine/base/fault.ts'
 import { configOf, startEmbeddedNats } from '../engine/embedded/nats.ts'
 import { findNatsServer } from '../engine/embedded/nats-install.ts'
@@ -13,7 +14,7 @@ test('embedded nats should keep streams and its port through kill -9', async (t)
   const server = await startNats(t)
   if (server === null) return
   const connection = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 })
-  t.after(() => connection.close())
+  cleanUp(t, () => connection.close())
   const manager = await connection.jetstreamManager({ timeout: 500 }) // a request of the time without server is lost
   await manager.streams.add({ name: 'S', subjects: ['s.>'] })
   const jetstream = connection.jetstream()
@@ -34,7 +35,7 @@ test('embedded nats should take messages of 8 MiB', async (t) => {
   const server = await startNats(t)
   if (server === null) return
   const connection = await connect({ servers: server.url })
-  t.after(() => connection.close())
+  cleanUp(t, () => connection.close())
   assert.equal(connection.info?.max_payload, 8 * 1024 ** 2)
   assert.equal(connection.info?.version, server.version)
 })
@@ -144,7 +145,7 @@ test('embedded nats should be fetched without root, with package lists of its ow
   writeFileSync(configFile, `Dir::State::Lists "${emptyLists}";\n`)
   const before = process.env.APT_CONFIG
   process.env.APT_CONFIG = configFile
-  t.after(() => {
+  cleanUp(t, () => {
     if (before === undefined) delete process.env.APT_CONFIG
     else process.env.APT_CONFIG = before
   })

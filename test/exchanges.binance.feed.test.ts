@@ -140,8 +140,14 @@ test('Binance trades should be asked for by number where that needs no key', () 
     path: '/dapi/v1/aggTrades?symbol=BTCUSD_PERP&fromId=7&limit=1',
     weight: 20,
   })
-  assert.equal(feed.tradesRequest('usdm', 'BTCUSDT', 'trades', 1, 2), undefined)
-  assert.equal(feed.tradesRequest('coinm', 'BTCUSD_PERP', 'trades', 1, 2), undefined)
+  assert.deepEqual(feed.tradesRequest('usdm', 'BTCUSDT', 'trades', 1, 2), {
+    path: '/fapi/v1/trades?symbol=BTCUSDT&limit=1000',
+    weight: 5,
+  })
+  assert.deepEqual(feed.tradesRequest('coinm', 'BTCUSD_PERP', 'trades', 1, 2), {
+    path: '/dapi/v1/trades?symbol=BTCUSD_PERP&limit=1000',
+    weight: 5,
+  })
 })
 
 test('Binance instruments should say what they are, when they end and in what they count', () => {

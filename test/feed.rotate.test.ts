@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { lifeMs, VenueSockets } from '../engine/feed/rotate.ts'
+import { cleanUp } from './support/clean-up.ts'
 import { until } from './support/feed-time.ts'
 import { acknowledge, observe, type Observed, QUICK } from './support/venue.ts'
 
@@ -20,10 +21,10 @@ interface Ticker {
   isRefusing: boolean
   delayMs: (connection: number) => number
   isMute: (connection: number) => boolean
-  close(): Promise<void>
+  acknowledges: boolean
 }
 
-async function startTicker(): Promise<Ticker> {
+async function startTicker(t: TestContext): Promise<Ticker> {
   const http = createServer()
   const server = new WebSocketServer({ noServer: true })
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
@@ -31,7 +32,10 @@ async function startTicker(): Promise<Ticker> {
   const timer = setInterval(() => {
     const text = `{"stream":"btcusdt@depth@0ms","data":{"seq":${++ticker.sentSeq}}}`
     for (const [socket, connection] of subscribed) {
-      if (!ticker.isMute(connection)) setTimeout(() => socket.send(text), ticker.delayMs(connection))
+      if (ticker.isMute(connection)) continue
+      const delayMs = ticker.delayMs(connection)
+      if (delayMs === 0) socket.send(text)
+      else setTimeout(() => socket.send(text), delayMs)
     }
   }, 1)
   const ticker: Ticker = {
@@ -42,12 +46,13 @@ async function startTicker(): Promise<Ticker> {
     isRefusing: false,
     delayMs: () => 0,
     isMute: () => false,
-    close: () => {
-      clearInterval(timer)
-      for (const socket of ticker.sockets) socket.terminate()
-      return new Promise((resolve) => http.close(() => resolve()))
-    },
+    acknowledges: true,
   }
+  cleanUp(t, () => {
+    clearInterval(timer)
+    for (const socket of ticker.sockets) socket.terminate()
+    http.close()
+  })
   http.on('upgrade', (request, raw, head) => {
     if (ticker.isRefusing) return raw.end('HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n')
     server.handleUpgrade(request, raw, head, (socket) => {
@@ -61,7 +66,7 @@ async function startTicker(): Promise<Ticker> {
       socket.on('message', (bytes) => {
         const message = JSON.parse(bytes.toString())
         if (message.method === 'SUBSCRIBE') subscribed.set(socket, connection)
-        acknowledge(socket, message)
+        if (ticker.acknowledges) acknowledge(socket, message)
       })
     })
   })
@@ -90,8 +95,8 @@ function watchOrder(seen: Observed): { readonly violations: string[] } {
   return { violations }
 }
 
-test('rotation should lose no frame, over many lives, and deliver nothing of an ended socket', async () => {
-  const ticker = await startTicker()
+test('rotation should lose no frame, over many lives, and deliver nothing of an ended socket', async (t) => {
+  const ticker = await startTicker(t)
   const seen = observe(ticker.url, { connectionLifeMsMax: 400 })
   const { violations } = watchOrder(seen)
   seen.connection.start()
@@ -105,12 +110,11 @@ test('rotation should lose no frame, over many lives, and deliver nothing of an 
     assert.ok(opened !== -1 && closed > opened, `generation ${generation}: ${seen.log.join(', ')}`)
   }
   await until('no socket', () => seen.stats.openSockets === 0 && ticker.sockets.size === 0)
-  await ticker.close()
 })
 
-test('rotation should lose nothing when the new path is slower than the old, or faster', async () => {
+test('rotation should lose nothing when the new path is slower than the old, or faster', async (t) => {
   for (const slow of [1, 2]) {
-    const ticker = await startTicker()
+    const ticker = await startTicker(t)
     ticker.delayMs = (connection) => (connection === slow ? 20 : 0)
     const seen = observe(ticker.url)
     seen.connection.start()
@@ -121,12 +125,11 @@ test('rotation should lose nothing when the new path is slower than the old, or 
     await until('frames of the new socket', () => seen.frames.length > count + 30)
     seen.connection.stop()
     assertComplete(seen)
-    await ticker.close()
   }
 })
 
-test('rotation should follow a notice of the venue that it will close', async () => {
-  const ticker = await startTicker()
+test('rotation should follow a notice of the venue that it will close', async (t) => {
+  const ticker = await startTicker(t)
   const seen = observe(ticker.url)
   seen.connection.start()
   await until('frames', () => seen.frames.length > 5)
@@ -135,11 +138,10 @@ test('rotation should follow a notice of the venue that it will close', async ()
   assert.deepEqual(seen.log, ['open 1', 'open 2', 'close 1 ROTATED SHUTDOWN_NOTICE'])
   seen.connection.stop()
   assertComplete(seen)
-  await ticker.close()
 })
 
-test('rotation should leave the old socket alone while the new one is refused, and try again', async () => {
-  const ticker = await startTicker()
+test('rotation should leave the old socket alone while the new one is refused, and try again', async (t) => {
+  const ticker = await startTicker(t)
   const seen = observe(ticker.url)
   seen.connection.start()
   await until('frames', () => seen.frames.length > 5)
@@ -152,11 +154,10 @@ test('rotation should leave the old socket alone while the new one is refused, a
   await until('the rotation', () => seen.stats.rotations === 1)
   seen.connection.stop()
   assertComplete(seen)
-  await ticker.close()
 })
 
-test('rotation should give up after many refusals; the end of the old socket is then an ordinary close', async () => {
-  const ticker = await startTicker()
+test('rotation should give up after many refusals; the end of the old socket is then an ordinary close', async (t) => {
+  const ticker = await startTicker(t)
   const seen = observe(ticker.url)
   seen.connection.start()
   await until('frames', () => seen.frames.length > 5)
@@ -171,11 +172,10 @@ test('rotation should give up after many refusals; the end of the old socket is 
   assert.deepEqual(seen.log.slice(0, 2), ['open 1', 'close 1 CLOSED_BY_PEER 1001'])
   assert.match(seen.log[2] as string, /^open /)
   seen.connection.stop()
-  await ticker.close()
 })
 
-test('rotation should hand over at once when the old socket ends before the overlap', async () => {
-  const ticker = await startTicker()
+test('rotation should hand over at once when the old socket ends before the overlap', async (t) => {
+  const ticker = await startTicker(t)
   const seen = observe(ticker.url, { timing: { ...QUICK, overlapMs: 60_000 } })
   seen.connection.start()
   await until('frames', () => seen.frames.length > 5)
@@ -191,11 +191,26 @@ test('rotation should hand over at once when the old socket ends before the over
   assert.equal(seen.stats.connects, 2)
   seen.connection.stop()
   assertComplete(seen)
-  await ticker.close()
 })
 
-test('rotation should not trust a new socket that delivers nothing while the old one does', async () => {
-  const ticker = await startTicker()
+test('rotation should tell a loss when the old socket ends before the new one has everything', async (t) => {
+  const ticker = await startTicker(t)
+  const seen = observe(ticker.url, { timing: { ...QUICK, overlapMs: 60_000, ackTimeoutMs: 60_000 } })
+  seen.connection.start()
+  await until('all is acknowledged', () => seen.stats.opens === 1 && seen.frames.length > 5)
+  ticker.acknowledges = false
+  seen.connection.rotate('ASKED')
+  await until('some stream of the new one', () => seen.log.includes('open 2'))
+  const [old] = ticker.sockets
+  old?.close(1001)
+  await until('the close', () => seen.log.length === 5)
+  const reason = 'CLOSED_BY_PEER 1001'
+  assert.deepEqual(seen.log, ['open 1', 'open 2', `close 1 ${reason}`, `close 2 ${reason}`, 'open 2'])
+  seen.connection.stop()
+})
+
+test('rotation should not trust a new socket that delivers nothing while the old one does', async (t) => {
+  const ticker = await startTicker(t)
   ticker.isMute = (connection) => connection === 2
   const seen = observe(ticker.url)
   seen.connection.start()
@@ -206,11 +221,10 @@ test('rotation should not trust a new socket that delivers nothing while the old
   assert.deepEqual(lines, ['open 1', 'open 2', 'close 2 ROTATION_SILENT', 'open 3', 'close 1 ROTATED '])
   seen.connection.stop()
   assertComplete(seen)
-  await ticker.close()
 })
 
-test('rotation should replace legs of one connection one after the other, and keep to the sockets of the venue', async () => {
-  const ticker = await startTicker()
+test('rotation should replace legs of one connection one after the other, and keep to the sockets of the venue', async (t) => {
+  const ticker = await startTicker(t)
   const sockets = new VenueSockets(4)
   const legs = [0, 1].map(() => observe(ticker.url, { group: 'one' }, { sockets }))
   const other = observe(ticker.url, { group: 'two' }, { sockets })
@@ -232,7 +246,6 @@ test('rotation should replace legs of one connection one after the other, and ke
   for (const seen of all) seen.connection.stop()
   await until('no socket', () => sockets.openCount === 0)
   assert.equal(sockets.rotatingCount, 0)
-  await ticker.close()
 })
 
 test('lives should be spread over the last part of what the venue allows and leave time for the rotation', () => {

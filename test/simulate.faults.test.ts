@@ -3,12 +3,14 @@ import { test } from 'node:test'
 import { parseFaults } from '../engine/simulate/faults.ts'
 import type { SimulatorOptions } from '../engine/simulate/options.ts'
 import { startSimulator } from '../engine/simulate/simulator.ts'
+import { cleanUpAtEnd } from './support/clean-up.ts'
 import { eventually, followBook, openClient } from './support/venue-client.ts'
 
 const KINDS = 'btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms'
 
 async function spot(options: Partial<SimulatorOptions> = {}) {
   const simulator = await startSimulator({ markets: ['spot'], instruments: 1, rate: 2000, ...options })
+  cleanUpAtEnd(() => simulator.stop())
   const ws = simulator.urls.spot?.ws as string
   const client = await openClient(`${ws}/stream?streams=${KINDS}`)
   const ids = (kind: string, key: string): number[] =>
@@ -97,14 +99,22 @@ test('simulate faults: reorder should let two events swap places', async () => {
 test('simulate faults: a silent stream should stop while the others go on, then come back', async () => {
   const { simulator, client, ids } = await spot()
   simulator.inject({ kind: 'silent', stream: 'trade', seconds: 0.3 })
-  const [trades, tickers] = [ids('trade', 't').length, ids('bookTicker', 'u').length]
-  await new Promise((next) => setTimeout(next, 250))
-  assert.ok(ids('trade', 't').length - trades <= 5, 'only what was under way')
-  assert.ok(ids('bookTicker', 'u').length > tickers + 50)
-  await client.until(() => ids('trade', 't').length > trades + 20)
+  const before = ids('bookTicker', 'u').length
+  await client.until(() => simulator.truth().losses.length > 0)
+  await client.until(() => (ids('trade', 't').at(-1) ?? 0) > (simulator.truth().losses[0]?.lastId ?? Infinity))
   await simulator.stop()
-  assert.equal(simulator.truth().losses[0]?.cause, 'silent')
-  assert.ok((simulator.truth().losses[0]?.count ?? 0) > 20)
+  await client.closed
+  const [loss] = simulator.truth().losses
+  assert.equal(loss?.cause, 'silent')
+  const { firstId, lastId, count } = loss
+  assert.ok(count > 20)
+  assert.deepEqual(
+    ids('trade', 't').filter((id) => id >= firstId && id <= lastId),
+    [],
+    'silent all the while',
+  )
+  assert.ok(ids('trade', 't').includes(firstId - 1) && ids('trade', 't').includes(lastId + 1))
+  assert.ok(ids('bookTicker', 'u').length > before + 50)
 })
 
 test('simulate faults: truncated, malformed, nested, unknown and huge frames should reach the client as such', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { connect } from 'nats'
+import { cleanUp } from './support/clean-up.ts'
 import { Fault } from '../engine/base/fault.ts'
 import { BLOCK_STREAM, storeConsumer } from '../engine/record/streams.ts'
 import { storedTables } from '../engine/record/tables.ts'
@@ -168,7 +169,7 @@ test('provision of streams', async (t) => {
   const server = await startNats(t, { streamBytesMax: 2 * 1024 ** 3 })
   if (server === null) return
   const connection = await connect({ servers: server.url })
-  t.after(() => connection.close())
+  cleanUp(t, () => connection.close())
   const manager = await connection.jetstreamManager()
   const options = { ...STREAMS, bytesMax: 1024 ** 3 }
   const consumer = storeConsumer(16, 30)

@@ -6,6 +6,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { cleanUp } from './support/clean-up.ts'
 import { temporaryDirectory, until } from './support/embedded.ts'
 import { type AfterRun, afterRun, arrived, type RigEngine, rigEngine, rigVenue } from './support/rig.ts'
 
@@ -125,7 +126,7 @@ test('engine should hold the sockets back when nothing takes its rows, and tell 
 function mountSmallDisk(t: TestContext, directory: string, mebibytes: number): string {
   const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', directory])
   if (status !== 0) return `no small disk can be mounted here: ${String(stderr ?? 'mount is not there').trim()}`
-  t.after(() => {
+  cleanUp(t, () => {
     spawnSync('umount', ['-l', directory])
     rmdirSync(directory)
   })

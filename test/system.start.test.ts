@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { cleanUp } from './support/clean-up.ts'
 import { type CliResult, startCli } from './support/cli.ts'
 import { temporaryDirectory } from './support/embedded.ts'
 import { hasNatsServer } from './support/nats.ts'
@@ -53,7 +54,7 @@ const isOpen = (port: number): Promise<boolean> =>
 
 async function listening(t: TestContext, server: Server = createServer()): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.after(() => {
+  cleanUp(t, () => {
     server.closeAllConnections()
     server.close()
   })

@@ -11,19 +11,25 @@ export interface Relation {
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
 
-function marketAt(config: Config, path: MarketPath): { readonly maxPayloadBytes: number } {
+interface AnyMarket {
+  readonly enabled: boolean
+  readonly maxPayloadBytes: number
+}
+
+function marketAt(config: Config, path: MarketPath): AnyMarket {
   const [, exchange, market] = path.split('.') as [string, string, string]
-  const markets: Readonly<Record<string, Readonly<Record<string, { readonly maxPayloadBytes: number }>>>> =
-    config.exchanges
-  return markets[exchange]?.[market] as { readonly maxPayloadBytes: number }
+  const markets: Readonly<Record<string, Readonly<Record<string, AnyMarket>>>> = config.exchanges
+  return markets[exchange]?.[market] as AnyMarket
 }
 
 export const RELATIONS: readonly Relation[] = [
   ...MARKET_PATHS.map(
     (path): Relation => ({
       keys: [`${path}.maxPayloadBytes`, 'rings.framesBytes'],
-      holds: (config) =>
-        marketAt(config, path).maxPayloadBytes <= limits.RING_RECORD_BYTES_MAX(config.rings.framesBytes),
+      holds: (config) => {
+        const { enabled, maxPayloadBytes } = marketAt(config, path)
+        return !enabled || maxPayloadBytes <= limits.RING_RECORD_BYTES_MAX(config.rings.framesBytes)
+      },
       allowed: 'a message fits into half of the frame ring',
     }),
   ),

@@ -379,6 +379,7 @@ export class Connection {
     if (next !== undefined) {
       this.#succeed(next)
       this.#end(link, reason)
+      if (next.isAnnounced && next.subscribedMs === undefined) this.#interrupted(next, reason)
       return this.#lost(link, reason, 0)
     }
     const healthyMs = link.isAnnounced ? time.monotonicMs() - link.birth.bornMs : 0
@@ -395,6 +396,12 @@ export class Connection {
     this.#attempt++
     this.#lost(link, reason, delayMs)
     this.#connectAfter(delayMs)
+  }
+
+  /** Some streams of the successor delivered and spoke for all; those not acknowledged yet miss what the old one had. */
+  #interrupted({ generation }: Link, reason: string): void {
+    this.#events.onClose(generation, reason)
+    this.#events.onOpen(generation)
   }
 
   /** The socket that was to take over did not come up: the old one goes on. */

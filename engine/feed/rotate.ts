@@ -11,7 +11,8 @@ import type { Link } from './link.ts'
  * The new one lives when everything it asked for is acknowledged and the overlap has passed, in which it delivered if the
  * old one did. Which streams delivered is not known here (no byte of a frame is read on this thread); an overlap that is
  * long against the venue's slowest path serves the same end, and the shard, which sees both, drops what comes twice.
- * Should the old one end first, the new one takes its place as it is: what it has acknowledged it already delivers.
+ * Should the old one end first, the new one takes its place; unless all it asked for is acknowledged, that is a loss and is
+ * told as one.
  */
 export interface RotationTiming {
   /** both sockets deliver for so long */

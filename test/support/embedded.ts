@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
+import { cleanUp } from './clean-up.ts'
 import { createLog } from '../../engine/base/log.ts'
 import {
   type EmbeddedClickHouse,
@@ -24,7 +25,7 @@ export const CACHE = fileURLToPath(new URL('../../../.cache', import.meta.url))
 
 export function temporaryDirectory(t: TestContext): string {
   const directory = mkdtempSync(path.join(tmpdir(), 'marketprism-test-'))
-  t.after(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  cleanUp(t, () => rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
   return directory
 }
 
@@ -34,13 +35,13 @@ export async function startClickHouse(
 ): Promise<EmbeddedClickHouse> {
   const dataDirectory = options.dataDirectory ?? temporaryDirectory(t)
   const server = await startEmbeddedClickHouse({ port: 0, log: SILENT, ...options, dataDirectory })
-  t.after(() => server.stop())
+  cleanUp(t, () => server.stop())
   return server
 }
 
 export function clientOf(t: TestContext, url: string): ClickHouseClient {
   const client = createClient({ url, log: { level: ClickHouseLogLevel.OFF }, keep_alive: { enabled: true } })
-  t.after(() => client.close())
+  cleanUp(t, () => client.close())
   return client
 }
 
@@ -87,7 +88,7 @@ export async function startNats(
     t.skip(server.reason)
     return null
   }
-  t.after(() => server.stop())
+  cleanUp(t, () => server.stop())
   return server
 }
 

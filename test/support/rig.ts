@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { TestContext } from 'node:test'
+import { cleanUp } from './clean-up.ts'
 import { CLICKHOUSE_DEFAULT, createClickHouseClient } from '../../engine/sinks/clickhouse.ts'
 import { type Check, CHECKED_TABLES, checkAgainstTruth } from '../../engine/tools/demo/check.ts'
 import { startVenue, type Venue } from '../../engine/tools/demo/venue.ts'
@@ -48,7 +49,7 @@ export async function rigVenue(t: TestContext, wish: VenueWish = {}): Promise<Ri
     ),
     moreFlags: [...(faults.length === 0 ? [] : ['--faults', JSON.stringify(faults)]), ...(wish.moreFlags ?? [])],
   })
-  t.after(() => venue.kill())
+  cleanUp(t, () => venue.kill())
   const flags: string[] = []
   for (const market of ['spot', 'usdm', 'coinm'] as const) {
     const at = `exchanges.binance.${market}`
@@ -84,7 +85,7 @@ export async function rigEngine(
   variables: Record<string, string> = {},
 ): Promise<RigEngine> {
   const cli = startCli(['collect', 'store', '--data', dataDirectory, ...flags], variables)
-  t.after(() => cli.kill('SIGKILL'))
+  cleanUp(t, () => cli.kill('SIGKILL'))
   const [place, pages] = await Promise.all([cli.line(/^marketprism: ClickHouse: /), cli.line(/^marketprism: pages: /)])
   await cli.line(/^marketprism: collecting /)
   const clickHouseUrl = (/http:\/\/[\d.:]+/.exec(place) as RegExpExecArray)[0]
@@ -197,7 +198,7 @@ export async function afterRun(t: TestContext, dataDirectory: string, venue: Rig
   await venue.stop()
   const server = await startClickHouse(t, { dataDirectory: path.join(dataDirectory, 'clickhouse') })
   const client = createClickHouseClient({ ...CLICKHOUSE_DEFAULT, url: server.url, database: 'default' })
-  t.after(() => client.close())
+  cleanUp(t, () => client.close())
   const check = await checkAgainstTruth(client, 'marketprism', venue.truthDirectory)
   const sum = (name: 'missing' | 'doubled' | 'wrong') =>
     CHECKED_TABLES.reduce((total, table) => total + check[table][name], 0)

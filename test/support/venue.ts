@@ -12,6 +12,7 @@ import {
 } from '../../engine/feed/connection.ts'
 import { VenueSockets } from '../../engine/feed/rotate.ts'
 import type { FeedRules } from '../../engine/exchanges/exchange.ts'
+import { cleanUpAtEnd } from './clean-up.ts'
 import { machineTime } from './feed-time.ts'
 
 /** A venue on loopback: a bare WebSocket server whose behaviour the test writes. */
@@ -34,6 +35,7 @@ export function acknowledge(socket: WebSocket, request: { id: number }): void {
 export async function startVenue(behaviour: VenueBehaviour): Promise<Venue> {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   await new Promise<void>((resolve) => server.once('listening', resolve))
+  cleanUpAtEnd(() => venue.close())
   const venue: Venue = {
     url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/stream`,
     server,
@@ -115,5 +117,6 @@ export function observe(
       stats,
     },
   )
+  cleanUpAtEnd(() => connection.stop())
   return Object.assign(observed, { connection })
 }

@@ -120,8 +120,8 @@ export function readVolumes(market: string, body: string): ReadonlyMap<string, n
 }
 
 /**
- * Both take the first number, inclusive, and give at most 1000. Single trades of futures need a key (recorded: code
- * −2014), those of spot none; but data-api.binance.vision does not have them.
+ * By number: both take the first one, inclusive, and give at most 1000; data-api.binance.vision does not have them. Old
+ * single trades of futures need a key (recorded: code −2014), the last 1000 none: a hole that was just seen lies in them.
  */
 export function tradesRequest(
   market: BinanceMarket,
@@ -129,9 +129,11 @@ export function tradesRequest(
   channel: TradeChannel,
   firstSeq: number,
   lastSeq: number,
-): RestRequest | undefined {
+): RestRequest {
   const isSpot = market.name === 'spot'
-  if (channel === 'trades' && !isSpot) return undefined
+  // USDM, COINM "Recent Trades List"
+  if (channel === 'trades' && !isSpot)
+    return { path: `${market.restPath}/trades?symbol=${encodeURIComponent(symbol)}&limit=1000`, weight: 5 }
   const limit = Math.min(1000, lastSeq - firstSeq + 1)
   const query = `symbol=${encodeURIComponent(symbol)}&fromId=${firstSeq}&limit=${limit}`
   // SPOT "Old trade lookup"
