@@ -139,19 +139,15 @@ export class ShardMarket implements Emit {
     const { gaps, recorder } = this.record
     this.#around.cadence.note(event.instrument, GAP_CHANNELS.book_tickers, this.#around.leg)
     const slot = this.#slot(event.instrument)
-    const isNew = event.updateId === 0 ? slot.tickers.seeTimed(event) : slot.tickers.see(event.updateId)
-    if (!isNew && !this.#isRestart(slot)) return this.#around.onDuplicate()
+    const { updateId, eventMs, transactionMs } = event
+    const ms = transactionMs === 0 ? eventMs : transactionMs
+    const isNew = updateId === 0 ? slot.tickers.seeTimed(event) : slot.tickers.see(updateId, ms)
+    if (!isNew) return this.#around.onDuplicate()
     if (gaps.isOpen(event.instrument, GAP_CHANNELS.book_tickers))
       gaps.close(event.instrument, GAP_CHANNELS.book_tickers, event.updateId)
     slot.tickerCount++
     this.#around.counts.tickers++
     recorder.ticker(event)
-  }
-
-  /** An id that is smaller than those before is old, unless the venue counts anew with it. */
-  #isRestart(slot: InstrumentSlot): boolean {
-    const { updateId } = this.ticker
-    return this.#rules.sync(slot.name.market).isRestart?.(updateId) === true && slot.tickers.tryRestart(updateId)
   }
 
   row<Name extends KindTableName>(table: Name, instrument: number, row: KindRow<Name>): '' | RejectReason {

@@ -93,34 +93,61 @@ export class TradeLine {
 
 const RECENT_IDS = 16
 
+/** Update ids from one setting back of the venue to the next: they rise but skip. */
+class TickerEra {
+  /** When its first ticker was, by the venue. */
+  readonly startMs: number
+  lastId = -1
+  lastMs = 0
+  readonly #recent = new Float64Array(RECENT_IDS).fill(-1)
+  #next = 0
+
+  constructor(startMs: number) {
+    this.startMs = startMs
+  }
+
+  has(id: number): boolean {
+    return this.#recent.includes(id)
+  }
+
+  /** Not among the last few, and older than all of them: whether it was seen cannot be told any more. */
+  isOld(id: number): boolean {
+    return id < this.#recent.reduce((oldest, recent) => Math.min(oldest, recent))
+  }
+
+  add(id: number, ms: number): void {
+    if (id > this.lastId) this.lastId = id
+    if (ms > this.lastMs) this.lastMs = ms
+    this.#recent[this.#next] = id
+    this.#next = (this.#next + 1) % RECENT_IDS
+  }
+}
+
 /**
  * The update ids of book tickers: they rise but skip, so a smaller one is a repetition if it is among the last few, and
  * a late one if it is newer than the oldest of those.
+ *
+ * A venue may set them back (Bybit begins again with 1, OKX resets after maintenance). Then a smaller id is newer, which
+ * its time shows: later than that of every ticker before. What a connection that lags still brings from before the
+ * setting back is earlier than that, and is held against what was known then. Ids without times are never set back.
  */
 export class TickerLine {
-  #lastId = -1
-  readonly #recent = new Float64Array(RECENT_IDS).fill(-1)
-  #next = 0
+  #era = new TickerEra(0)
+  /** Before the last setting back. */
+  #eraBefore: TickerEra | undefined
   #lastMs = 0
   readonly #lastValues = new Float64Array(4)
 
-  /** @returns whether this id is new. */
-  see(id: number): boolean {
-    if (id <= this.#lastId && this.#isKnown(id)) return false
-    if (id > this.#lastId) this.#lastId = id
-    this.#recent[this.#next] = id
-    this.#next = (this.#next + 1) % RECENT_IDS
-    return true
-  }
-
-  /** The venue counts anew from this id on (Bybit: 1). @returns false for a copy of it. */
-  tryRestart(id: number): boolean {
-    if (this.#recent.includes(id)) return false
-    this.#lastId = id
-    this.#recent.fill(-1)
-    this.#recent[0] = id
-    this.#next = 1
-    return true
+  /** @param ms when it was, by the engine of the venue rather than by who sends it; 0: it does not say. @returns whether it is new. */
+  see(id: number, ms: number): boolean {
+    const before = this.#eraBefore
+    if (before !== undefined && (ms < this.#era.startMs || (ms === this.#era.startMs && before.has(id))))
+      return ms >= before.startMs && isAdded(before, id, ms)
+    if (id < this.#era.lastId && ms > this.#era.lastMs && !this.#era.has(id)) {
+      this.#eraBefore = this.#era
+      this.#era = new TickerEra(ms)
+    }
+    return isAdded(this.#era, id, ms)
   }
 
   /** A ticker without an id: the same values at the same time are a repetition, an older time is a late one. */
@@ -143,16 +170,12 @@ export class TickerLine {
   }
 
   get lastId(): number {
-    return this.#lastId
+    return this.#era.lastId
   }
+}
 
-  #isKnown(id: number): boolean {
-    let oldest = Number.POSITIVE_INFINITY
-    for (let index = 0; index < RECENT_IDS; index++) {
-      const recent = this.#recent[index] as number
-      if (recent === id) return true
-      if (recent < oldest) oldest = recent
-    }
-    return id < oldest
-  }
+function isAdded(era: TickerEra, id: number, ms: number): boolean {
+  if (id <= era.lastId && (era.has(id) || era.isOld(id))) return false
+  era.add(id, ms)
+  return true
 }
