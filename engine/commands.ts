@@ -157,7 +157,7 @@ function addDemo(program: Command, shell: Shell): void {
       wholeNumber(1, 86_400),
     )
     .option('--rate <events>', 'events a second that the market sends', wholeNumber(1, 10_000_000), 10_000)
-    .option('--instruments <count>', 'how many instruments the market has', wholeNumber(1, 1_000), 6)
+    .option('--instruments <count>', 'how many instruments the venues have together, at least one a market', wholeNumber(1, 1_000), 6)
     .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, ['binance'])
     .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff))
     .option(
@@ -181,6 +181,37 @@ function addDemo(program: Command, shell: Shell): void {
         json: values.json === true,
       },
       runOf('demo', values, shell),
+    )
+  })
+}
+
+function addRotation(program: Command, shell: Shell): void {
+  const command = tool(
+    program,
+    'rotation',
+    "trial: the venues' 24 h cut compressed to seconds; every socket is replaced while it delivers, and nothing is lost",
+    ['rotation --json', 'rotation --seconds 90 --life 30 --venues okx,bybit', 'rotation --rate 20000 --workers 2'],
+  )
+    .option('--seconds <count>', 'how long the market runs', wholeNumber(10, 86_400), 600)
+    .option('--life <seconds>', 'the venues close every connection at this age', wholeNumber(20, 86_400), 30)
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 5_000)
+    .option('--instruments <count>', 'of all venues together', wholeNumber(1, 1_000), 27)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
+    .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff), 1)
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  withConfigFlags(command).action(async (values: Values) => {
+    const { runRotation } = await import('./tools/rotation.ts')
+    await runRotation(
+      {
+        seconds: values.seconds as number,
+        lifeSeconds: values.life as number,
+        rate: values.rate as number,
+        instruments: values.instruments as number,
+        venues: values.venues as ExchangeName[],
+        seed: values.seed as number,
+        json: values.json === true,
+      },
+      runOf('rotation', values, shell),
     )
   })
 }
@@ -313,12 +344,13 @@ export function createProgram(version: string, stop: AbortController): Command {
     .version(version, '-V, --version')
     .addHelpText(
       'after',
-      '\nExamples:\n  marketprism demo\n  marketprism collect store\n  marketprism config\n\nExit codes: 0 done, 2 wrong usage, 78 wrong configuration, 70 a fault.\nMore: marketprism <command> --help; every setting: marketprism config',
+      '\nExamples:\n  marketprism demo\n  marketprism collect store\n  marketprism config\n\nExit codes: 0 done, 1 a trial that missed, 2 wrong usage, 78 wrong configuration, 70 a fault.\nMore: marketprism <command> --help; every setting: marketprism config',
     )
     .exitOverride()
     .showHelpAfterError('(marketprism --help shows what is there)')
   addRoles(program, shell)
   addDemo(program, shell)
+  addRotation(program, shell)
   addSimulate(program, shell)
   addReplay(program, shell)
   addSql(program, shell)

@@ -58,6 +58,13 @@ test('demo should store what was sent, once, through JetStream, and publish live
   assert.ok((result.liveLatencyMs?.count ?? 0) > 1_000)
 })
 
+test('demo should store what four venues sent, once, with instruments of every market', async (t) => {
+  const { result } = await demo(t, '--seconds', '5', '--venues', 'okx,deribit,bybit,binance')
+  assertWhole(result)
+  assert.equal(result.instruments, 3 + 2 + 2 + 2 + 2) // markets of Binance, OKX, Deribit, Bybit; two indices
+  assert.ok((result.sent.book_tickers ?? 0) > 15_000) // enough that tops come back within one packet
+})
+
 test('demo should leave data that sql reads, and refuse a directory that is not a demo', async (t) => {
   const { result, data } = await demo(t, '--seconds', '2', '--rate', '1000', '--delivery', 'direct')
   const answer = await runCli([

@@ -147,7 +147,7 @@ export const TABLES: readonly Table[] = [
       PRICE_SCALE, QUANTITY_SCALE,
     ],
     aliases: LEVEL_ALIASES,
-    orderBy: ['last_seq', 'first_seq'],
+    orderBy: ['last_seq', 'first_seq', 'event_ns'], // a venue that starts its book anew uses its numbers again
   },
   {
     name: 'book_snapshots', version: 1, liveType: null, // the book publisher has its own live form
@@ -185,11 +185,9 @@ export const TABLES: readonly Table[] = [
       exactAlias('ask_price', 'ask_price_mantissa', 'price_scale'),
       exactAlias('ask_quantity', 'ask_quantity_mantissa', 'quantity_scale'),
     ],
-    // several without an id (Deribit) may have come in one packet, at one received_ns: their values tell them apart
-    orderBy: [
-      'update_id', 'received_ns',
-      'bid_price_mantissa', 'bid_quantity_mantissa', 'ask_price_mantissa', 'ask_quantity_mantissa',
-    ],
+    // Several without an id (Deribit) may have come in one packet, at one received_ns, and the same top may be back in it:
+    // only their places tell them apart.
+    orderBy: ['update_id', 'received_ns', 'producer', 'epoch', 'block_seq', 'row_in_block'],
   },
   {
     name: 'gaps', version: 1, liveType: 'gap',

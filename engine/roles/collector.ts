@@ -13,6 +13,7 @@ import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../base/random.ts'
 import type { FeedRules } from '../exchanges/exchange.ts'
+import { isTrading } from '../feed/universe.ts'
 import { type FeedTime, realTime } from '../feed/timer.ts'
 import type { Repair } from '../feed/repair.ts'
 import { RejectedFile } from '../observe/rejected-file.ts'
@@ -244,6 +245,15 @@ export class Collector {
 
   get instrumentCount(): number {
     return this.placement.collected().length
+  }
+
+  /** Books that should be LIVE, each once, however many legs carry it; what does not trade has none. */
+  get bookCount(): number {
+    const books = new Set<string>()
+    for (const { instruments } of this.placement.connections)
+      for (const { instrument, channels } of instruments)
+        if (channels.includes('book') && isTrading(instrument)) books.add(instrument.id)
+    return books.size
   }
 
   get repair(): Repair {

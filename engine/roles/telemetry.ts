@@ -11,7 +11,6 @@ import type { Counters } from '../ring/counters.ts'
 import { RingReader } from '../ring/ring.ts'
 import type { ShardCounter } from '../../workers/shard-counters.ts'
 import type { StoreCounter } from '../../workers/store-worker.ts'
-import { isTrading } from '../feed/universe.ts'
 import type { PlannedConnection } from '../route/plan.ts'
 import type { Collector } from './collector.ts'
 import type { MarketNetwork } from './network.ts'
@@ -294,7 +293,7 @@ export class Telemetry {
     })
     health.check('completeness', 'books', () => {
       const live = collector.total('books_LIVE')
-      const wanted = bookCount(collector)
+      const wanted = collector.bookCount
       return live >= wanted ? null : `${live} of ${wanted} books are LIVE`
     })
     health.check('completeness', 'delivery', () => {
@@ -313,15 +312,6 @@ export class Telemetry {
 /** Connections of now; one that carries nothing any more is closed for good. */
 function openConnections({ placement }: Collector): readonly PlannedConnection[] {
   return placement.connections.filter(({ streams }) => streams.length > 0)
-}
-
-/** Each once, however many legs carry it; what does not trade has no book that could be LIVE. */
-function bookCount(collector: Collector): number {
-  const books = new Set<string>()
-  for (const { instruments } of openConnections(collector))
-    for (const { instrument, channels } of instruments)
-      if (channels.includes('book') && isTrading(instrument)) books.add(instrument.id)
-  return books.size
 }
 
 function marketLabels({ choice }: MarketNetwork): Record<string, string> {

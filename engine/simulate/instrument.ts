@@ -99,6 +99,7 @@ export class Instrument {
   readonly #pendingAsks = new Int32Array(PENDING_MAX)
   #pendingBidCount = 0
   #pendingAskCount = 0
+  readonly #toldTop = new Float64Array(4)
   #firstPendingId = 0
   readonly #numbering: Numbering
   readonly #levelsFull: number
@@ -205,12 +206,24 @@ export class Instrument {
     if (chance < 0.36) this.#change(true, this.bestBid, this.#otherQuantity(true, this.bestBid))
     else if (chance < 0.72) this.#change(false, this.bestAsk, this.#otherQuantity(false, this.bestAsk))
     else this.#move()
+    if (this.#isTopTold())
+      this.#change(true, this.bestBid, this.#quantityAt(true, this.bestBid) + this.listing.stepMantissa)
+    this.#toldTop.set(this.#top())
     fields.lastSeq = this.#numbering === 'message' ? this.seq : this.updateId
     fields.seq = this.seq
     fields.bidPrice = this.bestBid * this.listing.tickMantissa
     fields.bidQuantity = this.#quantityAt(true, this.bestBid)
     fields.askPrice = this.bestAsk * this.listing.tickMantissa
     fields.askQuantity = this.#quantityAt(false, this.bestAsk)
+  }
+
+  #top(): readonly [number, number, number, number] {
+    return [this.bestBid, this.topQuantity(true), this.bestAsk, this.topQuantity(false)]
+  }
+
+  /** Trades and changes may have brought the top back to what was told last: a venue does not tell it twice. */
+  #isTopTold(): boolean {
+    return this.#top().every((value, index) => value === this.#toldTop[index])
   }
 
   /** How many fills the next taker order has: mostly one. Call `nextFill` that often, then `endOrder`. */

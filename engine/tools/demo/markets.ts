@@ -31,11 +31,13 @@ const CHANNEL_OF_STREAM: readonly (readonly [RegExp, string])[] = [
   [/@bookTicker$/, 'book_tickers'],
 ]
 
-/** As many instruments as asked for, spread over the markets of the venues. */
+/** As many instruments as asked for, spread over the markets of the venues; each has at least one. */
 export function spreadOverMarkets(total: number, venues: readonly ExchangeName[]): MarketPlans {
   const keys = venues.flatMap((venue) => Object.keys(MARKETS[venue]).map((market) => `${venue}.${market}`))
   return countedMarkets(
-    Object.fromEntries(keys.map((key, index) => [key, Math.floor((total + keys.length - 1 - index) / keys.length)])),
+    Object.fromEntries(
+      keys.map((key, index) => [key, Math.max(1, Math.floor((total + keys.length - 1 - index) / keys.length))]),
+    ),
   )
 }
 

@@ -59,7 +59,7 @@ export class StatusLine {
     return [
       `${((nowMs - this.#startedMs) / 1000).toFixed(0)} s`,
       `${Math.round(rate).toLocaleString('en')} events/s`,
-      `books ${collector.total('books_LIVE')}/${collector.instrumentCount} LIVE`,
+      `books ${collector.total('books_LIVE')}/${collector.bookCount} LIVE`,
       `sockets ${collector.network.connections.filter(({ state }) => state === 'open').length}/${collector.plan.connections.length}`,
       `rows stored ${rows.toLocaleString('en')}`,
       `lag ${Math.round(lagMs)} ms`,
