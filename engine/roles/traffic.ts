@@ -20,7 +20,7 @@ import {
   WANT_TRADES,
 } from '../ring/frame.ts'
 import type { ContentChange, Place, Placement } from '../route/placement.ts'
-import type { PlannedConnection } from '../route/plan.ts'
+import type { PlannedConnection, PlannedInstrument } from '../route/plan.ts'
 import type { Router } from '../route/router.ts'
 import type { OpenNotice } from '../../workers/shard-connections.ts'
 import type { Network } from './network.ts'
@@ -150,11 +150,25 @@ export class Traffic {
 
   /** The streams of one channel (as gaps name them) of one instrument start anew on one socket. */
   #resubscribe({ instrument }: Place, { connection, generation }: Carrier, gapChannel: number): void {
-    const { placement, network, rules } = this.#around
-    const carried = placement.connection(connection).instruments.find((each) => each.instrument.id === instrument.id)
-    const channels = (carried?.channels ?? []).filter((channel) => GAP_CHANNEL_OF[channel] === gapChannel)
-    const streams = channels.flatMap((channel) => rules.get(instrument.exchange)?.streams(instrument, channel) ?? [])
-    network.connection(connection).resubscribe(generation, [...new Set(streams.map(({ name }) => name))])
+    const { placement, network } = this.#around
+    const { instruments } = placement.connection(connection)
+    const carried = instruments.filter((each) => each.instrument.id === instrument.id)
+    const streams = this.#streamsOf(carried, (channel) => GAP_CHANNEL_OF[channel] === gapChannel)
+    const others = this.#streamsOf(instruments.filter((each) => !carried.includes(each)))
+    // what brings others their news, too, is not taken from them for this one, unless it has nothing else
+    const own = streams.filter((stream) => !others.includes(stream))
+    network.connection(connection).resubscribe(generation, own.length > 0 ? own : streams)
+  }
+
+  #streamsOf(
+    instruments: readonly PlannedInstrument[],
+    isWanted: (channel: Channel) => boolean = () => true,
+  ): readonly string[] {
+    const names = instruments.flatMap(({ instrument, channels }) => {
+      const rules = this.#around.rules.get(instrument.exchange)
+      return channels.filter(isWanted).flatMap((channel) => rules?.streams(instrument, channel) ?? [])
+    })
+    return [...new Set(names.map(({ name }) => name))]
   }
 
   /** What OPEN, JOIN and PART say. */

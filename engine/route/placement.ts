@@ -128,9 +128,10 @@ export class Placement {
       index: before?.index ?? (this.#shards[shard] as Instrument[]).length,
       isRemoved: false,
     })
-    for (const join of joins) this.#join(join)
+    const merged = mergedJoins(instrument, joins)
+    for (const join of merged) this.#join(join)
     this.#connections.push(...opened)
-    return { place, joins, opened }
+    return { place, joins: merged, opened }
   }
 
   remove(id: string): Departure {
@@ -265,4 +266,17 @@ function isOf({ exchange, market }: PlannedConnection, instrument: Instrument): 
 
 function marketKey({ exchange, market }: Instrument): string {
   return `${exchange}.${market}`
+}
+
+/** One for each connection, each channel once: the instrument's own streams and a shared one may bring the same channel. */
+function mergedJoins(instrument: Instrument, joins: readonly ContentChange[]): ContentChange[] {
+  return [...new Set(joins.map(({ connection }) => connection))].map((connection) => {
+    const own = joins.filter((join) => join.connection === connection)
+    const channels = own.flatMap(({ instruments }) => instruments.flatMap((each) => each.channels))
+    return {
+      connection,
+      streams: own.flatMap(({ streams }) => streams),
+      instruments: [{ instrument, channels: [...new Set(channels)] }],
+    }
+  })
 }
