@@ -19,11 +19,9 @@ export function demoConfig(
         const bases = urls[key]
         const plan = markets[key]
         if (bases === undefined || plan === undefined) return [name, { ...market, enabled: false }]
+        const { count: _all, ...keys } = plan
         const { ws: wsUrl, rest: restUrl } = bases
-        return [
-          name,
-          { ...market, enabled: true, instruments: ['*'], channels: plan.channels, wsUrl, restUrl, proxy: '' },
-        ]
+        return [name, { ...market, ...keys, enabled: true, instruments: ['*'], wsUrl, restUrl, proxy: '' }]
       }),
     ),
   ])

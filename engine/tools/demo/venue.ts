@@ -5,10 +5,20 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Fault } from '../../base/fault.ts'
 import type { SimulatorReport } from '../../simulate/simulator.ts'
-import { EXCHANGE_NAMES } from '../../simulate/venue.ts'
+import type { FaultSpec } from '../../simulate/faults.ts'
+import { EXCHANGE_NAMES, type ExchangeName } from '../../simulate/venue.ts'
 
 /** `binance.usdm` → so many instruments, and what the engine asks for each of them. */
-export type MarketPlans = Readonly<Record<string, { readonly count: number; readonly channels: readonly string[] }>>
+export type MarketPlans = Readonly<Record<string, MarketPlan>>
+
+interface MarketPlan {
+  readonly count: number
+  readonly channels: readonly string[]
+  /** how old a socket gets; absent: as configured */
+  readonly lifeSeconds?: number
+}
+
+export type FaultScripts = Readonly<Partial<Record<ExchangeName, readonly FaultSpec[]>>>
 
 export interface VenueOptions {
   readonly seconds: number | null
@@ -19,6 +29,8 @@ export interface VenueOptions {
   readonly speed: number
   readonly truthDirectory: string
   readonly markets: MarketPlans
+  /** what goes wrong, by venue */
+  readonly faults?: FaultScripts
   /** flags of `marketprism simulate` beyond these */
   readonly moreFlags?: readonly string[]
 }
@@ -158,6 +170,8 @@ const EVENT_CHANNELS = ['book', 'trades', 'agg_trades', 'book_tickers']
 
 function flagsOf(options: VenueOptions, isBinance: boolean): string[] {
   const flags = ['--stay', '--truth', options.truthDirectory, ...(options.moreFlags ?? [])]
+  const faults = isBinance ? options.faults?.binance : options.faults
+  if (faults !== undefined) flags.push('--faults', JSON.stringify(faults))
   if (options.seed !== undefined) flags.push('--seed', String(options.seed))
   if (options.seconds !== null) flags.push('--seconds', String(options.seconds))
   if (options.recordings.length > 0) {
