@@ -14,6 +14,8 @@ interface CarriedInstrument {
 export interface Connection {
   readonly source: number
   readonly generation: number
+  /** A number for each socket, never 0. */
+  readonly key: number
   /** Grows and shrinks while the socket is open. */
   instruments: readonly CarriedInstrument[]
   readonly market: ShardMarket
@@ -92,6 +94,7 @@ export class Connections {
     const connection: Connection = {
       source,
       generation,
+      key: keyOf(source, generation),
       instruments,
       market: this.#marketOf(instruments[0]?.slot),
       leg: notice.leg ?? 0,

@@ -1,6 +1,7 @@
 import { assert } from '../engine/base/assert.ts'
 import { BookKeeper } from '../engine/book/keeper.ts'
 import type { KeeperEvents, KeeperLimits } from '../engine/book/keeper-settings.ts'
+import { TimedTickers } from '../engine/book/timed-tickers.ts'
 import { TickerLine, TradeLine } from '../engine/book/trade-line.ts'
 import { TradeTotals } from '../engine/book/trade-totals.ts'
 import { instrumentId } from '../engine/exchanges/exchange.ts'
@@ -39,6 +40,7 @@ export class InstrumentSlot {
   /** Not collected any more; what still comes is of a stream that is about to end. */
   isRemoved = false
   readonly tickers = new TickerLine()
+  #timedTickers: TimedTickers | undefined
   readonly totals = new TradeTotals()
   tickerCount = 0
   tradeGapCount = 0
@@ -53,6 +55,12 @@ export class InstrumentSlot {
     this.name = name
     this.record = record
     this.keeper = keeper
+  }
+
+  /** Of a venue whose tickers have no ids. */
+  get timedTickers(): TimedTickers {
+    this.#timedTickers ??= new TimedTickers()
+    return this.#timedTickers
   }
 
   /** It is collected again: what passed meanwhile was not wanted, so it is not missing. */

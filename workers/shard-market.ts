@@ -13,6 +13,15 @@ import type { ShardCounts } from './shard-counters.ts'
 import type { ExchangeRecord, InstrumentList, InstrumentSlot } from './shard-instruments.ts'
 import type { TradeRepairs } from './shard-repairs.ts'
 
+export interface Carrier {
+  readonly leg: number
+  /** a number that is its own */
+  readonly key: number
+}
+
+/** Of frames that no connection brought: recordings. */
+export const NO_CARRIER: Carrier = { leg: 0, key: 0 }
+
 /** What all markets of a shard share. */
 export interface MarketSurroundings {
   readonly list: InstrumentList
@@ -22,8 +31,8 @@ export interface MarketSurroundings {
   readonly learnUnknown: boolean
   /** Who delivers how often. */
   readonly cadence: Cadence
-  /** Leg of the connection whose frame is in hand. */
-  leg: number
+  /** The connection whose frame is in hand. */
+  carrier: Carrier
   /** A copy of an event was here already, brought by the connection in hand. */
   onDuplicate(): void
 }
@@ -93,14 +102,14 @@ export class ShardMarket implements Emit {
   // ---- what the parser tells
 
   onDepth(): void {
-    this.#around.cadence.note(this.depth.instrument, GAP_CHANNELS.book, this.#around.leg)
+    this.#around.cadence.note(this.depth.instrument, GAP_CHANNELS.book, this.#around.carrier.leg)
     this.#slot(this.depth.instrument).keeper.receive(this.depth)
   }
 
   onTrade(): void {
     const event = this.trade
     const { recorder } = this.record
-    this.#around.cadence.note(event.instrument, GAP_CHANNELS.trades, this.#around.leg)
+    this.#around.cadence.note(event.instrument, GAP_CHANNELS.trades, this.#around.carrier.leg)
     const slot = this.#slot(event.instrument)
     const isAgg = event.stream === TRADE_STREAMS.agg_trade
     const line = isAgg ? slot.aggTrades : slot.trades
@@ -137,11 +146,12 @@ export class ShardMarket implements Emit {
   onTicker(): void {
     const event = this.ticker
     const { gaps, recorder } = this.record
-    this.#around.cadence.note(event.instrument, GAP_CHANNELS.book_tickers, this.#around.leg)
+    this.#around.cadence.note(event.instrument, GAP_CHANNELS.book_tickers, this.#around.carrier.leg)
     const slot = this.#slot(event.instrument)
     const { updateId, eventMs, transactionMs } = event
     const ms = transactionMs === 0 ? eventMs : transactionMs
-    const isNew = updateId === 0 ? slot.tickers.seeTimed(event) : slot.tickers.see(updateId, ms)
+    const isNew =
+      updateId === 0 ? slot.timedTickers.see(event, this.#around.carrier.key) : slot.tickers.see(updateId, ms)
     if (!isNew) return this.#around.onDuplicate()
     if (gaps.isOpen(event.instrument, GAP_CHANNELS.book_tickers))
       gaps.close(event.instrument, GAP_CHANNELS.book_tickers, event.updateId)
@@ -158,7 +168,7 @@ export class ShardMarket implements Emit {
     if (refusal !== '') return refusal
     const channel = KIND_CHANNELS[table]
     if (channel !== undefined) {
-      this.#around.cadence.note(instrument, channel, this.#around.leg)
+      this.#around.cadence.note(instrument, channel, this.#around.carrier.leg)
       if (gaps.isOpen(instrument, channel)) gaps.close(instrument, channel, 0)
     }
     if (isCopy) {

@@ -41,7 +41,7 @@ import type { ShardCounter } from './shard-counters.ts'
 import { instrumentRow } from './shard-instrument-row.ts'
 import { InstrumentList } from './shard-instruments.ts'
 import type { InstrumentSlot } from './shard-instruments.ts'
-import type { MarketSurroundings, ShardMarket } from './shard-market.ts'
+import { type MarketSurroundings, NO_CARRIER, type ShardMarket } from './shard-market.ts'
 import { ShardOutput } from './shard-output.ts'
 import { type TradeHole, TradeRepairs } from './shard-repairs.ts'
 import type { BookShardSettings } from './shard-settings.ts'
@@ -125,7 +125,7 @@ export class Shard {
       counts: this.#counts,
       repairs: this.#repairs,
       cadence: this.#cadence,
-      leg: 0,
+      carrier: NO_CARRIER,
       learnUnknown: settings.learnUnknown,
       onDuplicate: () => this.#duplicate(1),
     }
@@ -218,7 +218,7 @@ export class Shard {
   #enter(connection: Connection | undefined): void {
     this.#connection = connection
     this.#market = connection?.market ?? this.#venues.marketOf(undefined)
-    this.#around.leg = connection?.leg ?? 0
+    this.#around.carrier = connection ?? NO_CARRIER
   }
 
   /** The connections changed: the next frame looks its own up. */

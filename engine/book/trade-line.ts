@@ -1,5 +1,3 @@
-import type { TickerEvent } from '../record/emit.ts'
-
 /**
  * The ids of one trade stream of one instrument: contiguous, so a jump is a gap, and a smaller id is either a repetition
  * or a late one that was missing. Missing ids are kept as ranges, few of them: what falls out of the list is given up.
@@ -135,8 +133,6 @@ export class TickerLine {
   #era = new TickerEra(0)
   /** Before the last setting back. */
   #eraBefore: TickerEra | undefined
-  #lastMs = 0
-  readonly #lastValues = new Float64Array(4)
 
   /** @param ms when it was, by the engine of the venue rather than by who sends it; 0: it does not say. @returns whether it is new. */
   see(id: number, ms: number): boolean {
@@ -148,25 +144,6 @@ export class TickerLine {
       this.#era = new TickerEra(ms)
     }
     return isAdded(this.#era, id, ms)
-  }
-
-  /** A ticker without an id: the same values at the same time are a repetition, an older time is a late one. */
-  seeTimed({ eventMs, bidPrice, bidQuantity, askPrice, askQuantity }: TickerEvent): boolean {
-    if (eventMs < this.#lastMs) return false
-    const values = this.#lastValues
-    const isSame =
-      eventMs === this.#lastMs &&
-      bidPrice === values[0] &&
-      bidQuantity === values[1] &&
-      askPrice === values[2] &&
-      askQuantity === values[3]
-    if (isSame) return false
-    this.#lastMs = eventMs
-    values[0] = bidPrice
-    values[1] = bidQuantity
-    values[2] = askPrice
-    values[3] = askQuantity
-    return true
   }
 
   get lastId(): number {
