@@ -1,9 +1,10 @@
 import type { Measured } from './measure.ts'
 import type { BenchMessages } from './messages.ts'
+import type { BenchVenue } from './venues.ts'
 
 /** What every bench is given. */
 export interface BenchContext {
-  readonly recording: BenchMessages
+  messagesOf(venue: BenchVenue): Promise<BenchMessages>
   readonly runCount: number
   /** for progress and sentences; stdout belongs to the result */
   readonly say: (line: string) => void

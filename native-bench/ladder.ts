@@ -2,6 +2,7 @@ import { Ladder } from '../engine/book/ladder.ts'
 import { type BenchContext, type BenchResult, check } from './bench.ts'
 import { measured, repeat } from './measure.ts'
 import { textOf } from './messages.ts'
+import { BINANCE } from './venues.ts'
 
 interface Updates {
   readonly bids: readonly [Float64Array, Float64Array]
@@ -11,7 +12,8 @@ interface Updates {
 const SCALE = 1e8 // any scale that makes them integers below 2^53 would do; the recorder's prices have two decimals
 
 /** Level updates of the recording's depth events, in order, into two ladders; a plain Map is the oracle. */
-export async function ladder({ recording, runCount }: BenchContext): Promise<BenchResult> {
+export async function ladder({ messagesOf, runCount }: BenchContext): Promise<BenchResult> {
+  const recording = await messagesOf(BINANCE)
   const updates = updatesOf(recording.messages.map(textOf))
   const updateCount = updates.bids[0].length + updates.asks[0].length
   const expected = [oracle(updates.bids, 1), oracle(updates.asks, -1)] as const

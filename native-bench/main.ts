@@ -10,20 +10,27 @@ import type { Bench, BenchResult } from './bench.ts'
 import { encode } from './encode.ts'
 import { ladder } from './ladder.ts'
 import { machineState } from './measure.ts'
-import { loadMessages } from './messages.ts'
+import { MessageShelf } from './messages.ts'
 import { PROJECT_ROOT } from './paths.ts'
 import { pipeline } from './pipeline.ts'
 import { ring } from './ring.ts'
 import { scan } from './scan.ts'
 import { socketToClickHouse } from './socket-to-clickhouse.ts'
 import { socketToRing } from './socket-to-ring.ts'
+import { type BenchVenue, BINANCE, BYBIT, DERIBIT, OKX } from './venues.ts'
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   ring,
-  scan,
+  scan: scan(BINANCE),
+  scanOkx: scan(OKX),
+  scanDeribit: scan(DERIBIT),
+  scanBybit: scan(BYBIT),
   ladder,
   encode,
-  pipeline,
+  pipeline: pipeline(BINANCE),
+  pipelineOkx: pipeline(OKX),
+  pipelineDeribit: pipeline(DERIBIT),
+  pipelineBybit: pipeline(BYBIT),
   socketToRing,
   socketToClickHouse,
 }
@@ -49,34 +56,47 @@ const recordingsFolder = process.env.MARKETPRISM_RECORDINGS ?? join(PROJECT_ROOT
 const folder = await mkdtemp(join(tmpdir(), 'marketprism-bench-'))
 try {
   const machine = machineState()
-  const recording = await loadMessages(recordingsFolder, folder, say)
-  const { source, symbol, messages, byteCount } = recording
   say(
     `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, load ${machine.loadBefore.toFixed(2)}, stolen ${share(machine.stealShare)}`,
   )
-  say(
-    `${source}: ${messages.length} messages of ${symbol}, ${(byteCount / messages.length).toFixed(0)} bytes on average`,
-  )
+  const shelf = new MessageShelf(recordingsFolder, folder, say)
   const results: Record<string, BenchResult> = {}
   for (const name of names) {
-    const result = await (BENCHES[name] as Bench)({ recording, runCount: Number(values.runs), say })
+    const context = { messagesOf: (venue: BenchVenue) => shelf.of(venue), runCount: Number(values.runs), say }
+    const result = await (BENCHES[name] as Bench)(context)
     results[name] = result
     print(name, result)
   }
-  if (values.json)
-    console.log(
-      JSON.stringify({
-        ...flat(results),
-        machine,
-        recording: { source, symbol, messages: messages.length, bytes: byteCount },
-      }),
-    )
+  printTable(results)
+  if (values.json) {
+    const recordings = shelf.loaded.map(({ venue, source, symbol, messages, byteCount }) => [
+      venue.exchange,
+      { source, symbol, messages: messages.length, bytes: byteCount },
+    ])
+    console.log(JSON.stringify({ ...flat(results), machine, recordings: Object.fromEntries(recordings) }))
+  }
 } finally {
   await rm(folder, { recursive: true, force: true })
 }
 
+function out(line: string): void {
+  if (values.json) say(line)
+  else console.log(line)
+}
+
+/** The pipelines of all venues beside each other. */
+function printTable(results: Readonly<Record<string, BenchResult>>): void {
+  const pipelines = Object.entries(results).filter(([name]) => name.startsWith('pipeline'))
+  const columns = Object.keys(pipelines[0]?.[1].ratios ?? {})
+  if (pipelines.length < 2) return
+  out(['venue'.padEnd(18), 'messages/s'.padStart(12), ...columns.map((column) => column.padStart(20))].join(' '))
+  for (const [name, { rate: ours, ratios }] of pipelines) {
+    const cells = columns.map((column) => (ratios[column]?.toFixed(2) ?? 'none').padStart(20))
+    out([name.padEnd(18), rate(ours), ...cells].join(' '))
+  }
+}
+
 function print(name: string, result: BenchResult): void {
-  const out = values.json ? say : (line: string) => console.log(line)
   out(
     `${name.padEnd(20)} ${rate(result.rate)} ${result.unit}  (best ${rate(result.best)}, worst ${rate(result.worst)}, ${result.runCount} runs)`,
   )

@@ -4,9 +4,11 @@ import { finished } from 'node:stream/promises'
 import { joinNs } from '../engine/base/clock.ts'
 import { Recording, type RecordedMessage } from '../engine/simulate/recording.ts'
 import { record } from './record.ts'
+import type { BenchVenue, Found } from './venues.ts'
 
-/** The messages that every bench uses: one USD-M instrument, in memory, and as a plain file for the peers. */
+/** The messages of one instrument that the benches of a venue use, in memory, and as a plain file for the peers. */
 export interface BenchMessages {
+  readonly venue: BenchVenue
   /** what they are, for people */
   readonly source: string
   readonly symbol: string
@@ -16,36 +18,77 @@ export interface BenchMessages {
   readonly textFile: string
 }
 
-export const MARKET = 'binance.usdm'
-const RECORDED = { path: 'recordings/hftbacktest/usdm_btcusdt_20240808.gz' }
-const SYMBOL = /"s":"([A-Z0-9_]+)"/
+const SYMBOL = /"(?:s|instId|instrument_name)":"([A-Z0-9_-]+)"/
 
-/** @param recordingsFolder where real recordings may be; @param folder where the plain file goes */
-export async function loadMessages(
-  recordingsFolder: string,
-  folder: string,
-  say: (line: string) => void,
-): Promise<BenchMessages> {
-  const real = join(recordingsFolder, RECORDED.path)
-  if (existsSync(real)) return load(real, real, folder)
-  say(`no ${real}: the simulator makes a recording`)
-  const made = join(folder, 'simulated.txt')
-  return load(await record(made, say), made, folder)
+/** The messages of each venue, read or made when they are first asked for. */
+export class MessageShelf {
+  readonly #recordings: string
+  readonly #folder: string
+  readonly #say: (line: string) => void
+  readonly #loaded = new Map<string, BenchMessages>()
+
+  /** @param recordings where real recordings may be; @param folder where plain files go */
+  constructor(recordings: string, folder: string, say: (line: string) => void) {
+    this.#recordings = recordings
+    this.#folder = folder
+    this.#say = say
+  }
+
+  get loaded(): readonly BenchMessages[] {
+    return [...this.#loaded.values()]
+  }
+
+  async of(venue: BenchVenue): Promise<BenchMessages> {
+    const { exchange } = venue
+    const known = this.#loaded.get(exchange)
+    if (known !== undefined) return known
+    const loaded = await this.#load(venue)
+    this.#loaded.set(exchange, loaded)
+    const { source, messages, symbol, byteCount } = loaded
+    const bytes = (byteCount / messages.length).toFixed(0)
+    this.#say(`${source}: ${messages.length} messages of ${symbol}, ${bytes} bytes on average, ${mixOf(loaded)}`)
+    return loaded
+  }
+
+  async #load(venue: BenchVenue): Promise<BenchMessages> {
+    const textFile = join(this.#folder, `${venue.exchange}.txt`)
+    if (venue.recorded !== null) {
+      const real = join(this.#recordings, venue.recorded)
+      if (existsSync(real)) return load(venue, real, real, textFile)
+      this.#say(`no ${real}: the simulator makes a recording`)
+    }
+    const made = join(this.#folder, `${venue.exchange}-simulated.txt`)
+    return load(venue, await record(venue, made, this.#say), made, textFile)
+  }
 }
 
-async function load(source: string, file: string, folder: string): Promise<BenchMessages> {
+async function load(venue: BenchVenue, source: string, file: string, textFile: string): Promise<BenchMessages> {
   const recording = new Recording([file])
   const messages: RecordedMessage[] = []
   for await (const chunk of recording.chunks()) for (const message of chunk) messages.push(message)
-  const textFile = join(folder, 'messages.txt')
   await writeText(textFile, messages)
   const first = messages.find((message) => SYMBOL.test(textOf(message)))
   const symbol = first === undefined ? '' : (SYMBOL.exec(textOf(first))?.[1] ?? '')
-  return { source, symbol, messages, byteCount: messages.reduce((sum, { bytes }) => sum + bytes.length, 0), textFile }
+  const byteCount = messages.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  return { venue, source, symbol, messages, byteCount, textFile }
 }
 
 export function textOf(message: RecordedMessage): string {
   return Buffer.from(message.bytes.buffer, message.bytes.byteOffset, message.bytes.length).toString()
+}
+
+/** What JSON.parse finds in a message; undefined: none of the hot kinds. */
+export function foundIn(venue: BenchVenue, message: RecordedMessage): Found | undefined {
+  return venue.read(JSON.parse(textOf(message)) as never)
+}
+
+function mixOf({ venue, messages }: BenchMessages): string {
+  const found = messages.map((message) => foundIn(venue, message))
+  const books = found.filter((one) => one?.kind === 'book')
+  const levels = books.reduce((sum, one) => sum + (one?.levels ?? 0), 0)
+  const trades = found.filter((one) => one?.kind === 'trades').length
+  const tickers = found.filter((one) => one?.kind === 'tickers').length
+  return `${tickers} tops, ${trades} trades, ${books.length} of books with ${(levels / books.length).toFixed(1)} levels`
 }
 
 async function writeText(file: string, messages: readonly RecordedMessage[]): Promise<void> {

@@ -26,14 +26,17 @@ export interface PipelineAnswer {
   readonly wall: number
   /** seconds of this thread on a core meanwhile; 0 where the system does not tell */
   readonly cpu: number
-  readonly bid: readonly [string, string]
-  readonly ask: readonly [string, string]
+  /** the best levels as the rows have them, best first */
+  readonly bids: readonly (readonly [price: string, quantity: string])[]
+  readonly asks: readonly (readonly [price: string, quantity: string])[]
   readonly priceScale: number
   readonly quantityScale: number
   readonly counts: Readonly<Record<string, number>>
 }
 
 const FRAMES_A_DRAIN_MAX = 256
+/** As peers/peer.mjs. */
+const LEVELS_COMPARED = 20
 
 parentPort?.on('message', (run: PipelineRun) => parentPort?.postMessage(once(run)))
 parentPort?.postMessage('ready')
@@ -67,15 +70,21 @@ function once({ frames, batches, requests, settings }: PipelineRun): PipelineAns
   if (slot === undefined) throw new Error('the recording has no instrument')
   const priceScale = shard.list.scales.prices[0] ?? 0
   const quantityScale = shard.list.scales.quantities[0] ?? 0
-  const top = (side: Ladder) =>
-    [decimalText(side.best, priceScale), decimalText(side.get(side.best), quantityScale)] as const
+  const prices = new Float64Array(LEVELS_COMPARED)
+  const quantities = new Float64Array(LEVELS_COMPARED)
+  const best = (side: Ladder) =>
+    Array.from(
+      { length: side.copyTop(LEVELS_COMPARED, prices, quantities) },
+      (_, at) =>
+        [decimalText(prices[at] as number, priceScale), decimalText(quantities[at] as number, quantityScale)] as const,
+    )
   const { bids, asks } = slot.keeper.book
   return {
     busy: busy / 1000,
     wall,
     cpu,
-    bid: top(bids),
-    ask: top(asks),
+    bids: best(bids),
+    asks: best(asks),
     priceScale,
     quantityScale,
     counts: counters.snapshot(),

@@ -1,191 +1,180 @@
-import { once } from 'node:events'
-import { Worker } from 'node:worker_threads'
-import { unpack } from 'msgpackr'
-import { KEEPER_LIMITS } from '../engine/book/keeper-settings.ts'
-import { BLOCK, DATA, DRAIN, TICK } from '../engine/ring/frame.ts'
-import { createRing, RingReader, RingWriter } from '../engine/ring/ring.ts'
-import type { RecordedMessage } from '../engine/simulate/recording.ts'
-import { type BookShardSettings, SHARD_DEFAULTS } from '../workers/shard.ts'
-import { type BenchContext, type BenchResult, check, ratio, WrongAnswer } from './bench.ts'
-import { type Measured, measured } from './measure.ts'
-import { type BenchMessages, MARKET, textOf } from './messages.ts'
-import { siblingUrl } from './paths.ts'
-import { type Answer, type PeerInput, buildCeiling, installPeers, peerRate, runCeiling, runPeer } from './peers.ts'
-import type { PipelineAnswer, PipelineRun } from './pipeline-worker.ts'
+import { type Bench, type BenchResult, check, ratio, WrongAnswer } from './bench.ts'
+import { type Measured, measured, median } from './measure.ts'
+import { type Answer, buildCeiling, checkFound, installPeers, Peer, type PeerPass, runCeiling } from './peers.ts'
+import { OwnPipeline, type OwnPass, PIPELINE_BATCH, PIPELINE_SNAPSHOTS } from './pipeline-own.ts'
+import { type BenchMessages, foundIn } from './messages.ts'
+import { BINANCE, type BenchVenue } from './venues.ts'
 
-/** Head, skew, rounding and the TICKs, a message. */
-const AROUND_BYTES = 64
-/** Takes all blocks of a run: this thread only has to look at them afterwards. */
-const BATCH_RING_BYTES = 64 << 20
-const REQUEST_RING_BYTES = 64 << 10
-/** At a million messages a second TICKs are rare; the recorded five minutes pass in a tenth of a second. */
-const TICK_MS = 1000
-const HI_MS = 4294967296 / 1e6
-const CCXT_RUNS_MAX = 3
-/** Passes before the watch counts: a pass is too short to compile everything. The peers have as many (peers/peer.mjs), ccxt.pro fewer: its pass takes seconds. */
-const WARM_RUNS = 10
+/** ccxt.pro takes seconds a pass. */
+const CCXT_ROUNDS_MAX = 5
+/** Passes before the watch counts: one is too short to compile everything. */
+const WARM_PASSES = 10
+const CCXT_WARM_PASSES = 2
 
-const SETTINGS: Omit<BookShardSettings, 'market'> = {
-  ...SHARD_DEFAULTS,
-  instruments: [],
-  learnUnknown: true,
-  producer: 'bench',
-  batch: { rowsMax: 8192, bytesMax: 1 << 20, ageMsMax: 10_000 },
-  // the product's default: twenty levels a side once a second of the recording; the peers make no such rows
-  snapshots: { intervalMs: 1000, depth: 20 },
-  live: false,
-  publishes: false,
-  keeper: KEEPER_LIMITS,
-}
-
-interface Counts {
-  trades: number
-  book_tickers: number
-  book_deltas: number
+/** Another program that takes turns with ours. */
+interface Rival {
+  readonly name: string
+  readonly peer: Peer
+  readonly warmPasses: number
+  readonly roundsMax: number
+  /** our pass and its pass of the same round */
+  readonly pairs: (readonly [ours: OwnPass, theirs: PeerPass])[]
 }
 
 /**
  * ring → scan → book → columns of blocks, in one worker thread. All messages lie in the ring before the worker begins, as
  * they lie in the memory of the peers: its time is that of this one thread, whatever else runs on few cores. The peers
- * (tardis-dev, ccxt.pro, the C++ ceiling) run in processes of their own; all must end with the same top of book and counts.
+ * (tardis-dev, ccxt.pro) stay in processes of their own and take turns with it, pass by pass; the C++ ceiling runs at the
+ * end. All must end with the same best levels, trades and tops.
  */
-export async function pipeline({ recording, runCount, say }: BenchContext): Promise<BenchResult> {
-  const expected = countsOf(recording)
-  const worker = new Worker(siblingUrl(import.meta.url, 'pipeline-worker'))
-  await once(worker, 'message')
-  const answers: PipelineAnswer[] = []
-  const batches = createRing(BATCH_RING_BYTES) // one for all runs, as in the product: fresh memory is paid for by its first writer
-  for (let run = 0; run < WARM_RUNS + runCount; run++) {
-    const { answer, rows } = await oneRun(worker, recording, batches)
-    for (const table of ['trades', 'book_tickers', 'book_deltas'] as const)
-      check(rows[table] === expected[table], `pipeline: ${rows[table]} rows of ${table}, ${expected[table]} messages`)
-    check(answer.counts.rejected === 0, `pipeline: ${answer.counts.rejected} messages were rejected`)
-    if (run >= WARM_RUNS) answers.push(answer)
-  }
-  await worker.terminate()
-  const last = answers.at(-1) as PipelineAnswer
-  const ours = measured(
-    recording.messages.length,
-    answers.map(({ busy }) => busy),
-  )
-  const cpu = measured(
-    recording.messages.length,
-    answers.map(({ cpu, busy }) => cpu || busy),
-  )
-  const answer: Answer = { bid: last.bid, ask: last.ask, trades: expected.trades, tickers: expected.book_tickers }
-  const { others, notes } = await runOthers(
-    { file: recording.textFile, symbol: recording.symbol, runCount },
-    answer,
-    last,
-    recording,
-    say,
-  )
-  const ratios = {
-    vsTardisDev: ratio(ours, others.tardisDev ?? null),
-    vsCcxtPro: ratio(ours, others.ccxtPro ?? null),
-    vsCcxtProWatched: ratio(ours, others.ccxtProWatched ?? null),
-    vsNative: ratio(ours, others.native ?? null),
-  }
-  return { ...ours, unit: 'messages/s', ratios, others: { ...others, byCpuTime: cpu }, notes }
-}
-
-async function oneRun(
-  worker: Worker,
-  recording: BenchMessages,
-  batches: SharedArrayBuffer,
-): Promise<{ answer: PipelineAnswer; rows: Counts }> {
-  const { messages, byteCount } = recording
-  const run: PipelineRun = {
-    frames: createRing(2 ** Math.ceil(Math.log2(byteCount + messages.length * AROUND_BYTES))),
-    batches,
-    requests: createRing(REQUEST_RING_BYTES),
-    settings: { ...SETTINGS, market: MARKET.split('.')[1] as string },
-  }
-  feed(new RingWriter(run.frames), messages)
-  const answered = once(worker, 'message')
-  worker.postMessage(run)
-  const [answer] = (await answered) as [PipelineAnswer]
-  return { answer, rows: rowsIn(new RingReader(run.batches)) }
-}
-
-function feed(writer: RingWriter, messages: readonly RecordedMessage[]): void {
-  const nothing = new Uint8Array(0)
-  const write = (kind: number, hi: number, lo: number, payload: Uint8Array) => {
-    check(writer.tryWrite(kind, 0, 1, 0, hi, lo, payload), 'pipeline: the ring is too small for the recording')
-  }
-  let nextTickMs = 0
-  for (const { receivedHi, receivedLo, bytes } of messages) {
-    const nowMs = receivedHi * HI_MS + receivedLo / 1e6
-    if (nowMs >= nextTickMs) {
-      write(TICK, receivedHi, receivedLo, nothing)
-      nextTickMs = nowMs + TICK_MS
+export function pipeline(venue: BenchVenue): Bench {
+  return async ({ messagesOf, runCount, say }): Promise<BenchResult> => {
+    const recording = await messagesOf(venue)
+    const notes: string[] = []
+    const own = await OwnPipeline.start(recording)
+    const rivals = await rivalsOf(recording, say, notes)
+    try {
+      const passes: OwnPass[] = []
+      for (let warm = 0; warm < WARM_PASSES; warm++) await own.pass()
+      const expected = expectedOf(recording)
+      const take = async (): Promise<OwnPass> => {
+        const pass = await own.pass()
+        for (const kind of ['trades', 'book_tickers', 'book_deltas'] as const)
+          check(
+            pass.rows[kind] === expected[kind],
+            `pipeline: ${pass.rows[kind]} rows of ${kind}, not ${expected[kind]}`,
+          )
+        check(pass.answer.counts.rejected === 0, `pipeline: ${pass.answer.counts.rejected} messages were rejected`)
+        return pass
+      }
+      const answer = answerOf(recording, (await take()).answer, expected)
+      for (const rival of rivals)
+        for (let warm = 0; warm < rival.warmPasses; warm++)
+          checkFound(rival.name, (await rival.peer.pass()).found, answer)
+      for (let round = 0; round < runCount; round++) {
+        passes.push(await take())
+        for (const rival of rivals) {
+          if (round >= rival.roundsMax) continue
+          const theirs = await rival.peer.pass()
+          checkFound(rival.name, theirs.found, answer)
+          rival.pairs.push([await take(), theirs])
+        }
+      }
+      const native = venue === BINANCE ? await ceilingOf(recording, answer, passes, runCount, notes) : null
+      if (venue !== BINANCE) notes.push('the C++ ceiling reads frames of Binance only')
+      return result(recording.messages.length, passes, rivals, native, notes)
+    } finally {
+      for (const { peer } of rivals) peer.stop()
+      await own.stop()
     }
-    write(DATA, receivedHi, receivedLo, bytes)
   }
-  const last = messages.at(-1)
-  write(DRAIN, last?.receivedHi ?? 0, last?.receivedLo ?? 0, nothing)
-  writer.publish()
 }
 
-/** Rows of all blocks, read by plain msgpackr. */
-function rowsIn(reader: RingReader): Counts {
-  const rows: Counts = { trades: 0, book_tickers: 0, book_deltas: 0 }
-  reader.drain((kind, bytes, offset, length) => {
-    if (kind !== BLOCK) return
-    const block = unpack(bytes.slice(offset, offset + length)) as { table: keyof Counts; rows: number }
-    rows[block.table] += block.rows
-  }, Number.POSITIVE_INFINITY)
-  return rows
+const TABLES = { book: 'book_deltas', trades: 'trades', tickers: 'book_tickers' } as const
+
+interface Expected {
+  readonly trades: number
+  readonly book_tickers: number
+  readonly book_deltas: number
+  readonly tradeQuantity: number
 }
 
-function countsOf(recording: BenchMessages): Counts {
-  const counts: Counts = { trades: 0, book_tickers: 0, book_deltas: 0 }
-  for (const message of recording.messages) {
-    const { stream } = JSON.parse(textOf(message)) as { stream?: string }
-    if (stream?.endsWith('@trade')) counts.trades++
-    else if (stream?.endsWith('@bookTicker')) counts.book_tickers++
-    else if (stream?.includes('@depth')) counts.book_deltas++
+function expectedOf({ venue, messages }: BenchMessages): Expected {
+  const expected = { trades: 0, book_tickers: 0, book_deltas: 0, tradeQuantity: 0 }
+  for (const message of messages) {
+    const found = foundIn(venue, message)
+    if (found === undefined || found.isWhole) continue
+    expected[TABLES[found.kind]] += found.rows
+    expected.tradeQuantity += found.quantity
   }
-  return counts
+  return expected
 }
 
-async function runOthers(
-  input: PeerInput,
-  answer: Answer,
-  last: PipelineAnswer,
-  recording: BenchMessages,
-  say: (line: string) => void,
-): Promise<{ others: Record<string, Measured>; notes: string[] }> {
-  const others: Record<string, Measured> = {}
-  const notes: string[] = []
-  const take = async (name: string, run: () => Promise<Parameters<typeof peerRate>[0]>) => {
-    const found = await run()
-    others[name] = peerRate(found, answer, recording.messages.length)
-    notes.push(`${name}: ${found.peer} ${found.version}`)
+function answerOf({ messages }: BenchMessages, { bids, asks }: OwnPass['answer'], expected: Expected): Answer {
+  const { trades, book_tickers: tickers, tradeQuantity } = expected
+  return { messages: messages.length, bids, asks, trades, tradeQuantity, tickers }
+}
+
+async function rivalsOf(recording: BenchMessages, say: (line: string) => void, notes: string[]): Promise<Rival[]> {
+  const { venue, textFile, symbol } = recording
+  const input = { exchange: venue.exchange, file: textFile, symbol }
+  const rivals: Rival[] = []
+  const add = async (name: string, script: string, warmPasses: number, roundsMax: number, more: string[] = []) => {
+    const peer = await Peer.start(script, input, more)
+    notes.push(`${name}: ${peer.title}`)
+    rivals.push({ name, peer, warmPasses, roundsMax, pairs: [] })
   }
   try {
     await installPeers(say)
-    await take('tardisDev', () => runPeer('tardis-dev', input))
-    const fewer = { ...input, runCount: Math.min(input.runCount, CCXT_RUNS_MAX) }
-    await take('ccxtPro', () => runPeer('ccxt-pro', fewer))
-    await take('ccxtProWatched', () => runPeer('ccxt-pro', fewer, ['watched']))
+    await add('tardisDev', 'tardis-dev', WARM_PASSES, Number.POSITIVE_INFINITY)
+    await add('ccxtPro', 'ccxt-pro', CCXT_WARM_PASSES, CCXT_ROUNDS_MAX)
+    await add('ccxtProWatched', 'ccxt-pro', CCXT_WARM_PASSES, CCXT_ROUNDS_MAX, ['watched'])
   } catch (error) {
     if (error instanceof WrongAnswer) throw error
-    notes.push(`no peers: ${(error as Error).message.split('\n', 1)[0]}`)
+    notes.push(`not all peers: ${(error as Error).message.split('\n', 1)[0]}`)
   }
+  return rivals
+}
+
+async function ceilingOf(
+  { venue, textFile, symbol }: BenchMessages,
+  answer: Answer,
+  passes: readonly OwnPass[],
+  runCount: number,
+  notes: string[],
+): Promise<Measured | null> {
   const ceiling = await buildCeiling()
-  if ('reason' in ceiling) notes.push(ceiling.reason)
-  else {
-    const { batch, snapshots } = SETTINGS
-    const { priceScale, quantityScale } = last
-    const settings = {
-      ...batch,
-      priceScale,
-      quantityScale,
-      snapshotMs: snapshots.intervalMs,
-      snapshotDepth: snapshots.depth,
-    }
-    await take('native', () => runCeiling(ceiling.program, input, { ...settings, ageMs: batch.ageMsMax }))
+  if ('reason' in ceiling) {
+    notes.push(ceiling.reason)
+    return null
   }
-  return { others, notes }
+  const { priceScale, quantityScale } = (passes[0] as OwnPass).answer
+  const input = { exchange: venue.exchange, file: textFile, symbol }
+  const found = await runCeiling(ceiling.program, input, runCount, {
+    ...PIPELINE_BATCH,
+    ageMs: PIPELINE_BATCH.ageMsMax,
+    priceScale,
+    quantityScale,
+    snapshotMs: PIPELINE_SNAPSHOTS.intervalMs,
+    snapshotDepth: PIPELINE_SNAPSHOTS.depth,
+  })
+  checkFound('native', { ...found, bids: [found.bid], asks: [found.ask] }, answer)
+  notes.push(`native: ${found.peer} ${found.version}`)
+  return measured(found.messages, found.seconds)
+}
+
+function result(
+  messageCount: number,
+  passes: readonly OwnPass[],
+  rivals: readonly Rival[],
+  native: Measured | null,
+  notes: string[],
+): BenchResult {
+  const all = [...passes, ...rivals.flatMap(({ pairs }) => pairs.map(([ours]) => ours))]
+  const rateOf = (seconds: readonly number[]) => measured(messageCount, seconds)
+  const ours = rateOf(all.map(({ answer }) => answer.busy))
+  const others: Record<string, Measured> = {
+    byCpuTime: rateOf(all.map(({ answer }) => answer.cpu || answer.busy)),
+  }
+  const pairs = (name: string, of: (pair: Rival['pairs'][number]) => number): number | null => {
+    const rival = rivals.find((one) => one.name === name)
+    const found = median((rival?.pairs ?? []).map(of))
+    return Number.isFinite(found) && found > 0 ? found : null
+  }
+  for (const { name, pairs: own } of rivals) {
+    if (own.length > 0) others[name] = rateOf(own.map(([, { seconds }]) => seconds))
+  }
+  if (native !== null) others.native = native
+  const wall = (name: string) => pairs(name, ([{ answer }, theirs]) => theirs.seconds / answer.busy)
+  const cpu = (name: string) => pairs(name, ([{ answer }, theirs]) => theirs.cpuSeconds / answer.cpu)
+  const ratios = {
+    vsTardisDev: wall('tardisDev'),
+    vsTardisDevCpu: cpu('tardisDev'),
+    vsCcxtPro: wall('ccxtPro'),
+    vsCcxtProCpu: cpu('ccxtPro'),
+    vsCcxtProWatched: wall('ccxtProWatched'),
+    vsCcxtProWatchedCpu: cpu('ccxtProWatched'),
+    vsNative: ratio(ours, native),
+  }
+  return { ...ours, unit: 'messages/s', ratios, others, notes }
 }

@@ -1,49 +1,58 @@
-import { createWriteStream } from 'node:fs'
 import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
 import WebSocket from 'ws'
 import { Clock } from '../engine/base/clock.ts'
-import { startSimulator } from '../engine/simulate/simulator.ts'
+import type { FeedMarket, FeedRules, Instrument } from '../engine/exchanges/exchange.ts'
+import { feedRules } from '../engine/exchanges/index.ts'
+import { type SimulatorUrls, startSimulator } from '../engine/simulate/simulator.ts'
+import type { BenchVenue } from './venues.ts'
 
 const SEED = 1
 const RATE = 20_000
 const SECONDS = 5
+/** What the recorded USD-M messages have. */
+const MIX = { bookTicker: 0.7, trade: 0.23, depth: 0.07 }
+const CHANNELS = ['book', 'trades', 'book_tickers'] as const
 const SNAPSHOT_AFTER_MESSAGES = 100
-const DEPTH = 1000
 
 /**
- * Records the simulated USD-M market of one instrument as a recorder would: frames of one combined socket as they come,
- * the REST depth answer where it arrived.
+ * Records one instrument of a simulated market as a recorder would: subscribed to by the product's own rules, frames as
+ * they come, a REST depth answer where it arrived.
  * @returns what it is, for people
  */
-export async function record(file: string, say: (line: string) => void): Promise<string> {
+export async function record(venue: BenchVenue, file: string, say: (line: string) => void): Promise<string> {
+  const { exchange, market } = venue
+  const rules = feedRules(venue.options).get(exchange)
+  if (rules === undefined) throw new Error(`no rules of ${exchange}`)
   const simulator = await startSimulator({
+    exchange,
     seed: SEED,
-    markets: ['usdm'],
+    markets: [market],
     instruments: 1,
     rate: RATE,
     seconds: SECONDS,
-    startAfterStreams: 3,
+    mix: MIX,
+    ...venue.simulated,
+    startAfterStreams: CHANNELS.length,
   })
   const out = createWriteStream(file)
   try {
-    const urls = simulator.urls.usdm
-    if (urls === undefined) throw new Error('the simulator serves no usdm')
-    const symbol = await symbolOf(urls.rest)
+    const urls = simulator.urls[market]
+    if (urls === undefined) throw new Error(`the simulator serves no ${exchange}.${market}`)
+    const instrument = await instrumentOf(rules, market, urls)
     const clock = new Clock()
-    const write = (bytes: Uint8Array) => out.write(`${clock.nowNs()} ${Buffer.from(bytes)}\n`)
-    const streams = ['depth@0ms', 'bookTicker', 'trade'].map((name) => `${symbol.toLowerCase()}@${name}`)
-    const socket = new WebSocket(`${urls.ws}/public/stream?streams=${streams.join('/')}`)
     let count = 0
-    socket.on('message', (bytes: Buffer) => {
-      write(bytes)
-      if (++count === SNAPSHOT_AFTER_MESSAGES) void snapshot(urls.rest, symbol).then(write)
-    })
-    await once(socket, 'open')
+    const write = (bytes: Uint8Array) => {
+      out.write(`${clock.nowNs()} ${Buffer.from(bytes)}\n`)
+      if (++count === SNAPSHOT_AFTER_MESSAGES)
+        void snapshot(rules, instrument, urls).then((body) => body && write(body))
+    }
+    const sockets = await subscribed(rules, instrument, urls, write)
     await simulator.over
-    socket.terminate()
-    say(`recorded ${count} messages of the simulator`)
-    return `simulator, seed ${SEED}, ${symbol}`
+    for (const socket of sockets) socket.terminate()
+    say(`recorded ${count} messages of the simulated ${instrument.id}`)
+    return `simulator, seed ${SEED}, ${instrument.id}`
   } finally {
     await simulator.stop()
     out.end()
@@ -51,14 +60,44 @@ export async function record(file: string, say: (line: string) => void): Promise
   }
 }
 
-async function symbolOf(rest: string): Promise<string> {
-  const body = (await (await fetch(`${rest}/fapi/v1/exchangeInfo`)).json()) as { symbols: { symbol: string }[] }
-  const symbol = body.symbols[0]?.symbol
-  if (symbol === undefined) throw new Error('the simulator lists no instrument')
-  return symbol
+async function instrumentOf(rules: FeedRules, market: string, { rest }: SimulatorUrls): Promise<Instrument> {
+  const answer = await fetch(`${rest}${rules.instrumentsRequest(market).path}`)
+  const [instrument] = rules.readInstruments(market, await answer.text())
+  if (instrument === undefined) throw new Error('the simulator lists no instrument')
+  return instrument
 }
 
-async function snapshot(rest: string, symbol: string): Promise<Uint8Array> {
-  const answer = await fetch(`${rest}/fapi/v1/depth?symbol=${symbol}&limit=${DEPTH}`)
+/** One socket a route. */
+async function subscribed(
+  rules: FeedRules,
+  instrument: Instrument,
+  { ws }: SimulatorUrls,
+  write: (bytes: Uint8Array) => void,
+): Promise<WebSocket[]> {
+  const streams = CHANNELS.flatMap((channel) => rules.streams(instrument, channel))
+  const routes = [...new Set(streams.map(({ route }) => route))]
+  return Promise.all(
+    routes.map(async (route) => {
+      const names = streams.filter((stream) => stream.route === route).map(({ name }) => name)
+      const socket = new WebSocket(rules.socketUrl(instrument.market, route, ws))
+      socket.on('message', (bytes: Buffer) => {
+        if (!rules.isControl(bytes) || rules.readControl(bytes) === undefined) write(bytes)
+      })
+      await once(socket, 'open')
+      for (const { text } of rules.subscribeFrames(names, 1)) socket.send(text)
+      return socket
+    }),
+  )
+}
+
+/** Undefined where the book starts in the stream. */
+async function snapshot(
+  rules: FeedRules,
+  { market, symbol }: Instrument,
+  { rest }: SimulatorUrls,
+): Promise<Uint8Array | undefined> {
+  const { snapshotDepth } = rules.markets[market] as FeedMarket
+  if (snapshotDepth === 0) return undefined
+  const answer = await fetch(`${rest}${rules.snapshotRequest(market, symbol, snapshotDepth).path}`)
   return new Uint8Array(await answer.arrayBuffer())
 }

@@ -5,6 +5,7 @@ import { createRing, RingWriter } from '../engine/ring/ring.ts'
 import { type BenchContext, type BenchResult, check } from './bench.ts'
 import { measured, repeat } from './measure.ts'
 import { siblingUrl } from './paths.ts'
+import { BINANCE } from './venues.ts'
 
 const RING_BYTES = 8 << 20
 const BURST_RECORDS = 64
@@ -13,8 +14,8 @@ const BURST_RECORDS = 64
  * main ─► ring ─► reader thread: real messages, published a burst at a time; the reader reads a byte of each and adds up
  * what it saw, which must be what was sent. The writer waits in a loop when the ring is full, so this is the slower of both.
  */
-export async function ring({ recording, runCount }: BenchContext): Promise<BenchResult> {
-  const { messages } = recording
+export async function ring({ messagesOf, runCount }: BenchContext): Promise<BenchResult> {
+  const { messages } = await messagesOf(BINANCE)
   const checksum = messages.reduce((sum, { bytes }) => (sum + bytes.length + (bytes.at(-2) ?? 0)) | 0, 0)
   const seconds = await repeat(runCount, async () => {
     const memory = createRing(RING_BYTES)

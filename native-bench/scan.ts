@@ -1,8 +1,15 @@
-import { BinanceParser } from '../engine/exchanges/binance/parse.ts'
+import { READ_RULES } from '../engine/exchanges/index.ts'
+import type { ReadRules } from '../engine/exchanges/exchange.ts'
 import { DepthEvent, type Emit, TickerEvent, TradeEvent } from '../engine/record/emit.ts'
-import { type BenchContext, type BenchResult, check } from './bench.ts'
-import { measured, repeat } from './measure.ts'
-import { textOf } from './messages.ts'
+import type { RecordedMessage } from '../engine/simulate/recording.ts'
+import { type Bench, type BenchResult, check } from './bench.ts'
+import { type Measured, measured, repeat } from './measure.ts'
+import { type BenchMessages, foundIn } from './messages.ts'
+import { type BenchVenue, type Found, idOf } from './venues.ts'
+
+const KINDS: readonly Found['kind'][] = ['book', 'trades', 'tickers']
+/** Behind each frame, for scanners that read by words; in a ring that is the head of the next record. */
+const ROOM_BYTES = 128
 
 /** Counts and adds up what a parser hands over; nothing is kept. */
 class Tally implements Emit {
@@ -13,6 +20,7 @@ class Tally implements Emit {
   readonly quantityScales = new Uint8Array(1)
   readonly #symbol: Uint8Array
   levels = 0
+  book = 0
   trades = 0
   tickers = 0
   ids = 0
@@ -50,13 +58,15 @@ class Tally implements Emit {
   }
 
   onDepth(): void {
+    this.book++
     this.levels += this.depth.bidCount + this.depth.askCount
     this.ids += this.depth.lastSeq % 1000
   }
 
   onTrade(): void {
+    const { venueTradeId, tradeId } = this.trade
     this.trades++
-    this.ids += this.trade.tradeId % 1000
+    this.ids += venueTradeId === '' ? tradeId % 1000 : idOf(venueTradeId)
   }
 
   onTicker(): void {
@@ -65,32 +75,88 @@ class Tally implements Emit {
   }
 }
 
-interface Frame {
-  data: { e?: string; u: number; t: number; b: unknown[]; a: unknown[] }
+/** Frames one behind the other in one memory, as they lie in a ring. */
+interface Frames {
+  readonly bytes: Uint8Array
+  readonly offsets: readonly number[]
+  readonly count: number
+  /** without the room between them */
+  readonly byteCount: number
+  readonly expected: { levels: number; ids: number } & Record<Found['kind'], number>
 }
 
-/** Frame bytes → events, no book, no rows; JSON.parse of the same frames is the oracle. */
-export async function scan({ recording, runCount }: BenchContext): Promise<BenchResult> {
-  const frames = recording.messages.filter((message) => message.bytes[2] === 's'.charCodeAt(0))
-  const expected = { levels: 0, trades: 0, tickers: 0, ids: 0 }
-  for (const frame of frames) {
-    const { data } = JSON.parse(textOf(frame)) as Frame
-    expected.ids += (data.e === 'trade' ? data.t : data.u) % 1000
-    if (data.e === 'depthUpdate') expected.levels += data.b.length + data.a.length
-    else if (data.e === 'trade') expected.trades++
-    else expected.tickers++
+/** Frame bytes → events, no book, no rows: all as they came, then each kind alone; JSON.parse of the same is the oracle. */
+export function scan(venue: BenchVenue): Bench {
+  return async ({ messagesOf, runCount }): Promise<BenchResult> => {
+    const recording = await messagesOf(venue)
+    const rules = READ_RULES.get(venue.exchange)
+    check(rules !== undefined, `scan: no rules of ${venue.exchange}`)
+    const all = framesOf(recording)
+    const others: Record<string, Measured> = {}
+    const notes: string[] = []
+    const result = await scanned(all, recording, rules, runCount)
+    for (const kind of KINDS) {
+      const frames = framesOf(recording, kind)
+      const rate = await scanned(frames, recording, rules, runCount)
+      others[kind] = rate
+      notes.push(noteOf(kind, frames, rate))
+    }
+    return { ...result, unit: 'messages/s', ratios: {}, others, notes }
   }
+}
+
+async function scanned(
+  { bytes, offsets, count, expected }: Frames,
+  { symbol, venue }: BenchMessages,
+  rules: ReadRules,
+  runCount: number,
+): Promise<Measured> {
+  // one parser for all runs, as a worker has one for its life: the scales are learned from the first frames
+  const tally = new Tally(symbol)
+  const parser = rules.parser(tally, venue.market)
   const seconds = await repeat(runCount, () => {
-    const tally = new Tally(recording.symbol)
-    const parser = new BinanceParser(tally, 'usdm')
+    Object.assign(tally, { levels: 0, book: 0, trades: 0, tickers: 0, ids: 0 })
     const start = performance.now()
-    for (const { bytes } of frames) parser.parse(bytes, 0, bytes.length)
+    for (let frame = 0; frame < count; frame++) {
+      const offset = offsets[frame] as number
+      parser.parse(bytes, offset, (offsets[frame + 1] as number) - ROOM_BYTES - offset)
+    }
     const took = (performance.now() - start) / 1000
-    for (const [what, count] of Object.entries(expected)) {
+    for (const [what, wanted] of Object.entries(expected)) {
       const seen = tally[what as keyof typeof expected]
-      check(seen === count, `scan: ${what} ${seen}, JSON.parse finds ${count}`)
+      check(seen === wanted, `scan of ${venue.exchange}: ${what} ${seen}, JSON.parse finds ${wanted}`)
     }
     return took
   })
-  return { ...measured(frames.length, seconds), unit: 'messages/s', ratios: {}, others: {}, notes: [] }
+  return measured(count, seconds)
+}
+
+function framesOf({ venue, messages }: BenchMessages, kind?: Found['kind']): Frames {
+  const frames: RecordedMessage[] = []
+  const expected = { levels: 0, book: 0, trades: 0, tickers: 0, ids: 0 }
+  for (const message of messages) {
+    const found = foundIn(venue, message)
+    if (found === undefined || (kind !== undefined && found.kind !== kind)) continue
+    frames.push(message)
+    expected[found.kind] += found.rows
+    expected.levels += found.levels
+    expected.ids += found.ids
+  }
+  return { ...packed(frames), count: frames.length, expected }
+}
+
+function packed(frames: readonly RecordedMessage[]): Pick<Frames, 'bytes' | 'offsets' | 'byteCount'> {
+  const offsets = [0]
+  for (const { bytes } of frames) offsets.push((offsets.at(-1) as number) + bytes.length + ROOM_BYTES)
+  const bytes = new Uint8Array(offsets.at(-1) as number)
+  frames.forEach((frame, at) => bytes.set(frame.bytes, offsets[at] as number))
+  return { bytes, offsets, byteCount: bytes.length - ROOM_BYTES * frames.length }
+}
+
+function noteOf(kind: Found['kind'], { count, byteCount, expected }: Frames, { rate }: Measured): string {
+  const bytes = byteCount / count
+  const ns = 1e9 / rate
+  const levels = expected.levels / count
+  const aLevel = kind === 'book' ? `, ${levels.toFixed(1)} levels, ${(ns / levels).toFixed(1)} ns a level` : ''
+  return `${kind}: ${ns.toFixed(0)} ns a message of ${bytes.toFixed(0)} bytes${aLevel}`
 }

@@ -6,6 +6,7 @@ import { type BenchContext, type BenchResult, check } from './bench.ts'
 import { measured, median } from './measure.ts'
 import { siblingUrl } from './paths.ts'
 import type { SocketAnswer, SocketTimes } from './socket-client.ts'
+import { BINANCE } from './venues.ts'
 
 const run = promisify(execFile)
 const FRAMES_A_RUN_MIN = 400_000
@@ -14,7 +15,8 @@ const FRAMES_A_RUN_MIN = 400_000
  * One socket, everything the main thread does with it: `ws`, connection, router, copy into the ring; against a bare `ws`
  * client that only counts, in turns in one process, from one server process.
  */
-export async function socketToRing({ recording, runCount }: BenchContext): Promise<BenchResult> {
+export async function socketToRing({ messagesOf, runCount }: BenchContext): Promise<BenchResult> {
+  const recording = await messagesOf(BINANCE)
   const rounds = Math.ceil(FRAMES_A_RUN_MIN / recording.messages.length)
   const server = spawn(process.execPath, [path('socket-server'), recording.textFile, String(rounds)], {
     stdio: ['pipe', 'pipe', 'inherit'],

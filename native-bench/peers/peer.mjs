@@ -1,10 +1,13 @@
 /**
- * What the peers share: the messages in memory, runs, and one line of JSON as the answer.
+ * What the peers share: the messages in memory, and a pass over them whenever the parent process asks for one.
  * `messages` are objects {receivedMs, bytes}: what a socket would have handed over.
  */
 import { readFileSync } from 'node:fs'
 
-export function readMessages(file) {
+/** How many of the best levels of each side are compared. */
+export const LEVELS_COMPARED = 20
+
+function readMessages(file) {
   const whole = readFileSync(file)
   const messages = []
   for (let from = 0; from < whole.length; ) {
@@ -19,17 +22,26 @@ export function readMessages(file) {
   return messages
 }
 
-/** @param warmRuns passes before the watch counts; @param once a function of the messages that starts from nothing and returns {bid, ask, trades, tickers}. */
-export async function measure(name, version, once, warmRuns = 10) {
-  const [file, runCount] = process.argv.slice(2)
-  const messages = readMessages(file)
-  const seconds = []
-  let answer
-  for (let run = 0; run < warmRuns + Number(runCount); run++) {
-    const startNs = process.hrtime.bigint()
-    answer = await once(messages)
-    const took = Number(process.hrtime.bigint() - startNs) / 1e9
-    if (run >= warmRuns) seconds.push(took)
+/** Seconds of this thread on a core; 0 where the system does not tell. */
+function cpuSeconds() {
+  try {
+    return Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[0]) / 1e9
+  } catch {
+    return 0
   }
-  process.stdout.write(`${JSON.stringify({ peer: name, version, messages: messages.length, seconds, ...answer })}\n`)
+}
+
+/** @param once a function of the messages that starts from nothing and returns a function that tells what was found: that one is not timed. */
+export function serve(name, version, once) {
+  const messages = readMessages(process.argv[2])
+  process.on('message', async () => {
+    const startCpu = cpuSeconds()
+    const startNs = process.hrtime.bigint()
+    const tell = await once(messages)
+    const seconds = Number(process.hrtime.bigint() - startNs) / 1e9
+    const cpu = cpuSeconds() - startCpu
+    process.send({ seconds, cpuSeconds: cpu, found: { messages: messages.length, ...tell() } })
+  })
+  process.on('disconnect', () => process.exit())
+  process.send({ peer: name, version })
 }
