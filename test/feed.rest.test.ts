@@ -93,6 +93,20 @@ test('REST client should stop the venue for as long as Retry-After says', async 
   }
 })
 
+test('REST client should stop for as long as the venue bans when it does not say how long', async () => {
+  for (const [status, seconds] of [
+    [429, 60],
+    [418, 120], // Binance: from 2 minutes on
+    [403, 600], // Bybit: 10 minutes
+  ] as const) {
+    await using venue = await startRest((_request, response) => response.writeHead(status).end('{}'))
+    const beforeMs = Date.now()
+    await assert.rejects(venue.rest.get(DEPTH, 'gap'), { code: 'REST_LIMITED' })
+    const bannedMs = venue.ledger.bannedUntilMs - beforeMs
+    assert.ok(bannedMs >= seconds * 1_000 && bannedMs < seconds * 1_000 + 2_000, `${status}: ${bannedMs} ms`)
+  }
+})
+
 test('REST client should go on by itself once a short ban is over', async () => {
   await using venue = await startRest((_request, response, count) =>
     count === 1 ? response.writeHead(429, { 'retry-after': '1' }).end() : json(response, { ok: true }),
