@@ -31,6 +31,7 @@ function start(offsetMs: number, paths: readonly (readonly [number, number] | 'b
       time,
       random: () => 0.5,
       log,
+      onMeasured: () => {},
     },
   )
   watch.start()

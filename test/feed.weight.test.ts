@@ -237,7 +237,7 @@ test('weight ledger should let markets of one host share one account, by the str
       ...WEIGHT_DEFAULTS,
       exchange: 'deribit',
       weightPerMinute: { option: 100, perpetual: 80, index: 100 },
-      hosts: { option: 'one', perpetual: 'one', index: 'other' },
+      pools: { option: 'one', perpetual: 'one', index: 'other' },
       share: 0.5,
     },
     time,

@@ -216,6 +216,16 @@ test('plan should estimate by figures that can be followed', () => {
   assert.ok(made.estimate.assumptions.length >= 3)
 })
 
+test('plan should count what markets share into the time of the snapshots of each', () => {
+  const set = settings(1, { channels: ['book'], snapshotLimit: 1000 })
+  const snapshotMs = (...lists: readonly Instrument[][]) => plan(rules, lists.flat(), set).estimate.snapshotMs
+  // 1,200 of 2,400 are ours, 720 of them for the start: 36 snapshots of weight 20 a minute, both futures markets together
+  assert.equal(snapshotMs(instruments('usdm', 30)), 30 * 100)
+  assert.equal(snapshotMs(instruments('usdm', 30), instruments('spot', 30)), 30 * 100, 'spot counts for itself')
+  const both = snapshotMs(instruments('usdm', 30), instruments('coinm', 30))
+  assert.ok(both > 24 * 100 + 50_000 && both <= 24 * 100 + 61_000, `${both}`)
+})
+
 test('plan should use other hosts where they are set', () => {
   const made = plan(
     rules,

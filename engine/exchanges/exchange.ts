@@ -87,7 +87,7 @@ export interface FeedLimits {
   readonly connectionsMax?: number
   /** the venue closes a connection that is this old; 0: it does not */
   readonly connectionLifeMsMax: number
-  /** REST weight of one IP in a minute; markets with the same `restBase` share it */
+  /** REST weight of one IP in a minute; markets of one pool share it (`weightPoolOf`) */
   readonly weightPerMinuteMax: number
   /** where the venue counts in shorter times than minutes (OKX: 2 s), how short: a part of a minute may see its part of the weight */
   readonly weightWindowMs?: number
@@ -116,6 +116,8 @@ export interface FeedMarket {
   /** scheme, host and port; overridden by configuration */
   readonly wsBase: string
   readonly restBase: string
+  /** what counts the REST weight, where that is not each host for itself */
+  readonly weightPool?: string
   readonly limits: FeedLimits
   readonly heartbeat: Heartbeat
   /** levels of a REST snapshot; 0 where books start with a message of the stream */
@@ -123,6 +125,11 @@ export interface FeedMarket {
   readonly load: Readonly<Partial<Record<Channel, ChannelLoad>>>
   /** what only REST has, by schedule */
   readonly polls: readonly PollRule[]
+}
+
+/** Markets of one venue with the same pool draw on the same REST weight. */
+export function weightPoolOf({ weightPool, restBase }: Pick<FeedMarket, 'weightPool' | 'restBase'>): string {
+  return weightPool ?? restBase
 }
 
 /** One stream of an instrument; `route` is the class of URL that carries it. Several channels may share a stream. */

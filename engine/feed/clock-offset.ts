@@ -37,6 +37,8 @@ export interface ClockOffsetSurroundings {
   readonly time: FeedTime
   readonly random: Random
   readonly log: Log
+  /** told of every measurement, for whoever writes it down */
+  readonly onMeasured: (offset: ClockOffset) => void
 }
 
 /** @param sentMs @param receivedMs wall time of ours around the question whose answer was `serverMs` */
@@ -105,6 +107,7 @@ export class ClockWatch {
   #tell(offset: ClockOffset): void {
     const { exchange, warnMs } = this.#options
     this.#latest = offset
+    this.#around.onMeasured(offset)
     if (Math.abs(offset.offsetMs) > warnMs)
       this.#around.log.warn({ exchange, ...offset }, 'this clock and the clock of the venue are far apart')
   }

@@ -26,8 +26,8 @@ export interface WeightOptions {
   readonly exchange: string
   /** weight a minute that the venue allows, by market */
   readonly weightPerMinute: Readonly<Record<string, number>>
-  /** the host that counts, by market; markets of one host share one account. Absent: each market counts for itself */
-  readonly hosts?: Readonly<Record<string, string>>
+  /** what counts, by market (often the host); markets of one pool share one account. Absent: each market counts for itself */
+  readonly pools?: Readonly<Record<string, string>>
   /** by market: no part of a minute of this length may see more than its part of the weight. Absent: a minute is one */
   readonly windowMs?: Readonly<Record<string, number>>
   /** the part of it that is ours, 0 < share <= 1; one number, or one a market */
@@ -64,7 +64,7 @@ interface Waiter {
   readonly reject: (fault: Fault) => void
 }
 
-/** The budget (ours), the ceiling (everybody's on this IP) and the queues of one host. `used` is keyed by minute; only the present and the next are kept. */
+/** The budget (ours), the ceiling (everybody's on this IP) and the queues of one pool. `used` is keyed by minute; only the present and the next are kept. */
 interface Account {
   /** of several, the first */
   readonly market: string
@@ -269,19 +269,19 @@ function shareOf({ share }: WeightOptions, market: string): number {
 
 function newAccounts(options: WeightOptions): Map<string, Account> {
   const accounts = new Map<string, Account>()
-  const byHost = new Map<string, Account>()
+  const byPool = new Map<string, Account>()
   for (const market of Object.keys(options.weightPerMinute)) {
-    const host = options.hosts?.[market] ?? market
-    const account = byHost.get(host) ?? newAccount(options, host)
-    byHost.set(host, account)
+    const pool = options.pools?.[market] ?? market
+    const account = byPool.get(pool) ?? newAccount(options, pool)
+    byPool.set(pool, account)
     accounts.set(market, account)
   }
   return accounts
 }
 
-/** Where markets of one host say different things, the strictest counts. */
-function newAccount(options: WeightOptions, host: string): Account {
-  const markets = Object.keys(options.weightPerMinute).filter((market) => (options.hosts?.[market] ?? market) === host)
+/** Where markets of one pool say different things, the strictest counts. */
+function newAccount(options: WeightOptions, pool: string): Account {
+  const markets = Object.keys(options.weightPerMinute).filter((market) => (options.pools?.[market] ?? market) === pool)
   const strictest = (read: (market: string) => number): number => Math.min(...markets.map(read))
   const limit = strictest((market) => options.weightPerMinute[market] as number)
   const share = strictest((market) => shareOf(options, market))

@@ -57,6 +57,9 @@ export const METRICS = {
     MARKET,
   ),
 
+  marketprism_clock_offset_seconds: gauge("The venue's clock minus ours, when last asked", { exchange: null }),
+  marketprism_clock_offset_error_seconds: gauge('The offset is wrong by at most this', { exchange: null }),
+
   marketprism_instruments: gauge('Instruments that are collected', MARKET),
   marketprism_instrument_changes_total: counter('Instruments that came, went or changed while running', {
     ...MARKET,

@@ -3,13 +3,13 @@
  * Connection for each line of the plan. It knows no rings: what sockets and REST bring is handed to `NetworkEvents`.
  */
 import type { Agent } from 'node:http'
-import { join } from 'node:path'
 import { assert } from '../base/assert.ts'
 import type { Config } from '../base/config.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
-import type { FeedMarket, FeedRules, Instrument } from '../exchanges/exchange.ts'
+import { type FeedMarket, type FeedRules, type Instrument, weightPoolOf } from '../exchanges/exchange.ts'
 import { BanFile } from '../feed/ban-file.ts'
+import { ClockFile } from '../feed/clock-file.ts'
 import { CLOCK_OFFSET_DEFAULTS, type ClockOffset, ClockWatch } from '../feed/clock-offset.ts'
 import { CONNECTION_TIMING, Connection, type FeedStats, feedStats } from '../feed/connection.ts'
 import { ConnectBudget } from '../feed/connects.ts'
@@ -30,6 +30,7 @@ const MS_PER_SECOND = 1_000
 const LEG_DELAY_MS = 1_000
 /** Below the data directory. */
 const BAN_FILE_NAME = 'rest-bans.json'
+const CLOCK_FILE_NAME = 'clock-offsets.ndjson'
 
 export interface NetworkEvents {
   onOpen(connection: PlannedConnection, generation: number): void
@@ -70,8 +71,9 @@ export class Network {
     this.#around = around
     this.#events = events
     this.markets = venueMarkets(config, around)
+    const clockFile = new ClockFile(dataDirectory(config, CLOCK_FILE_NAME), around.log)
     for (const [exchange, rules] of around.rules) {
-      const watch = this.#clockWatch(exchange, rules)
+      const watch = this.#clockWatch(exchange, rules, clockFile)
       if (watch !== undefined) this.#clocks.set(exchange, watch)
     }
     this.snapshots = new Snapshots(SNAPSHOT_DEFAULTS, {
@@ -188,7 +190,7 @@ export class Network {
   }
 
   /** One host of a venue speaks for all of them. */
-  #clockWatch(exchange: string, rules: FeedRules): ClockWatch | undefined {
+  #clockWatch(exchange: string, rules: FeedRules, file: ClockFile): ClockWatch | undefined {
     const market = [...this.markets.values()].find(({ choice }) => choice.exchange === exchange)
     if (market === undefined) return undefined
     const { rest, choice } = market
@@ -203,6 +205,7 @@ export class Network {
         time,
         random,
         log,
+        onMeasured: (offset) => file.append(exchange, offset),
       },
     )
   }
@@ -232,7 +235,7 @@ function placeOf(rules: FeedRules, market: string): FeedMarket {
 }
 
 function venueMarkets(config: Config, around: NetworkSurroundings): ReadonlyMap<string, MarketNetwork> {
-  const bans = new BanFile(join(dataDirectory(config, ''), BAN_FILE_NAME), around.log)
+  const bans = new BanFile(dataDirectory(config, BAN_FILE_NAME), around.log)
   const markets = new Map<string, MarketNetwork>()
   for (const rules of around.rules.values()) {
     const choices = chosenMarkets(config).filter(({ exchange }) => exchange === rules.exchange)
@@ -250,7 +253,7 @@ function venueMarkets(config: Config, around: NetworkSurroundings): ReadonlyMap<
   return markets
 }
 
-/** One ledger a venue, because a ban of one host is a ban of this address; markets of one host share an account of it. */
+/** One ledger a venue, because a ban of one host is a ban of this address; markets of one pool share an account of it. */
 function venueLedger(
   rules: FeedRules,
   choices: readonly MarketChoice[],
@@ -277,7 +280,7 @@ function venueLedger(
       gapReserveShare: 1 - startWeightShare,
       weightPerMinute: byMarket((_, { limits }) => limits.weightPerMinuteMax),
       windowMs: byMarket((_, { limits }) => limits.weightWindowMs ?? 0),
-      hosts: byMarket((_, { restBase }) => restBase),
+      pools: byMarket((_, place) => weightPoolOf(place)),
       share: byMarket(({ restWeightShare }) => restWeightShare),
     },
     time,

@@ -1,6 +1,7 @@
 /** Where each metric and each health check reads from. Counters live with their owners; here they only get names. */
 import type { Clock } from '../base/clock.ts'
 import type { Run } from '../base/run.ts'
+import type { ClockOffset } from '../feed/clock-offset.ts'
 import { Health } from '../observe/health.ts'
 import { latencySample, Metrics, type Sample } from '../observe/metrics.ts'
 import { observeRuntime } from '../observe/runtime.ts'
@@ -138,6 +139,19 @@ export class Telemetry {
     metrics.source(
       'marketprism_rest_banned_until_timestamp_seconds',
       byMarket(({ ledger }) => ledger.bannedUntilMs / 1000),
+    )
+    const byClock = (readMs: (offset: ClockOffset) => number) => (): Sample[] =>
+      [...collector.network.clockOffsets].map(([exchange, offset]) => ({
+        labels: { exchange },
+        value: readMs(offset) / 1000,
+      }))
+    metrics.source(
+      'marketprism_clock_offset_seconds',
+      byClock(({ offsetMs }) => offsetMs),
+    )
+    metrics.source(
+      'marketprism_clock_offset_error_seconds',
+      byClock(({ rttMs }) => rttMs / 2),
     )
   }
 

@@ -1,4 +1,4 @@
-import type { Channel, FeedRules, Instrument } from '../exchanges/exchange.ts'
+import { type Channel, type FeedRules, type Instrument, weightPoolOf } from '../exchanges/exchange.ts'
 
 /** What the estimate reads of a plan. */
 export interface EstimatedPlan {
@@ -82,7 +82,11 @@ export function estimate(rules: Rules, plan: EstimatedPlan): Estimate {
   const starts = markets.map((market) => {
     const connectMs = connectTimeMs(rules, plan, market)
     const subscribeMs = subscribeTimeMs(rules, plan, market)
-    return { connectMs, subscribeMs, snapshotMs: snapshotTimeMs(market, plan.intoMinuteMs + connectMs) }
+    return {
+      connectMs,
+      subscribeMs,
+      snapshotMs: snapshotTimeMs(poolOf(rules, plan, market), plan.intoMinuteMs + connectMs),
+    }
   })
   const longest = (pick: (start: (typeof starts)[number]) => number): number => Math.max(0, ...starts.map(pick))
   const loads = connections.flatMap((connection) => loadsOf(rules, connection))
@@ -160,15 +164,31 @@ function subscribeTimeMs(rules: Rules, plan: EstimatedPlan, { exchange, market }
   return Math.round(Math.max(0, feed.openingFrames(1, 0).length + framesMax - 1) * spacingMs)
 }
 
+/** This market and those that draw on the same REST weight, as far as they have snapshots to ask for. */
+function poolOf(rules: Rules, plan: EstimatedPlan, { exchange, market }: EstimatedMarket): readonly EstimatedMarket[] {
+  const poolAt = (name: string): string | undefined => {
+    const place = rules.get(exchange)?.markets[name]
+    return place === undefined ? undefined : weightPoolOf(place)
+  }
+  const isWithin = (each: EstimatedMarket): boolean =>
+    each.exchange === exchange && (each.market === market || poolAt(each.market) === poolAt(market))
+  return plan.markets.filter((each) => isWithin(each) && each.snapshotWeight > 0)
+}
+
 /**
  * A budget is there at once each minute of the wall clock: the first in the minute in which the start falls, each further
  * one at the turn of a minute and the guard after it.
  */
-function snapshotTimeMs(market: EstimatedMarket, fromMs: number): number {
-  if (market.snapshotWeight === 0) return 0
-  const perMinute = Math.floor(market.weightPerMinute / market.snapshotWeight)
-  const turns = Math.ceil(market.instrumentCount / perMinute) - 1
-  const afterTurns = Math.min(perMinute, market.instrumentCount - turns * perMinute)
+function snapshotTimeMs(pool: readonly EstimatedMarket[], fromMs: number): number {
+  if (pool.length === 0) return 0
+  const heaviest = Math.max(...pool.map(({ snapshotWeight }) => snapshotWeight))
+  const perMinute = Math.floor(Math.min(...pool.map(({ weightPerMinute }) => weightPerMinute)) / heaviest)
+  const count = Math.ceil(
+    pool.reduce((weight, { snapshotWeight, instrumentCount }) => weight + snapshotWeight * instrumentCount, 0) /
+      heaviest,
+  )
+  const turns = Math.ceil(count / perMinute) - 1
+  const afterTurns = Math.min(perMinute, count - turns * perMinute)
   const waitMs = turns === 0 ? 0 : turns * MINUTE_MS + TURN_GUARD_MS - (fromMs % MINUTE_MS)
   return waitMs + Math.max(1, afterTurns) * SNAPSHOT_MS
 }

@@ -107,6 +107,9 @@ export const USDM: BinanceMarket = {
   name: 'usdm',
   wsBase: 'wss://fstream.binance.com', // USDM, Important WebSocket Change Notice
   restBase: 'https://fapi.binance.com', // USDM, General Info
+  // COINM, "Important Notice: COIN-M / USDⓈ-M Architecture Integration" of 2026-06-30, A.3: "Requests on either fapi or dapi
+  // count against the same X-MBX-USED-WEIGHT-1M counter". `COINM` below is a copy with other hosts.
+  weightPool: 'futures',
   restPath: '/fapi/v1',
   limits: {
     streamsPerConnectionMax: 200, // the newest page says 1024, older ones and clients 200: the safe one
@@ -114,9 +117,7 @@ export const USDM: BinanceMarket = {
     connectsMax: 300, // no page gives a number: spot's
     connectsWindowMs: CONNECTS_WINDOW_MS,
     connectionLifeMsMax: DAY_MS, // USDM, WebSocket Market Streams
-    // USDM, exchangeInfo.rateLimits. COIN-M, Important Notice of 2026-06-30: both markets draw on this one number. The
-    // ledger stays within it because each takes half by default and stops at what the venue itself counts for both.
-    weightPerMinuteMax: 2400,
+    weightPerMinuteMax: 2400, // USDM, exchangeInfo.rateLimits
   },
   heartbeat: { serverPingMs: 180_000, pongDeadlineMs: 600_000, unsolicitedPongMs: 300_000 }, // USDM, WebSocket Market Streams
   snapshotDepth: 1000,
