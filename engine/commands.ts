@@ -9,6 +9,7 @@ import { EXIT_FAULT, Fault } from './base/fault.ts'
 import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
+import { FAULT_KINDS, type FaultKind } from './simulate/faults.ts'
 import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
 import type { ReplayOptions } from './tools/replay.ts'
 
@@ -60,6 +61,14 @@ function venueList(text: string): ExchangeName[] {
   const names = text.split(',').map((name) => EXCHANGE_NAMES.find((known) => known === name.trim()))
   if (names.includes(undefined)) throw new InvalidArgumentError(`Allowed is a list of ${EXCHANGE_NAMES.join(', ')}.`)
   return [...new Set(names)] as ExchangeName[]
+}
+
+function faultKinds(text: string): FaultKind[] {
+  const kinds = text.split(',').map((kind) => kind.trim())
+  const unknown = kinds.find((kind) => !Object.hasOwn(FAULT_KINDS, kind))
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`"${unknown}" is no fault; known: ${Object.keys(FAULT_KINDS).join(', ')}.`)
+  return kinds as FaultKind[]
 }
 
 function withConfigFlags(command: Command): Command {
@@ -216,6 +225,64 @@ function addRotation(program: Command, shell: Shell): void {
   })
 }
 
+function addScale(program: Command, shell: Shell): void {
+  const command = tool(
+    program,
+    'scale',
+    'trial: many instruments over four venues within their limits; all LIVE, in the time that plan says',
+    ['scale --json', 'scale --instruments 100 --rate 5000 --seconds 10', 'scale --venues binance --instruments 200'],
+  )
+    .option('--instruments <count>', 'with a book, of all venues together', wholeNumber(1, 4_000), 500)
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 20_000)
+    .option('--seconds <count>', 'how long the market goes on when all are LIVE', wholeNumber(0, 86_400), 60)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
+    .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff), 1)
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  withConfigFlags(command).action(async (values: Values) => {
+    const { runScale } = await import('./tools/scale.ts')
+    await runScale(
+      {
+        instruments: values.instruments as number,
+        rate: values.rate as number,
+        seconds: values.seconds as number,
+        venues: values.venues as ExchangeName[],
+        seed: values.seed as number,
+        json: values.json === true,
+      },
+      runOf('scale', values, shell),
+    )
+  })
+}
+
+function addFaults(program: Command, shell: Shell): void {
+  const command = tool(
+    program,
+    'faults',
+    'trial: every fault of the simulator at every venue; each loss a row of gaps, each row caused, every book equal',
+    ['faults --json', 'faults --seed 2', 'faults --venues okx --only close,gap,silent'],
+  )
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 4_000)
+    .option('--instruments <count>', 'of all venues together', wholeNumber(1, 1_000), 18)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
+    .option('--only <kinds>', 'of the fault script, e.g. gap,close; all', faultKinds, [])
+    .option('--seed <number>', 'same seed, same market and the same choice of victims', wholeNumber(0, 0x7fffffff), 1)
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  withConfigFlags(command).action(async (values: Values) => {
+    const { runFaults } = await import('./tools/faults.ts')
+    await runFaults(
+      {
+        rate: values.rate as number,
+        instruments: values.instruments as number,
+        venues: values.venues as ExchangeName[],
+        kinds: values.only as FaultKind[],
+        seed: values.seed as number,
+        json: values.json === true,
+      },
+      runOf('faults', values, shell),
+    )
+  })
+}
+
 /** Its options are listed beside its code, so they are read when the command runs. */
 function addSimulate(program: Command, shell: Shell): void {
   const about =
@@ -351,6 +418,8 @@ export function createProgram(version: string, stop: AbortController): Command {
   addRoles(program, shell)
   addDemo(program, shell)
   addRotation(program, shell)
+  addFaults(program, shell)
+  addScale(program, shell)
   addSimulate(program, shell)
   addReplay(program, shell)
   addSql(program, shell)

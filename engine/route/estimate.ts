@@ -14,8 +14,8 @@ export interface EstimatedPlan {
   readonly markets: readonly EstimatedMarket[]
   readonly connectSpacingMs: number
   readonly connectShare: number
-  /** when the start begins, ms into a minute: REST weight comes by the minute of the wall clock */
-  readonly intoMinuteMs: number
+  /** when the start begins, ms since the epoch: REST weight comes by the minute of the wall clock */
+  readonly startMs: number
   /** rings of one shard together */
   readonly ringBytes: number
 }
@@ -32,6 +32,8 @@ interface EstimatedMarket {
 
 /** What a plan will cost. Estimates, not promises: `assumptions` says what they rest on. */
 export interface Estimate {
+  /** the moment that all times count from, ms since the epoch */
+  readonly startMs: number
   /** until the last socket is open; the venue's limit of attempts and our spacing are in it */
   readonly connectMs: number
   /** until the last subscribe message of a socket has gone out: the venue counts them */
@@ -85,13 +87,14 @@ export function estimate(rules: Rules, plan: EstimatedPlan): Estimate {
     return {
       connectMs,
       subscribeMs,
-      snapshotMs: snapshotTimeMs(poolOf(rules, plan, market), plan.intoMinuteMs + connectMs),
+      snapshotMs: snapshotTimeMs(poolOf(rules, plan, market), plan.startMs + connectMs),
     }
   })
   const longest = (pick: (start: (typeof starts)[number]) => number): number => Math.max(0, ...starts.map(pick))
   const loads = connections.flatMap((connection) => loadsOf(rules, connection))
   const sum = (pick: (load: Load) => number): number => loads.reduce((total, load) => total + pick(load), 0)
   return {
+    startMs: plan.startMs,
     connectMs: longest(({ connectMs }) => connectMs),
     subscribeMs: longest(({ subscribeMs }) => subscribeMs),
     snapshotMs: longest(({ snapshotMs }) => snapshotMs),
@@ -109,7 +112,7 @@ export function estimate(rules: Rules, plan: EstimatedPlan): Estimate {
     assumptions: [
       'every instrument is as busy as BTC was on an average day of 2024: real totals are lower, bursts are 5 to 20 times higher',
       `disk is ${percent(DISK_SHARE.book)} of the wire bytes of books, ${percent(DISK_SHARE.trades)} of trades, ${percent(DISK_SHARE.book_tickers)} of book tickers, before TTL`,
-      `one snapshot takes ${SNAPSHOT_MS} ms; weight used by others on this IP is not counted; started ${Math.floor(plan.intoMinuteMs / MS_PER_SECOND)} s into a minute`,
+      `one snapshot takes ${SNAPSHOT_MS} ms; weight used by others on this IP is not counted; started ${Math.floor((plan.startMs % MINUTE_MS) / MS_PER_SECOND)} s into a minute`,
       'memory without ClickHouse and nats-server',
     ],
   }

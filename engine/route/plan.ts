@@ -138,7 +138,7 @@ export function plan(
       connectSpacingMs,
       connectShare,
       ringBytes,
-      intoMinuteMs: startMs % MINUTE_MS,
+      startMs,
     }),
   }
 }
