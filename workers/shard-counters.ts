@@ -1,5 +1,5 @@
-import { IGNORE_REASONS, REJECT_REASONS } from '../engine/record/emit.ts'
-import type { IgnoreReason, RejectReason } from '../engine/record/emit.ts'
+import { IGNORE_REASONS, isRejection, REJECT_REASONS } from '../engine/record/emit.ts'
+import type { IgnoreReason, Outcome, RejectReason } from '../engine/record/emit.ts'
 import { PUBLISH_OUTCOMES } from '../engine/book/publisher.ts'
 import type { PublishOutcome } from '../engine/book/publisher.ts'
 import { BOOK_STATES } from '../engine/record/schema.ts'
@@ -68,7 +68,6 @@ export const SHARD_COUNTERS: readonly ShardCounter[] = [
 export const LEG_COUNT_MAX = 3
 
 const STATE_NAMES = Object.keys(BOOK_STATES) as BookState[]
-const REJECTED = new Set<string>(REJECT_REASONS)
 
 /** Counters of one shard. What is counted for each message is a plain field and settles once a drain. */
 export class ShardCounts {
@@ -98,7 +97,7 @@ export class ShardCounts {
 
   /** Counts a frame that gave no event. @returns whether it was rejected (else: ignored). */
   refused(outcome: string): boolean {
-    const isRejected = REJECTED.has(outcome)
+    const isRejected = isRejection(outcome as Outcome)
     this.add(isRejected ? 'rejected' : 'ignored', 1)
     this.add((isRejected ? `rejected_${outcome}` : `ignored_${outcome}`) as ShardCounter, 1)
     return isRejected
