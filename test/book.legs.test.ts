@@ -47,7 +47,7 @@ function rig(legCount = 1): Rig {
   const keeper = new BookKeeper(0, CHAINED, KEEPER_LIMITS, recorder, new GapLog(recorder), scales, {
     wantSnapshot: (_, attempt) => wanted.push(attempt),
     awaitSnapshot: () => {},
-    anchored: () => {},
+    settled: () => {},
     stateChanged: () => {},
     count: () => {},
   })

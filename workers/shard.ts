@@ -403,7 +403,7 @@ export class Shard {
     return {
       wantSnapshot: (instrument, attempt) => this.#questions.want(instrument, attempt),
       awaitSnapshot: (instrument) => this.#questions.await(instrument),
-      anchored: (instrument) => this.#questions.settled(instrument),
+      settled: (instrument) => this.#questions.settled(instrument),
       stateChanged: (_instrument, from, to) => this.#counts.stateChanged(from, to),
       count: (what, by) => {
         if (what === 'applied') this.#counts.applied += by

@@ -28,8 +28,8 @@ export interface KeeperEvents {
   wantSnapshot(instrument: number, attempt: number): void
   /** A snapshot is due to come by itself: the stream was just subscribed. */
   awaitSnapshot(instrument: number): void
-  /** The book is anchored: no snapshot is wanted any more. */
-  anchored(instrument: number): void
+  /** No snapshot is wanted any more: the book is anchored, or no connection carries it, or nobody wants it. */
+  settled(instrument: number): void
   stateChanged(instrument: number, from: number, to: number): void
   count(
     what:

@@ -130,7 +130,6 @@ export class BookKeeper {
     this.#receivedSeq = -1
     this.#isRetired = true // what the venue sends until it has heard of it begins nothing
     this.#move(state)
-    this.#events.anchored(this.instrument) // no question is open any more
   }
 
   /** Something of this book's stream is missing or cannot be believed: start again with a snapshot. */
@@ -285,7 +284,6 @@ export class BookKeeper {
     this.#events.count('anchors', 1)
     this.#gaps.close(this.instrument, BOOK, snapshot.lastSeq)
     this.#move(BOOK_STATES.LIVE)
-    this.#events.anchored(this.instrument)
   }
 
   /** Holds the book against the venue's own sum, where it sends one. */
@@ -436,5 +434,6 @@ export class BookKeeper {
     if (from === state) return
     this.book.state = state
     this.#events.stateChanged(this.instrument, from, state)
+    if (!this.isWaiting) this.#events.settled(this.instrument)
   }
 }

@@ -204,7 +204,7 @@ export const TABLES: readonly Table[] = [
       text('detail', 'for people'),
     ],
     aliases: [],
-    orderBy: ['channel', 'cause', 'from_ns'],
+    orderBy: ['channel', 'cause', 'from_ns', 'from_seq'], // several in one packet begin at one received_ns
   },
   ...KIND_TABLES,
 ]

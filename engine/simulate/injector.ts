@@ -6,7 +6,7 @@ import type { FaultKind, FaultSpec } from './faults.ts'
 import type { SeededMarket } from './market.ts'
 import type { Protocol } from './protocol.ts'
 import type { VenueServer } from './server.ts'
-import type { FrameFault, Stream } from './streams.ts'
+import { cutStream, type FrameFault, type Stream } from './streams.ts'
 import type { Truth } from './truth.ts'
 
 export interface InjectorOptions {
@@ -211,8 +211,9 @@ export class Injector {
     const held = [...connection.streams.values()].filter((stream) => stream !== null)
     for (const stream of held) stream.leave(connection)
     connection.isMute = true
-    this.#note(spec, { connection: connection.index, streams: held.map(({ name }) => name) })
-    this.#later(spec.seconds ?? STALL_SECONDS, () => {
+    const seconds = spec.seconds ?? STALL_SECONDS
+    this.#note(spec, { market: held[0]?.market, connection: connection.index, seconds, streams: held.map(cutStream) })
+    this.#later(seconds, () => {
       if (!connection.open) return
       connection.isMute = false
       for (const stream of held) if (connection.streams.get(stream.name) === stream) stream.join(connection)

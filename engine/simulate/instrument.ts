@@ -68,6 +68,7 @@ const FULL_MARGIN = 100 // below the most there may be; moves of the top may sti
 const BAR_MS = 60_000
 const RESET_ID = 1_000 // a numbering that starts anew starts about here
 const WINDOW_TICKS = 16_384 // both sides of the middle: WANDER_TICKS + FAR_TICKS + some steps
+const QUANTITY_MAX = 1e9 // of a level, as a mantissa: sides are of 32 bits
 const PENDING_MAX = 2048 // changes waiting for the next depth event; beyond that an event is due
 
 export class Instrument {
@@ -103,6 +104,7 @@ export class Instrument {
   #firstPendingId = 0
   readonly #numbering: Numbering
   readonly #levelsFull: number
+  readonly #quantityTypical: number
   /** the numbering starts anew with the next depth event, at this id; 0: it goes on */
   #resetTo = 0
   #resetCount = 0
@@ -123,6 +125,7 @@ export class Instrument {
     this.#numbering = listing.numbering ?? (listing.market === 'spot' ? 'each' : 'jumping')
     const most = Number.isFinite(shape.bookLevelsMax) ? shape.bookLevelsMax : shape.bookLevels * 2
     this.#levelsFull = most - FULL_MARGIN
+    this.#quantityTypical = Math.min(start.quantityTypical, QUANTITY_MAX / listing.stepMantissa)
     this.tradeId = start.tradeId
     this.aggTradeId = Math.floor(start.tradeId / 2)
     this.bestBid = start.middleTick
@@ -404,7 +407,7 @@ export class Instrument {
 
   #quantity(): number {
     const share = this.#random()
-    return this.listing.stepMantissa * (1 + Math.floor(this.#start.quantityTypical * share * share * share))
+    return this.listing.stepMantissa * (1 + Math.floor(this.#quantityTypical * share * share * share))
   }
 
   #below(bound: number): number {

@@ -15,7 +15,7 @@ import { SIMULATOR_DEFAULTS } from './options.ts'
 import { Player } from './player.ts'
 import { RestVenue } from './rest.ts'
 import { VenueServer } from './server.ts'
-import type { Stream } from './streams.ts'
+import { cutStream, type Stream } from './streams.ts'
 import type { InstrumentTruth, Totals, TruthBook } from './truth.ts'
 import { Truth } from './truth.ts'
 import type { Protocol } from './protocol.ts'
@@ -275,7 +275,7 @@ class Simulator implements SimulatorHandle {
 
   #noteClosed(connection: Connection, code: number, by: string): void {
     const carried = [...connection.streams.values()].filter((stream) => stream !== null)
-    const streams = carried.map((stream) => [stream.name, stream.lastSentId, stream.symbol, stream.channel])
+    const streams = carried.map(cutStream)
     const { index, unflushedBytes } = connection
     const market = carried[0]?.market ?? ''
     this.#truth.note({ closed: index, market, code, by, timeMs: Math.floor(this.#nowMs()), unflushedBytes, streams })

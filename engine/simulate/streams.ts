@@ -214,6 +214,11 @@ export class Stream {
   }
 }
 
+/** As a note says what became of a connection's streams; the last word: whether nobody hears it any more. */
+export function cutStream({ name, lastSentId, symbol, channel, subscribers }: Stream): unknown[] {
+  return [name, lastSentId, symbol, channel, subscribers.length === 0]
+}
+
 /** A few bytes in the middle are not what they were. */
 function damaged(payload: Uint8Array, length: number): Uint8Array {
   const copy = payload.slice(0, length)

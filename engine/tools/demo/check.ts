@@ -10,6 +10,7 @@
 import { createReadStream, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ClickHouseClient } from '@clickhouse/client'
+import { SCALE_MAX } from '../../record/schema-columns.ts'
 
 export const CHECKED_TABLES = ['trades', 'book_deltas', 'book_tickers'] as const
 export type CheckedTable = (typeof CHECKED_TABLES)[number]
@@ -20,6 +21,18 @@ export interface TableCheck {
   readonly missing: number
   readonly doubled: number
   readonly wrong: number
+  /** the missing ones, the first of them */
+  readonly missingRows: readonly MissingRow[]
+}
+
+export interface MissingRow {
+  readonly exchange: string
+  readonly market: string
+  readonly symbol: string
+  /** the venue's number of it; where it has none, nothing that is one */
+  readonly number: string
+  /** the venue's time, 0 where the truth has none */
+  readonly ms: string
 }
 
 export type Check = Readonly<Record<CheckedTable, TableCheck>>
@@ -34,15 +47,24 @@ interface Comparison {
   /** the same facts, once as stored and once as sent */
   readonly stored: string
   readonly sent: string
+  /** of what was sent: number and time, for those that are missing */
+  readonly missing: string
 }
 
-const SCALES = 'price_scale, quantity_scale'
+/** Numbers whatever their scale: an instrument may get more digits while it runs. */
+const price = (mantissa: string): string => `toInt128(${mantissa}) * toInt128(intExp10(${SCALE_MAX} - price_scale))`
+const quantity = (mantissa: string): string =>
+  `toInt128(${mantissa}) * toInt128(intExp10(${SCALE_MAX} - quantity_scale))`
 const levels = (side: string): string =>
-  `length(${side}_price_mantissas), arraySum(${side}_price_mantissas), arraySum(${side}_quantity_mantissas)`
-const levelSums = (side: string): string => `toUInt64(${side}_levels), ${side}_price_sum, ${side}_quantity_sum`
+  `length(${side}_price_mantissas), ${price(`arraySum(${side}_price_mantissas)`)}, ${quantity(`arraySum(${side}_quantity_mantissas)`)}`
+const levelSums = (side: string): string =>
+  `toUInt64(${side}_levels), ${price(`${side}_price_sum`)}, ${quantity(`${side}_quantity_sum`)}`
 
-const TOP_STORED = 'bid_price_mantissa, bid_quantity_mantissa, ask_price_mantissa, ask_quantity_mantissa'
-const TOP_SENT = 'bid_price, bid_quantity, ask_price, ask_quantity'
+const top = (ending: string): string =>
+  `${price(`bid_price${ending}`)}, ${quantity(`bid_quantity${ending}`)}, ${price(`ask_price${ending}`)}, ${quantity(`ask_quantity${ending}`)}`
+const TOP_STORED = top('_mantissa')
+const TOP_SENT = top('')
+const FILL = `${price('price_mantissa')}, ${quantity('quantity_mantissa')}`
 
 /** Facts that identify and describe an event in each table. Levels are compared by count and exact sums. */
 const COMPARISONS: Readonly<Record<CheckedTable, Comparison>> = {
@@ -52,27 +74,31 @@ const COMPARISONS: Readonly<Record<CheckedTable, Comparison>> = {
     number: 'if(trade_id = 0, toUInt64OrZero(right(venue_trade_id, 9)), trade_id) AS trade_number',
     sentNumber: 'trade_id AS trade_number',
     isRepaired: "origin = 'repaired'",
-    stored: `price_mantissa, quantity_mantissa, ${SCALES}, toString(side), toUnixTimestamp64Milli(trade_ns)`,
-    sent: `price_mantissa, quantity_mantissa, ${SCALES}, toString(side), trade_ms`,
+    stored: `${FILL}, toString(side), toUnixTimestamp64Milli(trade_ns)`,
+    sent: `${FILL}, toString(side), trade_ms`,
+    missing: 'trade_id AS number, trade_ms AS ms',
   },
   book_deltas: {
     // only Binance says where a change begins
     id: "exchange, market, symbol, if(exchange = 'binance', first_seq, 0), last_seq",
-    stored: `${levels('bid')}, ${levels('ask')}, ${SCALES}`,
-    sent: `${levelSums('bid')}, ${levelSums('ask')}, ${SCALES}`,
+    stored: `${levels('bid')}, ${levels('ask')}`,
+    sent: `${levelSums('bid')}, ${levelSums('ask')}`,
+    missing: 'last_seq AS number, 0 AS ms',
   },
   book_tickers: {
     id: 'exchange, market, symbol, ticker_number',
     // Deribit's quotes have no number: their time and content are what they are known by
     number: `if(exchange = 'deribit', sipHash64(toUnixTimestamp64Milli(event_ns), ${TOP_STORED}), update_id) AS ticker_number`,
     sentNumber: `if(exchange = 'deribit', sipHash64(event_ms, ${TOP_SENT}), update_id) AS ticker_number`,
-    stored: `${TOP_STORED}, ${SCALES}`,
-    sent: `${TOP_SENT}, ${SCALES}`,
+    stored: TOP_STORED,
+    sent: TOP_SENT,
+    missing: 'update_id AS number, event_ms AS ms',
   },
 }
 
 /** Rows compared at once; each row costs some 100 bytes of hash table. */
 const ROWS_PER_SLICE = 4_000_000
+const MISSING_ROWS_MAX = 10_000
 
 /** @param directories of the truth, one a venue */
 export async function checkAgainstTruth(
@@ -129,7 +155,19 @@ async function compare(client: ClickHouseClient, database: string, table: Checke
     )
     for (const name of ['missing', 'doubled', 'wrong'] as const) sums[name] += Number(found[name])
   }
-  return { sent: Number(counts.sent), rows: Number(counts.rows), ...sums }
+  const missingRows = sums.missing === 0 ? [] : await listMissing(client, database, table)
+  return { sent: Number(counts.sent), rows: Number(counts.rows), ...sums, missingRows }
+}
+
+async function listMissing(client: ClickHouseClient, database: string, table: CheckedTable): Promise<MissingRow[]> {
+  const { id, missing, number = '0', sentNumber = '0' } = COMPARISONS[table]
+  const answer = await client.query({
+    query: `SELECT exchange, market, symbol, ${missing} FROM (SELECT *, ${sentNumber} FROM truth.${table})
+      WHERE sipHash128(${id}) NOT IN (SELECT sipHash128(${id}) FROM (SELECT *, ${number} FROM ${database}.${table}))
+      LIMIT ${MISSING_ROWS_MAX}`,
+    format: 'JSONEachRow',
+  })
+  return answer.json<MissingRow>()
 }
 
 async function one(client: ClickHouseClient, query: string): Promise<Record<string, string | number>> {

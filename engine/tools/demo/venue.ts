@@ -16,6 +16,9 @@ interface MarketPlan {
   readonly channels: readonly string[]
   /** how old a socket gets; absent: as configured */
   readonly lifeSeconds?: number
+  /** how often the venue is asked what it lists, and how long nothing at all may come; absent: as configured */
+  readonly universeSeconds?: number
+  readonly silenceMs?: number
 }
 
 export type FaultScripts = Readonly<Partial<Record<ExchangeName, readonly FaultSpec[]>>>
@@ -44,6 +47,8 @@ export interface Venue {
   /** by `exchange.market` */
   readonly urls: Readonly<Record<string, Bases>>
   readonly pid: number
+  /** in the order of the truth directories */
+  readonly exchanges: readonly ExchangeName[]
   /** of the truth, one a venue */
   readonly truthDirectories: readonly string[]
   /** the market has come to its end; sockets stay open */
@@ -104,6 +109,7 @@ export async function startVenue(options: VenueOptions): Promise<Venue> {
   return {
     urls: urlsOf(isBinance ? { binance: ready } : ready),
     pid: child.pid as number,
+    exchanges,
     truthDirectories: isBinance
       ? [options.truthDirectory]
       : exchanges.map((name) => join(options.truthDirectory, name)),

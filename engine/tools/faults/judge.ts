@@ -1,0 +1,137 @@
+/**
+ * Losses of the venue's notes against rows of `gaps`, in both directions. Pure: notes and rows in, what does not fit out.
+ *
+ *   loss          events that the venue made and that reached nobody (or in pieces): instrument, channel, ids, times
+ *   disturbance   a fault that interrupts, reorders or renumbers a stream without losing anything for sure: it explains a
+ *                 row of `gaps` (something may be missing), and demands none
+ *
+ * A loss wants a row of its instrument and channel that holds its ids, or its time. A row wants a loss or a disturbance of
+ * its instrument and channel within it.
+ */
+import type { ExchangeName } from '../../simulate/venue.ts'
+import type { GapRow, VenueNote } from '../demo/notes.ts'
+
+export interface Place {
+  readonly exchange: ExchangeName
+  readonly market: string
+  /** '' : all of the market */
+  readonly symbol: string
+  /** as `gaps` names it; '' : all */
+  readonly channel: string
+}
+
+export interface InjectedLoss extends Place {
+  readonly cause: string
+  readonly firstId: number
+  readonly lastId: number
+  readonly firstMs: number
+  readonly lastMs: number
+  readonly count: number
+}
+
+export interface Disturbance extends Place {
+  readonly fault: string
+  readonly fromMs: number
+  readonly toMs: number
+}
+
+export interface Verdict {
+  readonly lossesWithoutRow: readonly InjectedLoss[]
+  readonly rowsWithoutCause: readonly GapRow[]
+}
+
+/** Event time is the venue's, the row's times are those of receiving: a busy machine receives that much later. */
+const LATENCY_MS_MAX = 1_500
+/** So long after it a fault may still show: streams have to be found silent, books to be anchored. */
+const AFTERMATH_MS: Readonly<Record<string, number>> = {
+  mute_subscription: 30_000,
+  refuse_subscription: 30_000,
+  delist: 60_000,
+}
+const AFTERMATH_USUAL_MS = 2_000
+
+/** One stream that feeds several channels: all of them are gone with it. */
+const TICKER_FAMILY = ['tickers', 'mark_prices', 'index_prices', 'funding_rates', 'open_interests']
+const FAMILIES: Readonly<Record<string, readonly string[]>> = {
+  'deribit/tickers': TICKER_FAMILY,
+  'bybit/tickers': TICKER_FAMILY,
+  'deribit/trades': ['trades', 'liquidations'],
+}
+
+export function judge(
+  losses: readonly InjectedLoss[],
+  disturbances: readonly Disturbance[],
+  rows: readonly GapRow[],
+): Verdict {
+  return {
+    lossesWithoutRow: losses.filter((loss) => !rows.some((row) => isAt(loss, row) && holds(row, loss))),
+    rowsWithoutCause: rows.filter(
+      (row) =>
+        !losses.some((loss) => isAt(loss, row) && touches(row, loss)) &&
+        !disturbances.some((each) => isAt(each, row) && overlaps(row, each.fromMs, each.toMs)),
+    ),
+  }
+}
+
+function isAt({ exchange, market, symbol, channel }: Place, row: GapRow): boolean {
+  if (row.exchange !== exchange || row.market !== market) return false
+  if (symbol !== '' && row.symbol !== symbol) return false
+  return channel === '' || row.channel === channel || (FAMILIES[`${exchange}/${channel}`] ?? []).includes(row.channel)
+}
+
+/** All of the loss lies in the row: by its ids, else by its time. */
+export function holds(row: GapRow, { firstId, lastId, firstMs, lastMs }: Omit<InjectedLoss, keyof Place>): boolean {
+  const [fromSeq, toSeq] = [Number(row.from_seq), Number(row.to_seq)]
+  if (fromSeq > 0 && toSeq > 0 && fromSeq < firstId && lastId <= toSeq) return true
+  return fromMs(row) - LATENCY_MS_MAX <= firstMs && lastMs <= toMs(row)
+}
+
+function touches(row: GapRow, loss: InjectedLoss): boolean {
+  const [fromSeq, toSeq] = [Number(row.from_seq), Number(row.to_seq)]
+  if (fromSeq > 0 && toSeq > 0 && fromSeq < loss.lastId && loss.firstId <= toSeq) return true
+  return overlaps(row, loss.firstMs, loss.lastMs)
+}
+
+/** @param from,to of the venue's clock; what happened then was received up to so much later */
+function overlaps(row: GapRow, from: number, to: number): boolean {
+  return fromMs(row) <= to + LATENCY_MS_MAX && from <= toMs(row)
+}
+
+const fromMs = (row: GapRow): number => Number(row.from_ms)
+const toMs = (row: GapRow): number => (row.status === 'open' ? Number.POSITIVE_INFINITY : Number(row.to_ms))
+
+const gapChannel = (channel: unknown): string => (channel === 'agg_trades' ? 'trades' : String(channel ?? ''))
+
+/** What the venue notes as lost. */
+export function lossesOf(exchange: ExchangeName, notes: readonly VenueNote[]): InjectedLoss[] {
+  return notes.flatMap(({ loss }) => {
+    if (loss === undefined) return []
+    const { channel, ...rest } = loss as Omit<InjectedLoss, 'exchange'>
+    return [{ ...rest, exchange, channel: gapChannel(channel) }]
+  })
+}
+
+/** One stream of a connection that ended or was stalled: nobody else hears it. */
+type CutStream = readonly [name: string, lastId: number, symbol: string, channel: string, isUnheard: boolean]
+
+/** What the venue notes as done to streams, without events that were lost in it. */
+export function disturbancesOf(exchange: ExchangeName, notes: readonly VenueNote[]): Disturbance[] {
+  return notes.flatMap((note): Disturbance[] => {
+    const { timeMs, market, symbol, streams } = note
+    if (note.missed === true || note.by === 'simulator stopped') return []
+    const fault = String(note.fault ?? 'close')
+    const fromMs = Number(timeMs)
+    const aftermathMs = AFTERMATH_MS[fault] ?? AFTERMATH_USUAL_MS
+    const toMs = fromMs + Number(note.seconds ?? 0) * 1_000 + aftermathMs
+    const common = { exchange, market: String(market ?? ''), fault, fromMs, toMs }
+    if (Array.isArray(streams))
+      return (streams as readonly CutStream[])
+        .filter(([, , , , isUnheard]) => isUnheard)
+        .map(([, , name, channel]) => ({ ...common, symbol: name, channel: gapChannel(channel) }))
+    if (typeof symbol !== 'string' || !EXPLAINING.has(fault)) return []
+    return [{ ...common, symbol, channel: gapChannel(note.channel) }]
+  })
+}
+
+/** Faults of one instrument that may leave a row of `gaps` although nothing is lost. */
+const EXPLAINING = new Set(['reorder', 'reset', 'silent', 'refuse_subscription', 'mute_subscription', 'delist'])
