@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync, gzipSync } from 'node:zlib'
+import { recordedMarkets } from '../engine/tools/demo/markets.ts'
 import { startSimulator } from '../engine/simulate/simulator.ts'
 import { followBook, mantissas, openClient, streamUrl } from './support/venue-client.ts'
 
@@ -109,6 +110,57 @@ test('simulate recording: files should be merged by time, a bare list and a mark
   )
 })
 
+const captured = (line: string): string => line.replace(/^(\d{10})(\d{3})\d{6} /, '$1.$2: ')
+const uncounted = (line: string): string => line.replace(/^\d+ /, '')
+
+test('simulate recording: raw frames, and captures of sockets with their answers apart, should be played', async (t) => {
+  const lines = [depth(0, 1, 2), trade(20, 1), depth(30, 3, 4), trade(40, 2)]
+  const capture = [
+    'wss://stream.binance.com:9443/stream?streams=btcusdt@trade <-> 1723161253.5',
+    ...lines.map(captured),
+  ]
+  const question = 'https://api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=1000'
+  const answers = [
+    `https://api.binance.com/api/v3/exchangeInfo -> 1723161253.9: {"symbols":[]}`,
+    `${question} -> ${captured(snapshot(10, 2))}`,
+  ]
+  const recordings: Readonly<Record<string, readonly string[]>> = {
+    raw: [await recordingOf(t, 'frames.jsonl', [depth(0, 1, 2), snapshot(10, 2), ...lines.slice(1)].map(uncounted))],
+    // answers first: which file has the stream of a snapshot is not known before all were looked at
+    cryptofeed: [await recordingOf(t, 'B.http.0.0', answers), await recordingOf(t, 'B.ws.1.0', capture)],
+  }
+  for (const [format, paths] of Object.entries(recordings)) {
+    assert.deepEqual(
+      await recordedMarkets(paths),
+      { 'binance.spot': { count: 1, channels: ['book', 'trades'], depthSpeedMs: 100 } },
+      format,
+    )
+    const simulator = await startSimulator({
+      recordings: paths.map((path) => ({ path, market: null })),
+      speed: null,
+    })
+    const base = simulator.urls.spot
+    const client = await openClient(streamUrl(base?.ws as string, '', ['BTCUSDT'], ['trade', 'depth@100ms']))
+    const body = await (await fetch(`${base?.rest}/api/v3/depth?symbol=BTCUSDT`)).text()
+    assert.equal(body, uncounted(snapshot(10, 2)), format)
+    await simulator.over
+    await simulator.stop()
+    await client.closed
+    assert.deepEqual(
+      client.frames.map(({ data }) => data.t ?? data.u),
+      [2, 1, 4, 2],
+      format,
+    )
+  }
+})
+
+test('simulate recording: another venue should be refused with what is played', async (t) => {
+  const frame = '{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"instId":"BTC-USDT","ts":"1790000000300"}]}'
+  const path = await recordingOf(t, 'okx.jsonl', [frame])
+  for (const market of [null, 'spot'])
+    await assert.rejects(startSimulator({ recordings: [{ path, market }] }), /combined streams of Binance/)
+})
+
 test('simulate recording: a missing or empty file should be named', async (t) => {
   await assert.rejects(
     startSimulator({ recordings: [{ path: '/nowhere.gz', market: null }] }),
@@ -117,7 +169,7 @@ test('simulate recording: a missing or empty file should be named', async (t) =>
   const path = await recordingOf(t, 'empty.txt', ['no recording'])
   await assert.rejects(
     startSimulator({ recordings: [{ path, market: null }] }),
-    /market of the recording .* can not be told/,
+    /first lines of .* are of no known format/,
   )
 })
 

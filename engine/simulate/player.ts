@@ -9,7 +9,7 @@
 import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import type { RestSource } from './rest-source.ts'
 import type { RecordedLine } from './recorded-line.ts'
-import { readRecordedLines } from './recorded-line.ts'
+import { namedSymbol, readRecordedLines } from './recorded-line.ts'
 import { Score } from './score.ts'
 import { surveyRecording } from './survey.ts'
 import type { StreamsOptions } from './streams.ts'
@@ -78,12 +78,13 @@ export class Player {
 
   /** First pass over the files: markets, instruments, streams, digits. */
   async prepare(): Promise<void> {
+    const snapshots: (readonly [MarketName, string])[] = []
     for (const { path, market } of this.#options.files) {
       const survey = await surveyRecording(path, market)
       this.brokenLines += survey.brokenLines
       for (const listing of survey.listings) this.#score.list(listing)
       for (const name of survey.streams) this.#addStream(survey.market, name)
-      for (const symbol of survey.snapshotSymbols) this.#addSnapshots(survey.market, symbol)
+      snapshots.push(...survey.snapshotSymbols.map((symbol) => [survey.market, symbol] as const))
       const onlySymbol = survey.listings.length === 1 ? (survey.listings[0]?.symbol ?? null) : null
       const chunks = readRecordedLines(path)
       const reel: Reel = {
@@ -98,10 +99,11 @@ export class Player {
       this.#reels.push(reel)
       await this.#fill(reel)
     }
+    for (const [market, symbol] of snapshots) this.#addSnapshots(market, symbol) // their streams may be in another file
     if (this.streams.size === 0)
       throw new Fault(
         'RECORDING_EMPTY',
-        'the recording has no stream of trades, tickers or depth; give a recording of lines "<time> <json>"',
+        'the recording has no stream of trades, tickers or depth; give combined streams of Binance, as lines "<time> <json>" (hftbacktest), "<json>" (raw) or as cryptofeed writes them',
         EXIT_USAGE,
       )
     this.#score.open()
@@ -287,5 +289,5 @@ export class Player {
 }
 
 function symbolOf(reel: Reel, line: RecordedLine): string | null {
-  return /"symbol":\s*"([^"]+)"/.exec(line.text.slice(0, 200))?.[1] ?? reel.onlySymbol
+  return namedSymbol(line) ?? reel.onlySymbol
 }

@@ -1,7 +1,8 @@
 /**
- * What the player wants of a recording: each line with its envelope opened. A message is a combined frame
- * (`{"stream":…,"data":…}`) or the body of a REST depth answer at the place where it arrived.
+ * What the player wants of a recording of Binance, in any of the formats: each line with its envelope opened. A message is
+ * a combined frame (`{"stream":…,"data":…}`) or the body of a REST depth answer at the place where it arrived.
  */
+import { ANSWER, CONNECT } from './line-formats.ts'
 import type { RecordedMessage } from './recording.ts'
 import { Recording } from './recording.ts'
 import type { MarketName } from './venue.ts'
@@ -13,6 +14,8 @@ export interface RecordedLine {
   readonly stream: string | null
   /** the bytes of `data`, or the depth body, as they were (latin1) */
   readonly text: string
+  /** of an answer: what was asked, where the recording tells it; else empty */
+  readonly url: string
 }
 
 /** Lines of one chunk of the file; `broken` counts what is none. */
@@ -21,13 +24,16 @@ export interface RecordedChunk {
   readonly broken: number
 }
 
+const DEPTH_URL = /\/(api|fapi|dapi)\/v\d\/depth\?/
+const MARKET_OF_PATH: Readonly<Record<string, MarketName>> = { api: 'spot', fapi: 'usdm', dapi: 'coinm' }
 const FRAME = /^\{"stream":\s*"([^"]+)",\s*"data":\s*/
 
 /** Throws a Fault for a file that is not there. */
 export async function* readRecordedLines(path: string): AsyncGenerator<RecordedChunk> {
-  const recording = new Recording([path], { format: 'hftbacktest' })
+  const recording = new Recording([path])
   let brokenBefore = 0
-  for await (const messages of recording.chunks()) {
+  for await (const chunk of recording.chunks()) {
+    const messages = chunk.filter(isPlayed)
     const found = messages.map(openEnvelope)
     const lines = found.filter((line) => line !== null)
     const broken = recording.brokenCount - brokenBefore + messages.length - lines.length
@@ -37,18 +43,30 @@ export async function* readRecordedLines(path: string): AsyncGenerator<RecordedC
   if (recording.brokenCount > brokenBefore) yield { lines: [], broken: recording.brokenCount - brokenBefore }
 }
 
-function openEnvelope({ receivedHi, receivedLo, bytes }: RecordedMessage): RecordedLine | null {
+/** Openings of sockets and lists of instruments are no part of the play. */
+function isPlayed({ kind, url }: RecordedMessage): boolean {
+  return kind !== CONNECT && (kind !== ANSWER || DEPTH_URL.test(url))
+}
+
+function openEnvelope({ receivedHi, receivedLo, bytes, url }: RecordedMessage): RecordedLine | null {
   const localMs = (receivedHi * 2 ** 32 + receivedLo) / 1e6
   const json = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1').trimEnd()
   if (!json.endsWith('}')) return null
   const frame = FRAME.exec(json)
-  if (frame !== null) return { localMs, stream: frame[1] as string, text: json.slice(frame[0].length, -1) }
-  return json.startsWith('{"lastUpdateId"') ? { localMs, stream: null, text: json } : null
+  if (frame !== null) return { localMs, stream: frame[1] as string, text: json.slice(frame[0].length, -1), url }
+  return json.startsWith('{"lastUpdateId"') ? { localMs, stream: null, text: json, url } : null
 }
 
-/** From names and keys: COIN-M symbols have an underscore, futures depth has `pu`, futures trades have `X`. */
+/** The symbol that a depth answer, or the question for it, names itself. */
+export function namedSymbol({ url, text }: RecordedLine): string | undefined {
+  return /[?&]symbol=(\w+)/.exec(url)?.[1] ?? /"symbol":\s*"([^"]+)"/.exec(text.slice(0, 200))?.[1]
+}
+
+/** From the question, or from names and keys: COIN-M symbols have an underscore, futures depth has `pu`, futures trades have `X`. */
 export function guessMarket(line: RecordedLine): MarketName | null {
   if (line.stream === null) {
+    const path = DEPTH_URL.exec(line.url)?.[1]
+    if (path !== undefined) return MARKET_OF_PATH[path] as MarketName
     if (line.text.includes('"pair"')) return 'coinm'
     return null
   }

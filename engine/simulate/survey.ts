@@ -3,7 +3,7 @@ import { EXIT_USAGE, Fault } from '../base/fault.ts'
 import { SCALE_MAX } from './digits.ts'
 import type { Listing } from './instrument.ts'
 import type { RecordedLine } from './recorded-line.ts'
-import { guessMarket, readRecordedLines } from './recorded-line.ts'
+import { guessMarket, namedSymbol, readRecordedLines } from './recorded-line.ts'
 import type { MarketName } from './venue.ts'
 import { parseStream } from './binance/index.ts'
 
@@ -49,13 +49,13 @@ export async function surveyRecording(path: string, given: MarketName | null): P
   if (market === null)
     throw new Fault(
       'RECORDING_MARKET',
-      `the market of the recording ${path} can not be told; say it as usdm:${path} or with --market`,
+      `the market of the recording ${path} can not be told; say it as usdm:${path} or with --market; played are combined streams of Binance ({"stream":…,"data":…})`,
       EXIT_USAGE,
     )
   const only = digits.size === 1 ? [...digits.keys()][0] : undefined
   const snapshotSymbols = new Set<string>()
   for (const line of snapshots) {
-    const symbol = /"symbol":\s*"([^"]+)"/.exec(line.text.slice(0, 200))?.[1] ?? only
+    const symbol = namedSymbol(line) ?? only
     if (symbol === undefined) continue
     snapshotSymbols.add(symbol)
     measure(line.text, digitsOf(digits, symbol))

@@ -61,15 +61,23 @@ function channelsOf(key: string): readonly string[] {
 }
 
 export async function recordedMarkets(recordings: readonly string[]): Promise<MarketPlans> {
-  const plans: Record<string, { count: number; channels: readonly string[] }> = {}
+  const plans: Record<string, { symbols: ReadonlySet<string>; channels: readonly string[]; depthSpeedMs?: number }> = {}
   for (const text of recordings) {
     const { path, market: given } = recordingFile(text, null)
     const { market, listings, streams } = await surveyRecording(path, given)
     const key = `binance.${market}`
     const found = CHANNEL_OF_STREAM.filter(([pattern]) => streams.some((stream) => pattern.test(stream)))
-    const known = plans[key] ?? { count: 0, channels: [] }
+    const known = plans[key] ?? { symbols: new Set(), channels: [] }
     const channels = [...new Set([...known.channels, ...found.map(([, channel]) => channel)])]
-    plans[key] = { count: known.count + listings.length, channels }
+    const speed = streams.map((stream) => /@depth@(\d+)ms$/.exec(stream)?.[1]).find((each) => each !== undefined)
+    plans[key] = {
+      ...known,
+      symbols: new Set([...known.symbols, ...listings.map(({ symbol }) => symbol)]),
+      channels,
+      ...(speed === undefined ? {} : { depthSpeedMs: Number(speed) }),
+    }
   }
-  return plans
+  return Object.fromEntries(
+    Object.entries(plans).map(([key, { symbols, ...plan }]) => [key, { ...plan, count: symbols.size }]),
+  )
 }
