@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { unpack } from 'msgpackr'
+import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { SHARD_DEFAULTS } from '../workers/shard-settings.ts'
 import { summarise } from '../workers/shard-summary.ts'
 import {
@@ -8,6 +9,7 @@ import {
   DATA,
   INSTRUMENT,
   LOSS,
+  NO_SOURCE,
   OPEN,
   SNAPSHOT,
   SNAPSHOT_FAILED,
@@ -187,6 +189,30 @@ test('book should ask again when the snapshot is older than the first event that
   assert.equal(state(rig), 'LIVE')
 })
 
+test('book should tell the hole between an anchor that came first and a stream that begins later', () => {
+  const rig = opened()
+  snapshot(rig, 100)
+  rig.frame(DATA, depth(121, 130, 120))
+  assert.equal(state(rig), 'RESYNC')
+  snapshot(rig, 125)
+  assert.equal(state(rig), 'LIVE')
+  assert.deepEqual(pick(rows(rig, 'gaps'), 'channel', 'status', 'from_seq', 'to_seq'), [
+    ['book', 'open', '100', '0'],
+    ['book', 'closed', '100', '125'],
+  ])
+})
+
+test('book should ask for nothing while no connection carries it', () => {
+  const rig = opened()
+  rig.frame(DATA, depth(200, 210, 199))
+  for (let attempt = 0; attempt < 3; attempt++) rig.frame(SNAPSHOT_FAILED, 'HTTP 500', { extra: 0 })
+  rig.frame(CLOSE, 'gone')
+  const asked = rig.requests.length
+  for (let seconds = 1; seconds < 60; seconds++)
+    rig.frame(TICK, '', { ns: 1_723_161_260_000_000_000n + BigInt(seconds) * 1_000_000_000n, source: 65_535 })
+  assert.equal(rig.requests.length, asked)
+})
+
 test('book should wait longer and longer between questions', () => {
   const rig = opened()
   rig.frame(DATA, depth(200, 210, 199))
@@ -222,6 +248,44 @@ test('book should refuse the answer to a question of an earlier generation', () 
   assert.equal(rig.count('snapshots_unwanted'), 1)
   snapshot(rig, 101, 2)
   assert.equal(state(rig), 'LIVE')
+})
+
+test('book should ask only sockets that carry it, whatever opens, closes, fails to parse or falls silent', (t) => {
+  const seed = freshSeed()
+  t.diagnostic(`seed ${seed}`)
+  const random = seededRandom(seed)
+  const any = <Item>(items: readonly Item[]): Item => items[Math.floor(random() * items.length)] as Item
+  for (let round = 0; round < 60; round++) {
+    const instruments = [instrumentOf('okx.spot.BTC-USDT'), instrumentOf('okx.spot.ETH-USDT')]
+    const rig = shardRig({ exchange: 'okx', market: 'spot', instruments, live: false })
+    const carried = [0, 1].map((instrument) => ({ instrument, channels: ALL }))
+    const open = new Set<number>()
+    let [ns, youngest, seq] = [1_723_161_256_000_000_000n, 0, 10]
+    for (let step = 0; step < 200; step++) {
+      ns += BigInt(Math.floor(random() * 5_000)) * 1_000_000n
+      const act = random()
+      const generation = open.size === 0 ? 0 : any([...open])
+      if (act < 0.08 && open.size < 2) {
+        open.add(++youngest)
+        rig.frame(OPEN, { connection: 7, instruments: carried }, { ns, source: 7, generation: youngest })
+      } else if (act < 0.16 && generation > 0) {
+        open.delete(generation)
+        rig.frame(CLOSE, '1006', { ns, source: 7, generation })
+      } else if (act < 0.6 && generation > 0) {
+        const prevSeqId = random() < 0.2 ? -1 : random() < 0.2 ? seq - 3 : seq
+        const data = [
+          { asks: [], bids: [[random() < 0.2 ? '9x' : '99', '1', '0', '1']], ts: '1', seqId: ++seq, prevSeqId },
+        ]
+        const arg = { channel: 'books', instId: any(['BTC-USDT', 'ETH-USDT']) }
+        rig.frame(DATA, { arg, action: prevSeqId < 0 ? 'snapshot' : 'update', data }, { ns, source: 7, generation })
+      } else rig.frame(TICK, '', { ns, source: NO_SOURCE, generation: 0 })
+      for (const asked of rig.requests.splice(0))
+        assert.ok(
+          asked.source === 7 && open.has(asked.generation),
+          `round ${round}, step ${step}: ${JSON.stringify(asked)}`,
+        )
+    }
+  }
 })
 
 test('close should open a gap for each channel of each instrument, closed by what comes first', () => {

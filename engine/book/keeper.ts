@@ -324,9 +324,9 @@ export class BookKeeper {
         return this.#events.count('keep_alives', 1)
       case AGAIN:
         this.#events.count('snapshots_old', 1)
-        this.#move(BOOK_STATES.RESYNC)
-        this.#hold(event, hi, lo)
-        return this.#want()
+        this.resync('sequence', 0, `anchored at ${book.chain.seq}, the stream begins at ${event.firstSeq}`)
+        this.#receivedSeq = event.lastSeq
+        return this.#hold(event, hi, lo)
     }
   }
 
