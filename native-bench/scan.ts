@@ -149,7 +149,7 @@ function packed(frames: readonly RecordedMessage[]): Pick<Frames, 'bytes' | 'off
   const offsets = [0]
   for (const { bytes } of frames) offsets.push((offsets.at(-1) as number) + bytes.length + ROOM_BYTES)
   const bytes = new Uint8Array(offsets.at(-1) as number)
-  frames.forEach((frame, at) => bytes.set(frame.bytes, offsets[at] as number))
+  for (const [at, frame] of frames.entries()) bytes.set(frame.bytes, offsets[at] as number)
   return { bytes, offsets, byteCount: bytes.length - ROOM_BYTES * frames.length }
 }
 

@@ -24,8 +24,9 @@ import { TradeBatch } from './trade-batch.ts'
  *   {"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":…,"data":[{"T":…,"s":…,"S":…,"v":…,"p":…,"L":…,"i":…,"BT":…,…
  *   {"topic":"publicTrade.BTCUSDT","ts":…,"type":"snapshot","data":[{"i":…,"T":…,"p":…,"v":…,"S":…,"seq":…,"s":…,…   spot
  *
- * Arithmetic: a delta of depth 500 is 1,270 bytes: 65 levels of 17 bytes at 20 ns are 1.3 µs; 10 of them a second and
- * instrument are nothing. A trade is 200 bytes, 100 ns, and 70 ns for the text of its id.
+ * Measured (bench `scanBybit`, a cloud core with others at work, best and median): a delta of 14 levels, 464 bytes, 530 and
+ * 740 ns, or 37 and 52 ns a level, so one of depth 500 (65 levels, 1,270 bytes) is some 2.4 to 3.4 µs. A trade of 250
+ * bytes 500 and 600 ns, the text of its id among them; a top of 195 bytes 270 and 380 ns.
  *
  * The last byte of a frame is `}`, which no loop over digits passes and no fixed text holds but `},"cts":` and the end of
  * a trade: there the offset is looked at. Words may reach a little beyond a frame: one that ends so close to the end of

@@ -36,7 +36,8 @@ import { type TradeRow, TradeRows } from './trade-rows.ts'
  * The list of a trades channel by bytes, in any order of keys; members that nobody asks for are passed over, but as
  * JSON. All of its trades are handed over, or none.
  *
- * Arithmetic: a trade is 350 bytes, of which 150 are numbers nobody asks for and 110 keys: 250 ns.
+ * Measured (bench `scanDeribit`): a frame with one trade, 419 bytes, of which 150 are numbers nobody asks for, 800 ns at
+ * best, 930 in the median of a busy machine.
  */
 const OTHER = -1
 
