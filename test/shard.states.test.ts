@@ -9,13 +9,13 @@ import {
   DATA,
   INSTRUMENT,
   LOSS,
-  NO_SOURCE,
   OPEN,
   SNAPSHOT,
   SNAPSHOT_FAILED,
   TICK,
   WANT_SNAPSHOT,
 } from '../engine/ring/frame.ts'
+import { NO_SOURCE } from '../engine/route/router.ts'
 import { decodeBlock, rowsOf } from '../engine/record/decode.ts'
 import type { PlainRow } from '../engine/record/decode.ts'
 import { instrumentOf, shardRig } from './support/shard-rig.ts'

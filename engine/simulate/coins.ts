@@ -37,3 +37,9 @@ export function expiryMs(nowMs: number): number {
   const lastOfMarch = new Date(Date.UTC(year, 2, 31, 8))
   return lastOfMarch.getTime() - ((lastOfMarch.getUTCDay() + 2) % 7) * 86_400_000
 }
+
+/** A strike a tenth below the price or above it; whole, and never the same for both. */
+export function strikeOf(price: number, isAbove: boolean): number {
+  const below = Math.max(1, Math.round(price * 0.9))
+  return isAbove ? Math.max(below + 1, Math.round(price * 1.1)) : below
+}

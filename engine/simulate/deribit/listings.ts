@@ -1,6 +1,6 @@
 /** Instruments of Deribit: `BTC-PERPETUAL`, `SOL_USDC-PERPETUAL`, `BTC-26MAR27`, `BTC-26MAR27-60000-C`, `BTC_USDC`, `btc_usd`. */
 import type { Random } from '../../base/random.ts'
-import { coinAt, expiryMs } from '../coins.ts'
+import { coinAt, expiryMs, strikeOf } from '../coins.ts'
 import type { Opening } from '../protocol.ts'
 import type { MarketName } from '../venue.ts'
 
@@ -25,7 +25,7 @@ export function listing(market: MarketName, index: number, random: Random, nowMs
   const endMs = expiryMs(nowMs)
   const end = new Date(endMs)
   const day = `${end.getUTCDate()}${MONTHS[end.getUTCMonth()]}${String(end.getUTCFullYear()).slice(2)}`
-  const strike = Math.max(1, Math.round(coin.price * (0.9 + 0.2 * Math.floor((index % 4) / 2))))
+  const strike = strikeOf(coin.price, index % 4 >= 2)
   const root = inverse ? base : `${base}_USDC`
   const isOption = market === 'option'
   const isCounted = inverse && (market === 'perpetual' || market === 'future') // amounts in USD

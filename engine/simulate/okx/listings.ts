@@ -1,6 +1,6 @@
 /** Instruments of OKX: `BTC-USDT`, `BTC-USDT-SWAP`, `BTC-USD-270326`, `BTC-USD-270326-60000-C`; indices are spelt as spot pairs. */
 import type { Random } from '../../base/random.ts'
-import { coinAt, expiryMs } from '../coins.ts'
+import { coinAt, expiryMs, strikeOf } from '../coins.ts'
 import type { Listing } from '../instrument.ts'
 import type { Opening } from '../protocol.ts'
 import type { MarketName } from '../venue.ts'
@@ -20,7 +20,7 @@ export function listing(market: MarketName, index: number, random: Random, nowMs
   const quote = market === 'futures' || market === 'option' ? 'USD' : 'USDT'
   const pair = `${coin.name}-${quote}`
   const endMs = expiryMs(nowMs)
-  const strike = Math.round(coin.price * (0.9 + 0.2 * Math.floor((index % 4) / 2)))
+  const strike = strikeOf(coin.price, index % 4 >= 2)
   const day = new Date(endMs).toISOString().slice(2, 10).replaceAll('-', '')
   const base: Omit<Listing, 'symbol' | 'priceScale' | 'quantityScale' | 'priceDecimals' | 'quantityDecimals'> = {
     market,
