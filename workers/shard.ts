@@ -337,6 +337,7 @@ export class Shard {
     const isDelisted = reason === 'DELISTED'
     slot.isRemoved = true
     slot.keeper.retire(isDelisted ? BOOK_STATES.DELISTED : BOOK_STATES.INIT)
+    slot.record.gaps.closeAll(index)
     if (!isDelisted) return
     slot.name = { ...slot.name, status: reason, isTrading: false, isPreOpen: false }
     this.#undescribed.push(slot)

@@ -66,6 +66,12 @@ export class GapLog {
     return this.#write(gap, GAP_STATUSES.closed, toSeq)
   }
 
+  /** Nobody waits for this instrument any more: what was missing stays so. */
+  closeAll(instrument: number): void {
+    for (const gap of [...this.#open.values()])
+      if (gap.instrument === instrument) this.close(instrument, gap.channel, 0)
+  }
+
   /** A gap that was over when it was seen. @returns its row. */
   write(gap: GapRow): GapRow {
     this.openedCount++

@@ -90,6 +90,7 @@ export class Stream {
 
   join(subscriber: Subscriber): void {
     if (this.subscribers.includes(subscriber)) return
+    if (this.subscribers.length === 0) this.#closeLoss() // from here on somebody hears it, whatever comes
     this.subscribers.push(subscriber)
     this.wasHeard = true
   }

@@ -6,7 +6,7 @@
 import type { Run } from '../base/run.ts'
 import type { FaultKind } from '../simulate/faults.ts'
 import type { ExchangeName } from '../simulate/venue.ts'
-import { CHECKED_TABLES, type Check, type CheckedTable } from './demo/check.ts'
+import { CHECKED_TABLES, type Check, type CheckedTable, type MissingRow } from './demo/check.ts'
 import { spreadOverMarkets } from './demo/markets.ts'
 import { type GapRow, readGaps, readNotes, type VenueNote } from './demo/notes.ts'
 import { sums } from './demo/report.ts'
@@ -34,6 +34,8 @@ const SILENCE_MS = 5_000
 const HEARTBEAT_SCALE = 0.25
 /** All levels: the last row of a book is the whole book. */
 const LEVELS = 5_000
+/** A dozen tables of four venues in four blocks a second each would be the store's main work. */
+const BLOCK_AGE_MS = 1_000
 const SHOWN_MAX = 15
 const LIVE_MS_MAX = 20_000
 
@@ -52,10 +54,16 @@ export async function runFaults(options: FaultsOptions, run: Run): Promise<void>
     faults: Object.fromEntries([...plays].map(([venue, { faults }]) => [venue, faults])),
     moreFlags: ['--heartbeat-scale', String(HEARTBEAT_SCALE)],
   }
-  const config = { ...run.config, snapshots: { ...run.config.snapshots, depth: LEVELS } }
+  const config = {
+    ...run.config,
+    snapshots: { ...run.config.snapshots, depth: LEVELS },
+    batch: { ...run.config.batch, ageMs: BLOCK_AGE_MS },
+  }
   say(`seed ${seed}: ${sum([...plays.values()].map(({ faults }) => faults.length))} faults in ${seconds} s`)
   await onStage(stageOptions, { ...run, config }, async (stage) => {
     const teller = tellFaults(plays)
+    let overMs = Number.POSITIVE_INFINITY
+    void stage.venue.over.then(() => (overMs = Date.now()))
     try {
       await playToEnd(stage, run.stop)
     } finally {
@@ -68,7 +76,8 @@ export async function runFaults(options: FaultsOptions, run: Run): Promise<void>
     const { client, config: used, venue, collector } = stage
     const { database } = used.clickhouse
     const books = await compareBooks(client, database, truthsOf(venue), (id) => collected.has(id))
-    const gaps = await readGaps(client, database)
+    // the market's end is a silence, too
+    const gaps = (await readGaps(client, database)).filter(({ from_ms }) => Number(from_ms) < overMs)
     const result = judgeAll(venue, gaps, check)
     const notStruck = missedFaults(plays, result.notes)
     const unmatched = count(result.verdict)
@@ -96,6 +105,7 @@ export async function runFaults(options: FaultsOptions, run: Run): Promise<void>
       seed,
     }
     showTable(venues, result.notes, result.verdict)
+    for (const row of result.notStored.slice(0, SHOWN_MAX)) say(`not stored, in no gap: ${JSON.stringify(row)}`)
     showFaulty(result.verdict, books.differences, notStruck)
     tellVerdict(figures, missedOf(figures), options.json)
   })
@@ -144,10 +154,12 @@ function judgeAll(venue: Venue, gaps: readonly GapRow[], check: Check) {
   const losses = [...notes].flatMap(([exchange, own]) => lossesOf(exchange, own))
   const disturbances = [...notes].flatMap(([exchange, own]) => disturbancesOf(exchange, own))
   const outside = CHECKED_TABLES.map((table) => missingOutside(table, check, gaps))
+  const notStored = outside.flatMap(({ rows }) => rows)
   return {
     notes,
     losses: losses.length,
-    missingOutside: sum(outside),
+    missingOutside: sum(outside.map((each) => each.count)),
+    notStored,
     verdict: judge(losses, disturbances, gaps),
     withoutRows: judge(losses, disturbances, []),
     withoutNotes: judge([], [], gaps),
@@ -161,9 +173,9 @@ const CHANNEL_OF: Readonly<Record<CheckedTable, string>> = {
 }
 
 /** Rows that reached a socket and are not stored, in no interval of `gaps`. */
-function missingOutside(table: CheckedTable, check: Check, gaps: readonly GapRow[]): number {
+function missingOutside(table: CheckedTable, check: Check, gaps: readonly GapRow[]) {
   const { missing, missingRows } = check[table]
-  const inGap = missingRows.filter((row) => {
+  const isInGap = (row: MissingRow): boolean => {
     const ms = row.ms === '0' ? Number.NaN : Number(row.ms)
     const lost = {
       cause: 'sent',
@@ -181,8 +193,9 @@ function missingOutside(table: CheckedTable, check: Check, gaps: readonly GapRow
         gap.channel === CHANNEL_OF[table] &&
         holds(gap, lost),
     )
-  })
-  return missing - inGap.length
+  }
+  const rows = missingRows.filter((row) => !isInGap(row)).map((row) => ({ table, ...row }))
+  return { count: missing - (missingRows.length - rows.length), rows }
 }
 
 /** Faults of the script that found nothing to strike. */
