@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { freshSeed, type Random, seededRandom } from '../engine/base/random.ts'
 import { Cadence, type Silence } from '../engine/book/cadence.ts'
-import { GAP_CHANNELS } from '../engine/record/schema.ts'
+import { READ_RULES } from '../engine/exchanges/index.ts'
+import { GAP_CHANNELS, type GapChannel } from '../engine/record/schema.ts'
 
 const { book, trades, book_tickers: tickers, mark_prices: marks, liquidations } = GAP_CHANNELS
 const MARKET = 'binance.usdm'
@@ -105,15 +106,15 @@ test('cadence should find a whole channel that nobody delivers while busy neighb
   assert.deepEqual([found[0]?.channel, found[0]?.hasDelivered], [trades, false])
 })
 
-test('cadence should expect what is sent by the clock, and books that start in the stream, within their first time', () => {
+test('cadence should expect what is sent by the clock, and what begins with a greeting, within their first time', () => {
   const cadence = new Cadence()
   cadence.open(0, marks, 0, MARKET)
-  cadence.open(1, book, 0, MARKET, 5 * SECOND)
+  cadence.open(1, book, 0, MARKET, { greets: ['book'] })
   cadence.open(2, liquidations, 0, MARKET)
   cadence.open(3, tickers, 0, MARKET)
   const found = play(cadence, [{ instrument: 3, channel: tickers, perSecond: 4 }], 0, 30 * SECOND, seededRandom(3))
   const first = (instrument: number) => found.find((each) => each.instrument === instrument)?.atMs ?? 0
-  assert.ok(first(1) > 5 * SECOND && first(1) <= 8 * SECOND, `book after ${first(1)}`)
+  assert.ok(first(1) > 10 * SECOND && first(1) <= 13 * SECOND, `book after ${first(1)}`)
   assert.ok(first(0) > 15 * SECOND && first(0) <= 20 * SECOND, `mark price after ${first(0)}`)
   assert.equal(first(2), 0, 'no liquidation is no fault')
 })
@@ -191,4 +192,70 @@ test('cadence should leave an illiquid symbol in peace whose book moves and whic
     { instrument: 7, channel: trades, perSecond: 0 },
   ]
   assert.deepEqual(play(opened(sources), sources, 0, 2 * HOUR, random), [])
+})
+
+/** One busy instrument, which shows that the market lives, and channels of another. */
+function venue(exchange: string, names: readonly GapChannel[]) {
+  const habits = READ_RULES.get(exchange)?.habits
+  const cadence = new Cadence()
+  cadence.open(0, book, 0, exchange, habits)
+  for (const name of names) cadence.open(1, GAP_CHANNELS[name], 0, exchange, habits)
+  const lively: Source = { instrument: 0, channel: book, perSecond: 10 }
+  const run = (sources: readonly Source[], fromMs: number, durationMs: number) =>
+    play(cadence, [lively, ...sources], fromMs, durationMs, seededRandom(11)).map((each) => ({
+      channel: Object.keys(GAP_CHANNELS).find((name) => GAP_CHANNELS[name as GapChannel] === each.channel),
+      hasDelivered: each.hasDelivered,
+      atMs: each.atMs,
+    }))
+  return { cadence, run }
+}
+/** An instrument whose channels these events belong to. */
+const of = (name: GapChannel, perSecond: number): Source => ({ instrument: 1, channel: GAP_CHANNELS[name], perSecond })
+
+/** What a venue always says something of, whatever the instrument, and after how long its silence is told at the latest. */
+const GREETED: Readonly<Record<string, Readonly<Partial<Record<GapChannel, number>>>>> = {
+  binance: { mark_prices: 20, index_prices: 20, funding_rates: 185 },
+  okx: { tickers: 15, mark_prices: 30, index_prices: 155, funding_rates: 185 },
+  deribit: { tickers: 15, mark_prices: 20, index_prices: 20, funding_rates: 185, volatility_indices: 20 },
+  bybit: { tickers: 15, book_tickers: 15, mark_prices: 20, index_prices: 20, funding_rates: 185 },
+}
+
+for (const [exchange, greeted] of Object.entries(GREETED))
+  test(`cadence should find streams of ${exchange} that never deliver, and wait for ever for what is rare`, () => {
+    const rare = ['liquidations', 'klines', 'trades', 'open_interests'] as const
+    const { run } = venue(exchange, [...(Object.keys(greeted) as GapChannel[]), ...rare])
+    const found = run([], 0, 200 * SECOND)
+    for (const [name, seconds] of Object.entries(greeted)) {
+      const first = found.find(({ channel }) => channel === name)
+      assert.ok(first !== undefined && first.atMs <= seconds * SECOND, `${name}: ${first?.atMs}`)
+      assert.equal(first.hasDelivered, false)
+    }
+    for (const { channel } of found) assert.ok(channel !== undefined && channel in greeted, channel)
+  })
+
+test('cadence should not miss what a message of several channels leaves out: a dated future has no funding', () => {
+  for (const names of [['mark_prices', 'index_prices', 'funding_rates'], ['funding_rates']] as const) {
+    const { run } = venue('binance', names)
+    assert.deepEqual(run([of('mark_prices', 1), of('index_prices', 1)], 0, HOUR), [])
+    const found = new Set(run([], HOUR, 100 * SECOND).map(({ channel }) => channel))
+    assert.deepEqual([...found].sort(), [...names].sort(), 'when the stream dies')
+  }
+})
+
+test('cadence should not miss what did not change in a delta: a funding rate for hours', () => {
+  const { cadence, run } = venue('bybit', ['tickers', 'mark_prices', 'index_prices', 'funding_rates', 'open_interests'])
+  const moving = [of('tickers', 3), of('mark_prices', 2), of('index_prices', 2)]
+  for (const name of ['funding_rates', 'open_interests'] as const) cadence.note(1, GAP_CHANNELS[name])
+  assert.deepEqual(run(moving, 0, 3 * HOUR), [])
+})
+
+test('cadence should let an index of OKX rest for the minute after which it is told again', () => {
+  const { cadence, run } = venue('okx', ['index_prices'])
+  assert.deepEqual(run([of('index_prices', 8)], 0, 600 * SECOND), [])
+  let atMs = 600 * SECOND
+  for (let minute = 0; minute < 5; minute++, atMs += 60 * SECOND) {
+    assert.deepEqual(run([], atMs, 60 * SECOND), [], `minute ${minute}`)
+    cadence.note(1, GAP_CHANNELS.index_prices)
+  }
+  assert.ok(run([], atMs, 600 * SECOND).length > 0, 'dead at last')
 })

@@ -1,5 +1,6 @@
 import type { Cadence } from '../engine/book/cadence.ts'
 import type { Channel } from '../engine/exchanges/exchange.ts'
+import { READ_RULES } from '../engine/exchanges/index.ts'
 import type { FrameTime } from '../engine/record/recorder.ts'
 import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
 import type { InstrumentList, InstrumentSlot } from './shard-instruments.ts'
@@ -156,7 +157,8 @@ export class Connections {
     for (const { slot, channels } of instruments) {
       for (const channel of channels) {
         slot.coverage[channel] = (slot.coverage[channel] as number) + 1
-        this.#cadence.open(slot.index, channel, leg, `${slot.name.exchange}.${slot.name.market}`)
+        const { exchange, market } = slot.name
+        this.#cadence.open(slot.index, channel, leg, `${exchange}.${market}`, READ_RULES.get(exchange)?.habits)
         if (EVENT_CHANNELS.includes(channel)) slot.record.gaps.close(slot.index, channel, 0)
       }
       if (!channels.includes(GAP_CHANNELS.book)) continue

@@ -14,8 +14,11 @@ import { GAP_CHANNELS, type GapChannel } from '../record/schema.ts'
  * a pause: a thousand streams of ten events a second err once in 30 years. The mean of a real stream swings; what it has
  * already survived four times over is not counted against it.
  *
+ * Where one stream brings several channels, each of them has the rhythm of all: what the venue leaves out of a message
+ * (no funding of a dated future, nothing new in a delta) is no silence.
+ *
  * A stream that has not delivered enough to have a rhythm is silent when its channel is known to start within `firstMs`
- * (books that begin in the stream, prices sent by the clock) and did not, or when the other channels of its instrument
+ * (what is told as soon as it is subscribed, prices sent by the clock) and did not, or when the other channels of its instrument
  * have delivered so much since that even the least of its peers, in proportion, would have delivered EXPECTED_MIN. Peers
  * are instruments that are no busier: the busier an instrument, the more it trades for each change of its book.
  *
@@ -55,6 +58,21 @@ export const CADENCE_RULES: Readonly<Record<GapChannel, CadenceRule>> = {
   long_short_ratios: UNJUDGED, // asked for, not sent
   volatility_indices: CLOCKED,
 }
+
+/** How the streams of a venue speak, beyond the rules above. */
+export interface StreamHabits {
+  /** channels that one stream brings */
+  readonly together?: readonly (readonly GapChannel[])[]
+  /** what is told as it stands as soon as it is subscribed */
+  readonly greets?: readonly GapChannel[]
+  /** so often it is told again although nothing changed */
+  readonly repeatsMs?: Readonly<Partial<Record<GapChannel, number>>>
+}
+
+/** A greeting comes with the acknowledgement; a venue that restarts may take its time. */
+const GREETING_MS = 10_000
+/** Of the time between two repetitions: one of them may be lost. */
+const REPEATS_FACTOR = 2.5
 
 /** A subscribed stream that should have delivered and did not. */
 export interface Silence {
@@ -101,12 +119,17 @@ interface Rhythm {
   readonly leg: number
   readonly market: string
   readonly rule: CadenceRule
-  firstMs: number
+  readonly floorMs: number
+  readonly firstMs: number
+  /** places of the counts of all channels that its stream brings */
+  readonly together: readonly number[]
   /** connections that carry it now: two during a rotation */
   openCount: number
   seenCount: number
-  /** events since the last look */
+  seenTogether: number
+  /** events of this channel since the last look, and of all that its stream brings */
   own: number
+  delivered: number
   silentMs: number
   /** since it was opened */
   openMs: number
@@ -143,17 +166,16 @@ export class Cadence {
   /**
    * A connection that carries this stream is open. What was learned in an earlier life still holds.
    * @param market streams of one market vouch for each other
-   * @param firstMs overrides the rule, e.g. for books that begin with a message of the stream
    */
-  open(instrument: number, channel: number, leg: number, market: string, firstMs?: number): void {
+  open(instrument: number, channel: number, leg: number, market: string, habits: StreamHabits = {}): void {
     assert(channel > 0 && channel < CHANNEL_COUNT, `cadence of channel ${channel}`)
     assert(leg >= 0 && leg < LEG_COUNT, `cadence of leg ${leg}`)
     this.#grow(instrument)
     const at = instrument * STREAMS_PER_INSTRUMENT + channel * LEG_COUNT + leg
-    const rhythm = this.#rhythms.get(at) ?? this.#add(newRhythm(at, instrument, channel, leg, market))
-    if (firstMs !== undefined) rhythm.firstMs = firstMs
+    const rhythm = this.#rhythms.get(at) ?? this.#add(newRhythm(at, instrument, channel, leg, market, habits))
     if (rhythm.openCount++ > 0) return // a rotation: the stream goes on
     rhythm.seenCount = this.#counts[at] as number
+    rhythm.seenTogether = this.#countTogether(rhythm)
     rhythm.silentMs = rhythm.openMs = rhythm.ownSinceOpen = 0
     rhythm.neighboursSinceOpen = rhythm.neighboursSinceOwn = 0
   }
@@ -184,14 +206,15 @@ export class Cadence {
     const longestKept = 2 ** (-countedMs / LONGEST_HALVED_MS)
     for (const rhythm of this.#list) {
       if (rhythm.openCount === 0 || !this.#alive.has(rhythm.market)) continue
-      const neighbours = (this.#sums[rhythm.instrument] as number) - rhythm.own
+      const { delivered } = rhythm
+      const neighbours = Math.max(0, (this.#sums[rhythm.instrument] as number) - delivered)
       rhythm.openMs += countedMs
-      rhythm.ownSinceOpen += rhythm.own
+      rhythm.ownSinceOpen += delivered
       rhythm.neighboursSinceOpen += neighbours
-      rhythm.neighboursSinceOwn = rhythm.own > 0 ? 0 : rhythm.neighboursSinceOwn + neighbours
+      rhythm.neighboursSinceOwn = delivered > 0 ? 0 : rhythm.neighboursSinceOwn + neighbours
       // once it was called silent, time that passes says nothing about its rhythm
-      if (rhythm.own > 0 || !rhythm.wasAlarmed) forget(rhythm, countedMs, kept, longestKept)
-      if (rhythm.own > 0) learn(rhythm, countedMs)
+      if (delivered > 0 || !rhythm.wasAlarmed) forget(rhythm, countedMs, kept, longestKept)
+      if (delivered > 0) learn(rhythm, countedMs)
       else rhythm.silentMs += countedMs
     }
     return this.#judge()
@@ -201,7 +224,7 @@ export class Cadence {
     const found: Silence[] = []
     this.#peers.clear()
     for (const rhythm of this.#list) {
-      if (rhythm.openCount === 0 || rhythm.silentMs < rhythm.rule.floorMs) continue
+      if (rhythm.openCount === 0 || rhythm.silentMs < rhythm.floorMs) continue
       const allowedMs = this.#allowedMs(rhythm)
       if (rhythm.silentMs <= allowedMs) continue
       found.push(alarm(rhythm, allowedMs))
@@ -209,7 +232,7 @@ export class Cadence {
     return found
   }
 
-  /** Fills `own` of every stream, the sums of the instruments and the set of markets that deliver. */
+  /** Fills `own` and `delivered` of every stream, the sums of the instruments and the set of markets that deliver. */
   #countDelivered(): void {
     this.#sums.fill(0)
     this.#alive.clear()
@@ -217,22 +240,31 @@ export class Cadence {
       if (rhythm.openCount === 0) continue
       const count = this.#counts[rhythm.at] as number
       rhythm.own = (count - rhythm.seenCount) >>> 0
-      if (rhythm.own === 0) continue
       rhythm.seenCount = count
+      const together = this.#countTogether(rhythm)
+      rhythm.delivered = (together - rhythm.seenTogether) >>> 0
+      rhythm.seenTogether = together
+      if (rhythm.delivered === 0) continue
       this.#alive.add(rhythm.market)
       this.#sums[rhythm.instrument] = (this.#sums[rhythm.instrument] as number) + rhythm.own
     }
   }
 
+  #countTogether({ together }: Rhythm): number {
+    let count = 0
+    for (const at of together) count = (count + (this.#counts[at] as number)) >>> 0
+    return count
+  }
+
   #allowedMs(rhythm: Rhythm): number {
-    const { rule, patience, eventsEver, events, spanMs, longestMs } = rhythm
+    const { rule, floorMs, patience, eventsEver, events, spanMs, longestMs } = rhythm
     if (eventsEver >= LEARNED_EVENTS_MIN) {
       const meanMs = spanMs / Math.max(events, Number.MIN_VALUE)
-      return Math.max(rule.floorMs, rule.meanFactor * meanMs, LONGEST_FACTOR * longestMs) * patience
+      return Math.max(floorMs, rule.meanFactor * meanMs, LONGEST_FACTOR * longestMs) * patience
     }
     const hasBegun = rhythm.ownSinceOpen > 0
     if (!hasBegun && rhythm.silentMs > rhythm.firstMs * patience) return rhythm.firstMs * patience
-    return this.#isExpected(rhythm) ? rule.floorMs : Number.POSITIVE_INFINITY
+    return this.#isExpected(rhythm) ? floorMs : Number.POSITIVE_INFINITY
   }
 
   /** Its neighbours deliver so much that it should have, too. */
@@ -286,13 +318,23 @@ export class Cadence {
 }
 
 const NOBODY: readonly Silence[] = []
-const RULE_OF = new Map<number, CadenceRule>(
-  Object.entries(GAP_CHANNELS).map(([name, channel]) => [channel, CADENCE_RULES[name as GapChannel]]),
+const CHANNEL_NAMES = new Map<number, GapChannel>(
+  Object.entries(GAP_CHANNELS).map(([name, channel]) => [channel, name as GapChannel]),
 )
 
-function newRhythm(at: number, instrument: number, channel: number, leg: number, market: string): Rhythm {
-  const rule = RULE_OF.get(channel)
-  assert(rule !== undefined, `cadence knows no channel ${channel}`)
+function newRhythm(
+  at: number,
+  instrument: number,
+  channel: number,
+  leg: number,
+  market: string,
+  { together, greets, repeatsMs }: StreamHabits,
+): Rhythm {
+  const name = CHANNEL_NAMES.get(channel)
+  assert(name !== undefined, `cadence knows no channel ${channel}`)
+  const rule = CADENCE_RULES[name]
+  const restMs = REPEATS_FACTOR * (repeatsMs?.[name] ?? 0)
+  const companions = together?.find((names) => names.includes(name)) ?? [name]
   return {
     at,
     instrument,
@@ -300,10 +342,14 @@ function newRhythm(at: number, instrument: number, channel: number, leg: number,
     leg,
     market,
     rule,
-    firstMs: rule.firstMs,
+    floorMs: Math.max(rule.floorMs, restMs),
+    firstMs: Math.max(greets?.includes(name) === true ? GREETING_MS : rule.firstMs, restMs),
+    together: companions.map((each) => at + (GAP_CHANNELS[each] - channel) * LEG_COUNT),
     openCount: 0,
     seenCount: 0,
+    seenTogether: 0,
     own: 0,
+    delivered: 0,
     silentMs: 0,
     openMs: 0,
     ownSinceOpen: 0,
@@ -320,8 +366,8 @@ function newRhythm(at: number, instrument: number, channel: number, leg: number,
 }
 
 function learn(rhythm: Rhythm, elapsedMs: number): void {
-  rhythm.events += rhythm.own
-  rhythm.eventsEver += rhythm.own
+  rhythm.events += rhythm.delivered
+  rhythm.eventsEver += rhythm.delivered
   // a silence that ended after an alarm was mended: it is no habit of the stream
   if (!rhythm.wasAlarmed) rhythm.longestMs = Math.max(rhythm.longestMs, rhythm.silentMs)
   rhythm.wasAlarmed = false

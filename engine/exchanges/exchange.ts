@@ -3,6 +3,7 @@
  * of code. The network half (`FeedRules`) runs on the main thread, the reading half (`ReadRules`) in the book workers;
  * neither knows sockets, rings or threads.
  */
+import type { StreamHabits } from '../book/cadence.ts'
 import type { SyncRules } from '../book/chain.ts'
 import type { Emit, FrameParser, TradeChannel } from '../record/emit.ts'
 
@@ -242,4 +243,6 @@ export interface ReadRules {
   marketOf(symbol: string): string | undefined
   /** Every symbol tells its market, so that a recording may mix the markets of this exchange. */
   readonly symbolsTellMarket?: boolean
+  /** Which silence of a stream is usual; absent: nothing is known. */
+  readonly habits?: StreamHabits
 }

@@ -89,4 +89,5 @@ export const BINANCE_READ: ReadRules = {
   parser: (emit, market) => new BinanceParser(emit, market),
   sync: binanceSync,
   marketOf: () => undefined, // BTCUSDT is on spot and on USD-M
+  habits: { together: [['mark_prices', 'index_prices', 'funding_rates']] }, // a dated future has no funding
 }

@@ -80,4 +80,9 @@ export const BYBIT_READ: ReadRules = {
   parser: (emit, market) => new BybitParser(emit, market),
   sync: () => BYBIT_SYNC,
   marketOf: () => undefined, // BTCUSDT is on spot and on linear
+  // "Ticker", "Orderbook": a snapshot first; what did not change is in no delta after it
+  habits: {
+    together: [['tickers', 'mark_prices', 'index_prices', 'funding_rates', 'open_interests']],
+    greets: ['book_tickers', 'tickers'],
+  },
 }

@@ -91,4 +91,8 @@ export const DERIBIT_READ: ReadRules = {
   sync: () => DERIBIT_SYNC,
   marketOf,
   symbolsTellMarket: true,
+  habits: {
+    together: [['tickers', 'mark_prices', 'index_prices', 'funding_rates', 'open_interests']],
+    greets: ['tickers'], // seen in recordings: options that nobody trades have theirs at once, too
+  },
 }

@@ -116,4 +116,6 @@ export const OKX_READ: ReadRules = {
   sync: () => OKX_SYNC,
   marketOf,
   symbolsTellMarket: true,
+  // PUBLIC, Mark price channel: every 10 s when nothing changes; Index tickers channel: once a minute then
+  habits: { greets: ['tickers'], repeatsMs: { mark_prices: 10_000, index_prices: 60_000 } },
 }
