@@ -71,7 +71,7 @@ test('connection should split many streams into frames below the message rate', 
   const seen = observe(venue.url, {
     streams,
     clientMessagesPerSecondMax: 11,
-    timing: { ...QUICK, ackTimeoutMs: 1_000 },
+    timing: { ...QUICK, ackTimeoutMs: 1_000, probeAfterMs: 10_000 },
   })
   seen.connection.start()
   await until('open', () => seen.connection.state === 'open')

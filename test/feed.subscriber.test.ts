@@ -142,6 +142,7 @@ test('connection should start streams anew on the open socket, and check that th
   seen.connection.start()
   await until('open', () => seen.connection.state === 'open')
   seen.connection.resubscribe(1, ['btcusdt@depth@0ms', 'unknown@depth'])
+  seen.connection.resubscribe(1, ['btcusdt@depth@0ms']) // another channel of the same stream
   await until('both messages', () => heard.length === 3)
   const words = heard.map(({ method, params, id }) => [method, params, id])
   assert.deepEqual(words, [
@@ -149,6 +150,8 @@ test('connection should start streams anew on the open socket, and check that th
     ['UNSUBSCRIBE', ['btcusdt@depth@0ms'], 2],
     ['SUBSCRIBE', ['btcusdt@depth@0ms'], 3],
   ])
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.equal(heard.length, 3, 'once for both')
   assert.equal(seen.stats.resubscriptions, 1)
   seen.connection.resubscribe(7, ['btcusdt@depth@0ms'])
   await new Promise((resolve) => setTimeout(resolve, 50))

@@ -222,7 +222,8 @@ export class Connection {
   /** These streams start anew on the socket of this generation; a later one has started them anew itself. */
   resubscribe(generation: number, streams: readonly string[]): void {
     const link = this.#linkOf(generation)
-    const own = streams.filter((stream) => this.#streams.has(stream))
+    // one stream may bring several channels, each of which asks
+    const own = streams.filter((stream) => this.#streams.has(stream) && link?.willSubscribe(stream) === false)
     if (link === undefined || own.length === 0) return
     this.#around.stats.resubscriptions += own.length
     if (link.hourLeft < this.#messageCount(own)) return this.rotate('SUBSCRIBE_BUDGET')

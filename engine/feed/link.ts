@@ -145,6 +145,11 @@ export class Link {
     return this.#subscriber.hourLeft
   }
 
+  /** Whether this stream is still to be asked for, so that it starts anew after now. */
+  willSubscribe(stream: string): boolean {
+    return this.#subscriber.willSubscribe(stream)
+  }
+
   subscribe(streams: readonly string[]): void {
     for (const stream of streams) this.#refused.delete(stream)
     if (this.#state !== 'connecting') this.#subscriber.subscribe(streams)

@@ -92,6 +92,11 @@ export class Subscriber {
     return this.#nextId++
   }
 
+  /** Whether this stream is still to be asked for, so that it starts anew after now. */
+  willSubscribe(stream: string): boolean {
+    return this.#queue.some(({ kind, streams }) => kind === 'subscribe' && streams.includes(stream))
+  }
+
   /** Messages that may still be sent in this hour. */
   get hourLeft(): number {
     this.#forgetOld()
