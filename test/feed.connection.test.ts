@@ -84,7 +84,7 @@ test('connection should split many streams into frames below the message rate', 
 test('connection should ask again for a missing acknowledgement, then give the socket up', async () => {
   const ids: number[] = []
   const venue = await startVenue({ onRequest: (_socket, request) => ids.push(request.id) })
-  const seen = observe(venue.url)
+  const seen = observe(venue.url, { timing: { ...QUICK, probeAfterMs: 10_000 } })
   seen.connection.start()
   await until('a reconnect', () => seen.connection.generation >= 2)
   assert.match(seen.connection.lastReason, /^ACK_MISSING/)
