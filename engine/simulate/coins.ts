@@ -31,6 +31,16 @@ export function coinAt(index: number, random: Random): Coin {
   }
 }
 
+const OPTIONS_PER_COIN = 4
+/** Its multiples, without their whole part, are spread evenly. */
+const GOLDEN = 0.618034
+
+/** The coin of an option: four have the same, so its price must not be drawn again for each. */
+export function optionCoinAt(index: number): Coin {
+  const coin = Math.floor(index / OPTIONS_PER_COIN)
+  return coinAt(coin, () => (coin * GOLDEN) % 1)
+}
+
 /** When futures and options of this simulation end: a quarter's last Friday of next year, more than a month away. */
 export function expiryMs(nowMs: number): number {
   const year = new Date(nowMs).getUTCFullYear() + 1

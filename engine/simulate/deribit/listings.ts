@@ -1,6 +1,6 @@
 /** Instruments of Deribit: `BTC-PERPETUAL`, `SOL_USDC-PERPETUAL`, `BTC-26MAR27`, `BTC-26MAR27-60000-C`, `BTC_USDC`, `btc_usd`. */
 import type { Random } from '../../base/random.ts'
-import { coinAt, expiryMs, strikeOf } from '../coins.ts'
+import { coinAt, expiryMs, optionCoinAt, strikeOf } from '../coins.ts'
 import type { Opening } from '../protocol.ts'
 import type { MarketName } from '../venue.ts'
 
@@ -19,7 +19,7 @@ export function marketOf(symbol: string): MarketName | null {
 const isInverse = (base: string): boolean => base === 'BTC' || base === 'ETH'
 
 export function listing(market: MarketName, index: number, random: Random, nowMs: number): Opening {
-  const coin = coinAt(market === 'option' ? Math.floor(index / 4) : index, random)
+  const coin = market === 'option' ? optionCoinAt(index) : coinAt(index, random)
   const base = coin.name
   const inverse = isInverse(base) && market !== 'spot'
   const endMs = expiryMs(nowMs)

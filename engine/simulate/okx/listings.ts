@@ -1,6 +1,6 @@
 /** Instruments of OKX: `BTC-USDT`, `BTC-USDT-SWAP`, `BTC-USD-270326`, `BTC-USD-270326-60000-C`; indices are spelt as spot pairs. */
 import type { Random } from '../../base/random.ts'
-import { coinAt, expiryMs, strikeOf } from '../coins.ts'
+import { coinAt, expiryMs, optionCoinAt, strikeOf } from '../coins.ts'
 import type { Listing } from '../instrument.ts'
 import type { Opening } from '../protocol.ts'
 import type { MarketName } from '../venue.ts'
@@ -15,7 +15,7 @@ export function marketOf(symbol: string): MarketName | null {
 
 export function listing(market: MarketName, index: number, random: Random, nowMs: number): Opening {
   // two contracts and four options a coin, so that a market of a few instruments has some of each
-  const coin = coinAt(market === 'option' ? Math.floor(index / 4) : index, random)
+  const coin = market === 'option' ? optionCoinAt(index) : coinAt(index, random)
   const isSpot = market === 'spot' || market === 'index'
   const quote = market === 'futures' || market === 'option' ? 'USD' : 'USDT'
   const pair = `${coin.name}-${quote}`

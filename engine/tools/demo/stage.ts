@@ -29,8 +29,9 @@ export interface Stage {
 export type StageOptions = Omit<VenueOptions, 'truthDirectory'> & { readonly directory: string }
 
 const MARKER = 'DEMO'
-/** Nothing new from the sockets for so long after the venue said that all is sent: all has arrived. */
-const QUIET_MS = 500
+const LOOK_MS = 500
+/** Nothing new from the sockets at so many looks after the venue said that all is sent: all has arrived. */
+const QUIET_LOOKS = 3
 const ARRIVAL_MS_MAX = 60_000
 const STORING_MS_MAX = 300_000
 
@@ -86,7 +87,10 @@ function emptyDirectory(directory: string): void {
   writeFileSync(marker, 'Data of `marketprism demo` or of a trial. The next one empties this directory.\n')
 }
 
-/** Until the venue has sent all, all of it has arrived and is stored; or the signal. */
+/**
+ * Until the venue has sent all, all of it has arrived and is stored; or the signal. Sockets end before the storing: it may
+ * take minutes, in which the silent venue would be told as a gap.
+ */
 export async function playToEnd({ engine, collector, venue, status }: Stage, stop: AbortSignal): Promise<void> {
   const stopped = new Promise<void>((done) => {
     if (stop.aborted) done()
@@ -97,6 +101,7 @@ export async function playToEnd({ engine, collector, venue, status }: Stage, sto
     venue.finish()
     await venue.over
     await until(hasAllArrived(collector), ARRIVAL_MS_MAX)
+    collector.network.disconnect()
     await until(() => isAllStored(collector), STORING_MS_MAX)
   } finally {
     status.close()
@@ -113,16 +118,18 @@ export async function compareWithTruth(stage: Stage): Promise<{ check: Check; se
 
 async function until(isDone: () => boolean, msMax: number): Promise<void> {
   const deadlineAt = performance.now() + msMax
-  while (!isDone() && performance.now() < deadlineAt) await sleep(QUIET_MS)
+  while (!isDone() && performance.now() < deadlineAt) await sleep(LOOK_MS)
 }
 
-/** True when nothing new has come since the last look. */
+/** True when nothing waits and nothing new has come for some looks. */
 function hasAllArrived(collector: Collector): () => boolean {
   let seen = -1
+  let quietLooks = 0
   return () => {
     const before = seen
     seen = collector.total('messages')
-    return seen === before
+    quietLooks = seen === before && !collector.router.isOverflowing ? quietLooks + 1 : 0
+    return quietLooks >= QUIET_LOOKS
   }
 }
 
