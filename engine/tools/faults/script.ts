@@ -25,52 +25,56 @@ export const IMPOSSIBLE: Readonly<Partial<Record<FaultKind, Readonly<Partial<Rec
 const HUGE_BYTES = 2 * 1024 * 1024
 const SETTLE_SECONDS = 4
 
-type Step = FaultSpec & { readonly kind: FaultKind }
+type Step = FaultSpec & {
+  /** seconds after the scene's begin */
+  readonly after?: number
+}
 
-/** Steps that happen at about the same time, and seconds until the next ones. */
-type Scene = readonly [seconds: number, ...steps: readonly Step[]]
+/** One fault with what makes it show: seconds until the next scene, the fault, further steps. */
+type Scene = readonly [seconds: number, fault: Step, ...more: readonly Step[]]
 
 /** @param trades the word of the venue's numbered trades; null where they have no numbers */
 function scenes(trades: string | null, seed: number): readonly Scene[] {
-  const skipped: Step[] = trades === null ? [] : [{ kind: 'gap', stream: trades, count: 3 }]
-  const broken = (kind: FaultKind): Step[] =>
-    ['book', trades ?? 'trades', 'book_tickers'].map((stream) => ({ kind, stream }))
-  const bookAndTrades: Step[] = [{ kind: 'gap', stream: 'book' }, ...skipped]
+  const later = (after: number, ...steps: readonly Step[]): Step[] => steps.map((step) => ({ ...step, after }))
+  const lost: Step[] = [
+    { kind: 'gap', stream: 'book' },
+    ...(trades === null ? [] : [{ kind: 'gap', stream: trades, count: 3 } as const]),
+  ]
+  const onEach = (kind: FaultKind): [Step, ...Step[]] => [
+    { kind, stream: 'book' },
+    { kind, stream: trades ?? 'trades' },
+    { kind, stream: 'book_tickers' },
+  ]
   const [muted, refused] = seed % 2 === 0 ? ['book', 'book_tickers'] : ['book_tickers', 'book']
   return [
-    [2, ...bookAndTrades],
-    [2, ...broken('duplicate')],
+    [2, { kind: 'gap', stream: 'book' }, ...lost.slice(1)],
+    [2, ...onEach('duplicate')],
     [2, { kind: 'reorder', stream: 'book' }, { kind: 'reorder', stream: trades ?? 'trades' }],
-    [2, ...broken('truncated')],
-    [2, ...broken('corrupt')],
+    [2, ...onEach('truncated')],
+    [2, ...onEach('corrupt')],
     [1, { kind: 'malformed' }],
     [1, { kind: 'nested' }],
     [1, { kind: 'unknown' }],
-    [2, { kind: 'keep_alive' }, { kind: 'reset' }],
+    [1, { kind: 'keep_alive' }],
+    [1, { kind: 'reset' }], // one: a second would use the numbers of the first again, and rows are compared by number
     [3, { kind: 'huge', bytes: HUGE_BYTES }],
     [3, { kind: 'broken_frame' }],
-    [2, { kind: 'close' }],
-    [2, { kind: 'close', rst: true }],
+    [4, { kind: 'close' }, ...later(2, { kind: 'close', rst: true })],
     [4, { kind: 'close_all' }],
     [8, { kind: 'silent', stream: 'book_tickers', seconds: 5 }, { kind: 'silent', stream: 'book', seconds: 4 }],
-    [12, { kind: 'stall', seconds: 10 }, { kind: 'no_pings', seconds: 10 }],
-    [1, { kind: 'refuse_subscription', stream: refused as string }],
-    [6, { kind: 'close', stream: refused as string }],
-    [1, { kind: 'mute_subscription', stream: muted as string }],
-    [12, { kind: 'close', stream: muted as string }],
-    [10, { kind: 'list' }, { kind: 'tick_change' }],
+    [0, { kind: 'no_pings', seconds: 10 }],
+    [12, { kind: 'stall', seconds: 10 }],
+    [7, { kind: 'refuse_subscription', stream: refused }, ...later(1, { kind: 'close', stream: refused })],
+    [13, { kind: 'mute_subscription', stream: muted }, ...later(1, { kind: 'close', stream: muted })],
+    [0, { kind: 'tick_change' }],
+    [10, { kind: 'list' }],
     [10, { kind: 'delist' }],
-    [1, { kind: 'rest_500', seconds: 3 }],
-    [6, ...bookAndTrades],
-    [1, { kind: 'rest_slow', seconds: 3, ms: 2_000 }],
-    [6, ...bookAndTrades],
-    [1, { kind: 'stale_snapshot' }],
-    [4, ...bookAndTrades],
+    [7, { kind: 'rest_500', seconds: 3 }, ...later(1, ...lost)],
+    [7, { kind: 'rest_slow', seconds: 3, ms: 2_000 }, ...later(1, ...lost)],
+    [5, { kind: 'stale_snapshot' }, ...later(1, ...lost)],
     [9, { kind: 'server_shutdown', seconds: 6 }],
-    [1, { kind: 'rest_429', seconds: 3 }],
-    [6, ...bookAndTrades],
-    [1, { kind: 'rest_418', seconds: 3 }],
-    [8, ...bookAndTrades],
+    [7, { kind: 'rest_429', seconds: 3 }, ...later(1, ...lost)],
+    [9, { kind: 'rest_418', seconds: 3 }, ...later(1, ...lost)],
     [24, { kind: 'no_pongs', market: 'spot', seconds: 22 }],
   ]
 }
@@ -87,9 +91,10 @@ export function faultPlay(venue: ExchangeName, seed: number, only: readonly Faul
   const faults: FaultSpec[] = []
   let at = SETTLE_SECONDS
   for (const [seconds, ...steps] of scenes(trades, seed)) {
-    const wanted = steps.filter(({ kind }) => isPossible(kind, venue) && (only.length === 0 || only.includes(kind)))
-    faults.push(...wanted.map((step) => ({ at, ...step })))
-    if (wanted.length > 0) at += seconds
+    const [{ kind }] = steps
+    if (!isPossible(kind, venue) || (only.length > 0 && !only.includes(kind))) continue
+    faults.push(...steps.map(({ after = 0, ...step }) => ({ at: at + after, ...step })))
+    at += seconds
   }
   return { faults, seconds: at + SETTLE_SECONDS }
 }
