@@ -39,6 +39,11 @@ const CHANNEL_OF: Readonly<Record<Channel, number>> = { ...GAP_CHANNELS, agg_tra
 /** Channels that speak only when something happened: to be subscribed again is all the proof there is. */
 const EVENT_CHANNELS: readonly number[] = [GAP_CHANNELS.liquidations, GAP_CHANNELS.klines]
 
+/** Nothing has to come for a gap to be over; a book starts anew in any case. */
+function isSilentByNature({ isTrading }: InstrumentSlot, channel: number): boolean {
+  return EVENT_CHANNELS.includes(channel) || (!isTrading && channel !== GAP_CHANNELS.book)
+}
+
 /** Channels as the tables of gaps name them, each once. */
 function gapChannels(channels: readonly Channel[]): readonly number[] {
   return [...new Set(channels.map((channel) => CHANNEL_OF[channel]))]
@@ -159,7 +164,7 @@ export class Connections {
         slot.coverage[channel] = (slot.coverage[channel] as number) + 1
         const { exchange, market } = slot.name
         this.#cadence.open(slot.index, channel, leg, `${exchange}.${market}`, READ_RULES.get(exchange)?.habits)
-        if (EVENT_CHANNELS.includes(channel)) slot.record.gaps.close(slot.index, channel, 0)
+        if (isSilentByNature(slot, channel)) slot.record.gaps.close(slot.index, channel, 0)
       }
       if (!channels.includes(GAP_CHANNELS.book)) continue
       slot.keeper.legCount++

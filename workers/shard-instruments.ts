@@ -8,7 +8,7 @@ import { instrumentId } from '../engine/exchanges/exchange.ts'
 import type { Instrument, ReadRules } from '../engine/exchanges/exchange.ts'
 import { READ_RULES } from '../engine/exchanges/index.ts'
 import type { KindTableName } from '../engine/record/schema-columns.ts'
-import { GAP_CHANNELS } from '../engine/record/schema.ts'
+import { GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
 import { POWERS_OF_TEN } from '../engine/scan/decimal.ts'
 import { NO_SYMBOL, SymbolTable } from '../engine/scan/symbols.ts'
 import { RecentRows } from './recent-rows.ts'
@@ -61,6 +61,12 @@ export class InstrumentSlot {
   get timedTickers(): TimedTickers {
     this.#timedTickers ??= new TimedTickers()
     return this.#timedTickers
+  }
+
+  /** Whether something has to come of it; a recording does not say. */
+  get isTrading(): boolean {
+    const { isTrading, status } = this.name
+    return isTrading ?? (status === 'TRADING' || status === 'RECORDED')
   }
 
   /** It is collected again: what passed meanwhile was not wanted, so it is not missing. */
@@ -133,6 +139,8 @@ export class InstrumentList {
       this.widen(index, 'quantity', instrument.quantityScale)
       known.name = instrument
       if (known.isRemoved) known.comeBack()
+      // that it was silent is explained
+      if (!known.isTrading) known.record.gaps.closeAll(index, GAP_CAUSES.silent)
       known.keeper.isPreOpen = instrument.isPreOpen === true
       return known
     }

@@ -367,7 +367,7 @@ export class Shard {
   #silent({ instrument, channel, leg, silentMs, allowedMs }: Silence): void {
     const slot = this.list.slots[instrument] as InstrumentSlot
     const connection = this.#connections.carrierOf(instrument, channel, leg)
-    if (connection === undefined) return
+    if (connection === undefined || !slot.isTrading) return
     this.#counts.add('silences', 1)
     const detail = `silent for ${Math.round(silentMs)} ms, ${Math.round(allowedMs)} are usual`
     if ((slot.coverage[channel] as number) < 2) {

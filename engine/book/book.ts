@@ -18,6 +18,8 @@ export class Book {
   readonly chain: Chain = { seq: 0, events: 0 }
   /** A value of BOOK_STATES. */
   state: number = BOOK_STATES.INIT
+  /** What its anchor ended with. */
+  anchorSeq = 0
   /** Raised at every anchor. */
   epoch = 0
   /** The venue's time of the last event in the book, ms; 0 when it sent none. */
@@ -49,11 +51,20 @@ export class Book {
     this.asks.clear()
     this.chain.seq = seq
     this.chain.events = 0
+    this.anchorSeq = seq
     this.epoch++
     this.eventMs = 0
     this.trustedBid = NO_PRICE
     this.trustedAsk = NO_PRICE
     this.crossedEvents = 0
+  }
+
+  /**
+   * Whether the venue started its book anew after this one. Its times are whole milliseconds: at the same one it is a copy
+   * only if this book began with it.
+   */
+  isBefore({ eventMs, lastSeq }: DepthEvent): boolean {
+    return eventMs > this.eventMs || (eventMs === this.eventMs && lastSeq !== this.anchorSeq)
   }
 
   /** Sets all levels of an event or a snapshot. @returns false when one of them found no room. */

@@ -66,10 +66,11 @@ export class GapLog {
     return this.#write(gap, GAP_STATUSES.closed, toSeq)
   }
 
-  /** Nobody waits for this instrument any more: what was missing stays so. */
-  closeAll(instrument: number): void {
+  /** Nobody waits for this instrument any more (or what seemed missing never was): what is open is over. */
+  closeAll(instrument: number, cause?: number): void {
     for (const gap of [...this.#open.values()])
-      if (gap.instrument === instrument) this.close(instrument, gap.channel, 0)
+      if (gap.instrument === instrument && (cause === undefined || cause === gap.cause))
+        this.close(instrument, gap.channel, 0)
   }
 
   /** A gap that was over when it was seen. @returns its row. */

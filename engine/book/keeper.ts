@@ -241,7 +241,7 @@ export class BookKeeper {
   #receiveSnapshot(event: DepthEvent): void {
     const { book } = this
     if (book.isLive) {
-      const isRestart = this.#rules.isRestart?.(event.lastSeq) === true && event.eventMs > book.eventMs
+      const isRestart = this.#rules.isRestart?.(event.lastSeq) === true && book.isBefore(event)
       if (event.lastSeq <= book.chain.seq && !isRestart) return this.#events.count('duplicates', 1)
       if (!isRestart && this.#isAhead(event)) return
       this.#noteRestart(event)
