@@ -2,6 +2,7 @@ import { createWriteStream, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { joinNs } from '../engine/base/clock.ts'
+import type { Instrument } from '../engine/exchanges/exchange.ts'
 import { Recording, type RecordedMessage } from '../engine/simulate/recording.ts'
 import { record } from './record.ts'
 import type { BenchVenue, Found } from './venues.ts'
@@ -12,6 +13,8 @@ export interface BenchMessages {
   /** what they are, for people */
   readonly source: string
   readonly symbol: string
+  /** undefined: of a recording that does not describe it; it is learned from its frames, as `replay` does */
+  readonly instrument: Instrument | undefined
   readonly messages: readonly RecordedMessage[]
   readonly byteCount: number
   /** lines of `<ns> <message>` */
@@ -54,15 +57,22 @@ export class MessageShelf {
     const textFile = join(this.#folder, `${venue.exchange}.txt`)
     if (venue.recorded !== null) {
       const real = join(this.#recordings, venue.recorded)
-      if (existsSync(real)) return load(venue, real, real, textFile)
+      if (existsSync(real)) return load(venue, real, undefined, real, textFile)
       this.#say(`no ${real}: the simulator makes a recording`)
     }
     const made = join(this.#folder, `${venue.exchange}-simulated.txt`)
-    return load(venue, await record(venue, made, this.#say), made, textFile)
+    const { source, instrument } = await record(venue, made, this.#say)
+    return load(venue, source, instrument, made, textFile)
   }
 }
 
-async function load(venue: BenchVenue, source: string, file: string, textFile: string): Promise<BenchMessages> {
+async function load(
+  venue: BenchVenue,
+  source: string,
+  instrument: Instrument | undefined,
+  file: string,
+  textFile: string,
+): Promise<BenchMessages> {
   const recording = new Recording([file])
   const messages: RecordedMessage[] = []
   for await (const chunk of recording.chunks()) for (const message of chunk) messages.push(message)
@@ -70,7 +80,7 @@ async function load(venue: BenchVenue, source: string, file: string, textFile: s
   const first = messages.find((message) => SYMBOL.test(textOf(message)))
   const symbol = first === undefined ? '' : (SYMBOL.exec(textOf(first))?.[1] ?? '')
   const byteCount = messages.reduce((sum, { bytes }) => sum + bytes.length, 0)
-  return { venue, source, symbol, messages, byteCount, textFile }
+  return { venue, source, symbol, instrument, messages, byteCount, textFile }
 }
 
 export function textOf(message: RecordedMessage): string {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { unpack } from 'msgpackr'
 import { KEEPER_LIMITS } from '../engine/book/keeper-settings.ts'
+import { READ_RULES } from '../engine/exchanges/index.ts'
 import { BLOCK, DATA, DRAIN, TICK } from '../engine/ring/frame.ts'
 import { createRing, RingReader, RingWriter } from '../engine/ring/ring.ts'
 import type { RecordedMessage } from '../engine/simulate/recording.ts'
@@ -46,12 +47,15 @@ export class OwnPipeline {
     this.#worker = worker
     this.#recording = recording
     const { exchange, market } = recording.venue
+    const { instrument } = recording
+    // Where the book starts in the stream, nothing but frames lies in the ring, and the shard can run as a live one does.
+    const isLive = instrument !== undefined && READ_RULES.get(exchange)?.sync(market).anchor === 'stream'
     this.#settings = {
       ...SHARD_DEFAULTS,
       exchange,
       market,
-      instruments: [],
-      learnUnknown: true,
+      instruments: isLive ? [instrument] : [],
+      learnUnknown: !isLive,
       producer: 'bench',
       batch: PIPELINE_BATCH,
       snapshots: PIPELINE_SNAPSHOTS,

@@ -23,12 +23,17 @@ const RUN_MS_MAX = 60_000
 const CHANNELS = ['book', 'trades', 'book_tickers'] as const
 const SNAPSHOT_AFTER_MESSAGES = 100
 
+export interface Recorded {
+  readonly source: string
+  readonly instrument: Instrument
+}
+
 /**
  * Records one instrument of a simulated market as a recorder would: subscribed to by the product's own rules, frames as
  * they come, a REST depth answer where it arrived.
- * @returns what it is, for people
+ * @returns what it is, for people, and the instrument as the venue describes it
  */
-export async function record(venue: BenchVenue, file: string, say: (line: string) => void): Promise<string> {
+export async function record(venue: BenchVenue, file: string, say: (line: string) => void): Promise<Recorded> {
   const { exchange, market } = venue
   const rules = feedRules(venue.options).get(exchange)
   if (rules === undefined) throw new Error(`no rules of ${exchange}`)
@@ -59,7 +64,7 @@ export async function record(venue: BenchVenue, file: string, say: (line: string
     await simulator.over
     for (const socket of sockets) socket.terminate()
     say(`recorded ${count} messages of the simulated ${instrument.id}`)
-    return `simulator, seed ${SEED}, ${instrument.id}`
+    return { source: `simulator, seed ${SEED}, ${instrument.id}`, instrument }
   } finally {
     await simulator.stop()
     out.end()
