@@ -252,7 +252,8 @@ export class Collector {
     const books = new Set<string>()
     for (const { instruments } of this.placement.connections)
       for (const { instrument, channels } of instruments)
-        if (channels.includes('book') && isTrading(instrument)) books.add(instrument.id)
+        if (channels.includes('book') && isTrading(this.placement.find(instrument.id)?.instrument ?? instrument))
+          books.add(instrument.id)
     return books.size
   }
 
