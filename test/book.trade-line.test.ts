@@ -19,6 +19,22 @@ test('ticker line should go on when the venue sets its ids back without a word',
   assert.equal(line.lastId, 81)
 })
 
+test('ticker line should see ids set back within a millisecond', () => {
+  const line = new TickerLine()
+  seen(line, run(5_000, 40, 1_000))
+  assert.deepEqual(
+    seen(line, [
+      [5_040, 2_000],
+      [3, 2_000],
+      [5, 2_000],
+      [5_040, 2_000],
+      [3, 2_000],
+      [7, 2_001],
+    ]),
+    [true, true, true, false, false, true],
+  )
+})
+
 test('ticker line should know what a connection that lags brings from before the ids were set back', () => {
   const line = new TickerLine()
   const before = run(5_000, 40, 1_000)

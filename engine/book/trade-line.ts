@@ -95,6 +95,7 @@ const RECENT_IDS = 16
 class TickerEra {
   /** When its first ticker was, by the venue. */
   readonly startMs: number
+  firstId = Number.POSITIVE_INFINITY
   lastId = -1
   lastMs = 0
   readonly #recent = new Float64Array(RECENT_IDS).fill(-1)
@@ -113,7 +114,13 @@ class TickerEra {
     return id < this.#recent.reduce((oldest, recent) => Math.min(oldest, recent))
   }
 
+  /** Later than all of this era, or in its last millisecond and below all that it ever had. */
+  isBefore(id: number, ms: number): boolean {
+    return !this.has(id) && (ms > this.lastMs || (ms === this.lastMs && ms > 0 && id < this.firstId))
+  }
+
   add(id: number, ms: number): void {
+    if (id < this.firstId) this.firstId = id
     if (id > this.lastId) this.lastId = id
     if (ms > this.lastMs) this.lastMs = ms
     this.#recent[this.#next] = id
@@ -126,7 +133,7 @@ class TickerEra {
  * a late one if it is newer than the oldest of those.
  *
  * A venue may set them back (Bybit begins again with 1, OKX resets after maintenance). Then a smaller id is newer, which
- * its time shows: later than that of every ticker before. What a connection that lags still brings from before the
+ * its time shows: later than that of every ticker before (in the same millisecond: smaller than every id before). What a connection that lags still brings from before the
  * setting back is earlier than that, and is held against what was known then. Ids without times are never set back.
  */
 export class TickerLine {
@@ -139,7 +146,7 @@ export class TickerLine {
     const before = this.#eraBefore
     if (before !== undefined && (ms < this.#era.startMs || (ms === this.#era.startMs && before.has(id))))
       return ms >= before.startMs && isAdded(before, id, ms)
-    if (id < this.#era.lastId && ms > this.#era.lastMs && !this.#era.has(id)) {
+    if (id < this.#era.lastId && this.#era.isBefore(id, ms)) {
       this.#eraBefore = this.#era
       this.#era = new TickerEra(ms)
     }

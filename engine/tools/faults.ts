@@ -62,22 +62,20 @@ export async function runFaults(options: FaultsOptions, run: Run): Promise<void>
   say(`seed ${seed}: ${sum([...plays.values()].map(({ faults }) => faults.length))} faults in ${seconds} s`)
   await onStage(stageOptions, { ...run, config }, async (stage) => {
     const teller = tellFaults(plays)
-    let overMs = Number.POSITIVE_INFINITY
-    void stage.venue.over.then(() => (overMs = Date.now()))
+    const stopped = new Promise((done) => run.stop.addEventListener('abort', done, { once: true }))
     try {
-      await playToEnd(stage, run.stop)
+      await Promise.race([stage.venue.over, stage.engine.failed, stopped])
     } finally {
       clearInterval(teller)
     }
-    await allLive(stage)
-    const livesAtEnd = { live: stage.collector.total('books_LIVE'), books: stage.collector.bookCount }
+    const livesAtEnd = await allLive(stage)
+    await playToEnd(stage, run.stop)
     const collected = new Set(stage.collector.placement.collected().map(({ id }) => id))
     const { check, sent } = await compareWithTruth(stage)
     const { client, config: used, venue, collector } = stage
     const { database } = used.clickhouse
     const books = await compareBooks(client, database, truthsOf(venue), (id) => collected.has(id))
-    // the market's end is a silence, too
-    const gaps = (await readGaps(client, database)).filter(({ from_ms }) => Number(from_ms) < overMs)
+    const gaps = await readGaps(client, database)
     const result = judgeAll(venue, gaps, check)
     const notStruck = missedFaults(plays, result.notes)
     const unmatched = count(result.verdict)
@@ -136,10 +134,11 @@ function tellFaults(plays: ReadonlyMap<ExchangeName, FaultPlay>): NodeJS.Timeout
 }
 
 /** The market is over; what was asked for anew may still be on its way. */
-async function allLive({ collector }: Stage): Promise<void> {
+async function allLive({ collector }: Stage): Promise<{ live: number; books: number }> {
   const deadlineAt = performance.now() + LIVE_MS_MAX
   while (collector.total('books_LIVE') !== collector.bookCount && performance.now() < deadlineAt)
     await new Promise((next) => setTimeout(next, 100))
+  return { live: collector.total('books_LIVE'), books: collector.bookCount }
 }
 
 const truthsOf = ({ exchanges, truthDirectories }: Venue) =>
