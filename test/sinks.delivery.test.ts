@@ -7,6 +7,7 @@ import { createLog } from '../engine/base/log.ts'
 import { seededRandom } from '../engine/base/random.ts'
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { Delivery, DELIVERY_DEFAULT } from '../engine/sinks/delivery.ts'
+import type { DeadLetters, LetterNote } from '../engine/sinks/dead-letters.ts'
 import type { Outcome, SealedBlock, Sink } from '../engine/sinks/sink.ts'
 import { openSpool, SPOOL_DEFAULT, type Spool } from '../engine/spool/spool.ts'
 import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
@@ -68,8 +69,8 @@ describe('delivery', () => {
       { ...SPOOL_DEFAULT, segmentBytesMax: 64 * 1024, bytesMax: 1024 * 1024 * 1024, residentBytesMax: 32 * 1024 },
       nowMs,
     )
-  const deliver = (spool: Spool, sink: Sink, aside: (seq: number) => void = () => assert.fail('nothing is poison')) =>
-    new Delivery(spool, sink, fast, random, silent, async (_, record) => aside(record.blockSeq))
+  const NONE: DeadLetters = { put: async () => assert.fail('nothing is poison') }
+  const deliver = (spool: Spool, sink: Sink, letters = NONE) => new Delivery(spool, sink, fast, random, silent, letters)
 
   it('delivery should carry every block from the spool into clickhouse once, marks included', async () => {
     const clickhouse: TestClickHouse = await startTestClickHouse()
@@ -134,9 +135,7 @@ describe('delivery', () => {
     const spool = await openAt('window')
     let down = true
     const sink = new ScriptedSink(() => (down ? 'retry' : 'acknowledged'))
-    const delivery = new Delivery(spool, sink, { ...fast, inFlightCountMax: 4 }, random, silent, async () =>
-      assert.fail(),
-    )
+    const delivery = new Delivery(spool, sink, { ...fast, inFlightCountMax: 4 }, random, silent, NONE)
     delivery.start()
     for (let block = 0; block < 50; block++) appendTrades(spool, 100, block * 100, 'window')
     await spool.flush()
@@ -151,13 +150,22 @@ describe('delivery', () => {
     assert.equal(new Set(sink.sent.filter((line) => line.endsWith('acknowledged'))).size, 50)
   })
 
-  it('delivery should set poison aside and go on with the rest', async () => {
+  it('delivery should set poison aside with its reason and go on, and keep it in the spool until that is done', async () => {
     const spool = await openAt('poison')
-    const aside: number[] = []
+    const POISON = { reason: 'the script says so', attempts: 5 }
+    const put: (LetterNote & { readonly bytes: string })[] = []
+    let refusals = 3
+    const letters: DeadLetters = {
+      async put(_, payload, note) {
+        assert.ok(spool.stats.unacked > 0, 'not acknowledged before it is a letter')
+        if (refusals-- > 0) throw new Error('no room for letters')
+        put.push({ ...note, bytes: Buffer.from(payload).toString('latin1') })
+      },
+    }
     const delivery = deliver(
       spool,
-      new ScriptedSink((block) => (block.head.blockSeq === 2n ? 'poison' : 'acknowledged')),
-      (seq) => aside.push(seq),
+      new ScriptedSink((block) => (block.head.blockSeq === 2n ? POISON : 'acknowledged')),
+      letters,
     )
     delivery.start()
     for (let block = 0; block < 3; block++) appendTrades(spool, 10, block * 10, 'poison')
@@ -165,7 +173,16 @@ describe('delivery', () => {
     await spool.flush()
     await delivery.stop(5000)
     await spool.close()
-    assert.deepEqual([...aside].sort(), [2, 4])
+    put.sort((a, b) => a.attempts - b.attempts)
+    assert.deepEqual(
+      put.map(({ name, attempts }) => [name, attempts]),
+      [
+        [`${spool.epoch}-4`, 1],
+        [`${spool.epoch}-2`, 5],
+      ],
+    )
+    assert.match(put[0]?.reason ?? '', /^these bytes are no block: /)
+    assert.deepEqual([put[0]?.bytes, put[1]?.reason], ['no block at all', POISON.reason])
     assert.equal(delivery.stats.delivered, 2)
     assert.equal(spool.stats.unacked, 0)
   })

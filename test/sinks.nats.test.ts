@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createLog } from '../engine/base/log.ts'
 import { seededRandom } from '../engine/base/random.ts'
-import { BLOCK_STREAM } from '../engine/record/streams.ts'
-import { setAside } from '../engine/sinks/aside.ts'
+import { BLOCK_STREAM, DEAD_LETTER_STREAM } from '../engine/record/streams.ts'
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
+import { StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Delivery, DELIVERY_DEFAULT } from '../engine/sinks/delivery.ts'
 import { Intake, INTAKE_DEFAULT } from '../engine/sinks/intake.ts'
 import { connectNats, LivePublisher, NATS_DEFAULT, NatsLink, NatsSink } from '../engine/sinks/nats.ts'
@@ -151,10 +151,9 @@ describe('nats sink', () => {
       { ...DELIVERY_DEFAULT, retryMsMin: 20, retryMsMax: 200 },
       random,
       silent,
-      async () => assert.fail('poison'),
+      { put: async () => assert.fail('poison') },
     )
     delivery.start()
-    const aside = join(root, 'aside')
     const startStore = () => {
       const storeLink = new NatsLink(server.options, 'store', random, silent)
       const sink = new ClickHouseSink(clickhouse.options, () => BigInt(Date.now()) * 1_000_000n, silent)
@@ -164,7 +163,7 @@ describe('nats sink', () => {
         { ...INTAKE_DEFAULT, retryMsMin: 20, retryMsMax: 200 },
         random,
         silent,
-        (block, payload, name) => setAside(aside, block, payload, name),
+        new StreamLetters(storeLink),
       )
       storeLink.start()
       intake.start()
@@ -215,9 +214,10 @@ describe('nats sink', () => {
       a: '1000000',
       z: String(1_000_000 + BLOCKS * ROWS - 1),
     })
-    const [file] = await readdir(aside)
-    assert.match(file ?? '', /^stream-\d+\.block$/)
-    assert.equal(await readFile(join(aside, file as string), 'utf8'), 'this is no block')
+    const letter = await (await server.connection.jetstreamManager()).streams.getMessage(DEAD_LETTER_STREAM, {
+      last_by_subj: 'deadletter.trades.binance.foreign',
+    })
+    assert.equal(Buffer.from(letter.data).toString(), 'this is no block')
     await store.intake.stop(1000)
     await store.sink.close()
     await store.storeLink.close()

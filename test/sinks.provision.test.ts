@@ -181,6 +181,7 @@ test('provision of streams', async (t) => {
   await t.test('provision should create stream and consumer once', async () => {
     assert.deepEqual((await provisionStreams(manager, options, consumer)).created, [
       `stream ${BLOCK_STREAM} (block.>)`,
+      'stream DLQ (deadletter.>)',
       `consumer store of ${BLOCK_STREAM}`,
     ])
     assert.deepEqual(await provisionStreams(manager, options, consumer), NOTHING)

@@ -24,8 +24,8 @@ import { Heartbeat } from '../engine/ring/heartbeat.ts'
 import { Histogram } from '../engine/ring/histogram.ts'
 import { EventIdle } from '../engine/ring/idle.ts'
 import { RingReader } from '../engine/ring/ring.ts'
-import { setAside } from '../engine/sinks/aside.ts'
 import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
+import { type DeadLetters, DirectoryLetters, StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Delivery, type DeliveryOptions } from '../engine/sinks/delivery.ts'
 import { LivePublisher, NatsLink, type NatsOptions, NatsSink } from '../engine/sinks/nats.ts'
 import type { Sink } from '../engine/sinks/sink.ts'
@@ -164,11 +164,9 @@ export class SinkWorker {
       this.#liveLink = link
       this.#live = new LivePublisher(link)
     }
-    this.#sink = createSink(settings, clock, random, log)
-    const aside = join(settings.spoolDirectory, 'poison')
-    this.#delivery = new Delivery(spool, this.#sink, settings.delivery, random, log, (block, record) =>
-      setAside(aside, block, record.payload, `${record.epoch}-${record.blockSeq}`),
-    )
+    const { sink, letters } = createSink(settings, clock, random, log)
+    this.#sink = sink
+    this.#delivery = new Delivery(spool, sink, settings.delivery, random, log, letters)
     this.#delivery.start()
   }
 
@@ -337,13 +335,22 @@ export class SinkWorker {
   }
 }
 
-function createSink(settings: SinkWorkerSettings, clock: Clock, random: Random, log: Log): Sink {
-  if (settings.blocks.to === 'clickhouse')
-    return new ClickHouseSink(settings.blocks.clickhouse, () => clock.nowNs(), log)
+function createSink(
+  settings: SinkWorkerSettings,
+  clock: Clock,
+  random: Random,
+  log: Log,
+): { sink: Sink; letters: DeadLetters } {
+  if (settings.blocks.to === 'clickhouse') {
+    return {
+      sink: new ClickHouseSink(settings.blocks.clickhouse, () => clock.nowNs(), log),
+      letters: new DirectoryLetters(join(settings.spoolDirectory, 'poison'), () => clock.nowMs()),
+    }
+  }
   if (settings.nats === undefined) throw new Error('delivery through JetStream needs a NATS server')
   const link = new NatsLink(settings.nats, 'marketprism blocks', random, log)
   link.start()
-  return new NatsSink(link, log)
+  return { sink: new NatsSink(link, log), letters: new StreamLetters(link) }
 }
 
 async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {

@@ -9,8 +9,8 @@ import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { Counters } from '../engine/ring/counters.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
-import { setAside } from '../engine/sinks/aside.ts'
 import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
+import { StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Intake, type IntakeOptions } from '../engine/sinks/intake.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
 import { Trim, TRIM_DEFAULT } from '../engine/sinks/trim.ts'
@@ -20,8 +20,6 @@ export interface StoreWorkerSettings {
   readonly nats: NatsOptions
   readonly clickhouse: ClickHouseOptions
   readonly intake: IntakeOptions
-  /** blocks that can never be stored are kept here */
-  readonly poisonDirectory: string
   readonly stopMsMax: number
   readonly logLevel: LogLevel
 }
@@ -48,9 +46,7 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
   const random = seededRandom(freshSeed())
   const link = new NatsLink(settings.nats, 'marketprism store', random, log)
   const sink = new ClickHouseSink(settings.clickhouse, () => clock.nowNs(), log)
-  const intake = new Intake(link, sink, settings.intake, random, log, (block, payload, name) =>
-    setAside(settings.poisonDirectory, block, payload, name),
-  )
+  const intake = new Intake(link, sink, settings.intake, random, log, new StreamLetters(link))
   const writeCounters = () => {
     for (const name of ['received', 'stored', 'storedRows', 'poisoned', 'retries', 'inFlight', 'pending'] as const)
       counters.set(name, intake.stats[name])

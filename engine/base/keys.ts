@@ -201,6 +201,12 @@ export const KEYS = {
       'Size at which a stream refuses new messages; the spool keeps them then.',
       bytes,
     ),
+    deadLetterBytes: integer(
+      256 * MIB,
+      limits.STREAM_BYTES,
+      'Room for blocks that cannot be stored (stream DLQ); when it is used up they stay in the block stream.',
+      bytes,
+    ),
     replicas: integer(1, limits.STREAM_REPLICAS, 'Copies of a stream in a cluster.', { unit: 'servers' }),
   }),
   ...below('clickhouse', {

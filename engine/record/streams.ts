@@ -1,7 +1,8 @@
 /**
  * JetStream as the product uses it: streams, the store's consumer, subjects. Pure; sinks/provision.ts carries it out.
  *
- *   block.{table}.{exchange}                     blocks, exactly once (file, kept for hours, never dropped unread)
+ *   block.{table}.{exchange}.{producer}          blocks, exactly once (file, kept for hours, never dropped unread)
+ *   deadletter.{table}.{exchange}.{producer}     blocks that will never be stored, until a person has looked
  *   {type}.{exchange}.{market}.{symbol}          live messages; plain subjects, unless the live stream is switched on
  */
 import type { TableName } from './schema-columns.ts'
@@ -15,6 +16,8 @@ export interface StreamOptions {
   /** A block sent again within this time is stored once. */
   readonly duplicateWindowSeconds: number
   readonly messageBytesMax: number
+  /** Room for dead letters; when it is used up, poison blocks stay in the block stream. */
+  readonly deadLetterBytesMax: number
   readonly replicas: number
   /** Keeps live messages for late subscribers; costs a second write of every event. */
   readonly live: { readonly maxAgeMinutes: number; readonly bytesMax: number } | null
@@ -47,13 +50,21 @@ export interface ConsumerShape {
 
 export const BLOCK_STREAM = 'MARKETPRISM_BLOCKS'
 export const LIVE_STREAM = 'MARKETPRISM_LIVE'
+export const DEAD_LETTER_STREAM = 'DLQ'
 export const STORE_CONSUMER = 'store'
 export const BLOCK_SUBJECTS = 'block.>'
 
+/** What a letter has more than its block: reason, origin, the headers of the original. */
+export const LETTER_HEAD_BYTES_MAX = 8 * 1024
 const NS_PER_SECOND = 1_000_000_000
 
 export function blockSubject(table: TableName, exchange: string): string {
   return `block.${table}.${exchange}`
+}
+
+/** Words of a subject have no dots, blanks or wildcards; what is not known is `unknown`. */
+export function deadLetterSubject(...words: readonly [table?: string, exchange?: string, producer?: string]): string {
+  return `deadletter.${[0, 1, 2].map((index) => (words[index] ?? 'unknown').replace(/[^A-Za-z0-9_-]/g, '_') || 'unknown').join('.')}`
 }
 
 /** First words of live subjects; `orderbook` is the periodic publisher's. */
@@ -78,7 +89,18 @@ export function streamShapes(options: StreamOptions): readonly StreamShape[] {
     max_bytes: options.bytesMax,
     duplicate_window: options.duplicateWindowSeconds * NS_PER_SECOND,
   }
-  if (options.live === null) return [blocks]
+  const letters: StreamShape = {
+    ...common,
+    name: DEAD_LETTER_STREAM,
+    description: 'Blocks that cannot be stored, with the reason; marketprism dlq',
+    subjects: ['deadletter.>'],
+    discard: 'new', // each is the only copy in a stream
+    max_age: 0, // they wait for a person
+    max_bytes: options.deadLetterBytesMax,
+    max_msg_size: options.messageBytesMax + LETTER_HEAD_BYTES_MAX,
+    duplicate_window: options.duplicateWindowSeconds * NS_PER_SECOND,
+  }
+  if (options.live === null) return [blocks, letters]
   const live: StreamShape = {
     ...common,
     name: LIVE_STREAM,
@@ -89,7 +111,7 @@ export function streamShapes(options: StreamOptions): readonly StreamShape[] {
     max_bytes: options.live.bytesMax,
     duplicate_window: Math.min(120, options.live.maxAgeMinutes * 60) * NS_PER_SECOND,
   }
-  return [blocks, live]
+  return [blocks, letters, live]
 }
 
 /** @param blocksInFlightMax blocks that the store holds unacknowledged. */

@@ -352,7 +352,6 @@ export function storeSettings(config: Config, servers: Servers): StoreWorkerSett
     nats: servers.nats,
     clickhouse: servers.clickhouse,
     intake: intakeOptions(config),
-    poisonDirectory: dataDirectory(config, 'poison'),
     stopMsMax: DELIVERY_STOP_MS,
     logLevel: config.log.level,
   }

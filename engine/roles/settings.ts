@@ -192,12 +192,13 @@ export function storageOptions(config: Config): StorageOptions {
 }
 
 export function streamOptions(config: Config): StreamOptions {
-  const { maxAgeHours, maxBytes, duplicateWindowSeconds, replicas } = config.nats
+  const { maxAgeHours, maxBytes, deadLetterBytes, duplicateWindowSeconds, replicas } = config.nats
   return {
     maxAgeHours,
     bytesMax: maxBytes,
     duplicateWindowSeconds,
     messageBytesMax: MESSAGE_BYTES_MAX,
+    deadLetterBytesMax: deadLetterBytes,
     replicas,
     live: null,
   }

@@ -21,7 +21,7 @@ export const WAITS = '; blocks wait in the spool'
 
 const AUTH_CODES = ['516', '192', '193', '194', '497']
 const SHAPE_CODES = ['60', '81', '16', '10', '47', '53', '115', '8']
-const SUSPECT_CODES = ['117', '33', '27', '6', '38', '41', '43', '69', '131', '49']
+const SUSPECT_CODES = ['117', '33', '27', '6', '38', '41', '43', '69', '131', '49', '469']
 
 export function classify(error: unknown, site: ClickHouseSite, table = ''): Failure {
   const at = `ClickHouse at ${site.url}`

@@ -172,7 +172,7 @@ export class ClickHouseSink implements Sink {
       if (attempts >= SUSPECT_ATTEMPTS_MAX) {
         this.#suspects.delete(block.messageId)
         this.stats.poisoned++
-        return 'poison'
+        return { reason: failure.line, attempts }
       }
     }
     this.stats.retries++

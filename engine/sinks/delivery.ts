@@ -3,14 +3,16 @@ import { backoffMs } from '../base/backoff.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { Spool, SpoolRecord } from '../spool/spool.ts'
-import { type Outcome, type SealedBlock, type Sink, sealedBlock } from './sink.ts'
+import type { DeadLetters } from './dead-letters.ts'
+import { openBlock, type Outcome, type Poison, type SealedBlock, type Sink } from './sink.ts'
 
 /**
  * From the spool to a sink: blocks in order, several under way, each until it is acknowledged.
  *
  * What waits, waits in the spool on disk: memory holds the window and nothing else. When a block fails, one block alone
  * tries again with growing pauses while the others wait; the first acknowledgement sets them all free. A block that the
- * sink will never take is given to `setAside` and counted; it does not stop those behind it.
+ * sink will never take becomes a dead letter and is counted; it does not stop those behind it. While nothing takes the
+ * letter the block is not acknowledged: it stays in the spool.
  */
 export interface DeliveryOptions {
   readonly inFlightCountMax: number
@@ -52,7 +54,7 @@ export class Delivery {
   readonly #options: DeliveryOptions
   readonly #random: Random
   readonly #log: Log
-  readonly #setAside: (block: SealedBlock | undefined, record: SpoolRecord) => Promise<void>
+  readonly #letters: DeadLetters
   readonly #stop = new AbortController()
   readonly #inFlight = new Map<SpoolRecord, SealedBlock>()
   #failures = 0
@@ -63,21 +65,14 @@ export class Delivery {
   #idle = signal()
   #pumping: Promise<void> | undefined
 
-  /** @param setAside keeps a poison block for inspection; it counts as delivered afterwards. */
-  constructor(
-    spool: Spool,
-    sink: Sink,
-    options: DeliveryOptions,
-    random: Random,
-    log: Log,
-    setAside: (block: SealedBlock | undefined, record: SpoolRecord) => Promise<void>,
-  ) {
+  /** @param letters keeps a poison block for inspection; it counts as delivered afterwards. */
+  constructor(spool: Spool, sink: Sink, options: DeliveryOptions, random: Random, log: Log, letters: DeadLetters) {
     this.#spool = spool
     this.#sink = sink
     this.#options = options
     this.#random = random
     this.#log = log
-    this.#setAside = setAside
+    this.#letters = letters
   }
 
   start(): void {
@@ -128,10 +123,10 @@ export class Delivery {
   async #deliver(record: SpoolRecord): Promise<void> {
     this.stats.inFlight++
     this.stats.inFlightBytes += record.payload.length
-    const block = tryOpen(record.payload)
-    if (block !== undefined) this.#inFlight.set(record, block)
+    const block = opened(record.payload)
+    if (!('reason' in block)) this.#inFlight.set(record, block)
     const done =
-      block === undefined ? await this.#poisoned(undefined, record) : await this.#sendUntilDone(block, record)
+      'reason' in block ? await this.#poisoned(undefined, record, block) : await this.#sendUntilDone(block, record)
     this.#inFlight.delete(record)
     this.stats.inFlight--
     this.stats.inFlightBytes -= record.payload.length
@@ -150,21 +145,32 @@ export class Delivery {
         this.stats.deliveredBytes += record.payload.length
         return true
       }
-      if (outcome === 'poison') return this.#poisoned(block, record)
+      if (outcome !== 'retry') return this.#poisoned(block, record, outcome)
       this.stats.retries++
       await this.#awaitTurn()
     }
     return false
   }
 
-  async #poisoned(block: SealedBlock | undefined, record: SpoolRecord): Promise<boolean> {
-    this.stats.poisoned++
-    this.#log.error(
-      { epoch: record.epoch, blockSeq: record.blockSeq, table: block?.head.table },
-      `a block cannot be delivered to ${this.#sink.name} and is set aside`,
-    )
-    await this.#setAside(block, record)
-    return true
+  /** @returns false when the process stops before anything took the letter. */
+  async #poisoned(block: SealedBlock | undefined, record: SpoolRecord, poison: Poison): Promise<boolean> {
+    const { epoch, blockSeq, payload } = record
+    const place = { epoch, blockSeq, table: block?.head.table }
+    this.#log.error({ ...place, ...poison }, `a block cannot be delivered to ${this.#sink.name} and is set aside`)
+    for (let failures = 0; !this.#stop.signal.aborted; failures++) {
+      try {
+        await this.#letters.put(block, payload, { ...poison, name: `${epoch}-${blockSeq}` })
+        this.stats.poisoned++
+        return true
+      } catch (error) {
+        if (failures === 0) this.#log.error(place, `${(error as Error).message}; the block stays in the spool`)
+        const { retryMsMin, retryMsMax } = this.#options
+        await sleep(retryMsMin + backoffMs(failures, retryMsMin, retryMsMax, this.#random), undefined, {
+          signal: this.#stop.signal,
+        }).catch(() => undefined)
+      }
+    }
+    return false
   }
 
   /** One block at a time sleeps its pause and tries again; the others wait for its luck. */
@@ -193,11 +199,11 @@ export class Delivery {
   }
 }
 
-function tryOpen(payload: Uint8Array): SealedBlock | undefined {
+function opened(payload: Uint8Array): SealedBlock | Poison {
   try {
-    return sealedBlock(payload)
-  } catch {
-    return undefined
+    return openBlock(payload)
+  } catch (error) {
+    return { reason: `these bytes are no block: ${(error as Error).message}`, attempts: 1 }
   }
 }
 

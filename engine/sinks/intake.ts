@@ -5,8 +5,9 @@ import { backoffMs } from '../base/backoff.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, STORE_CONSUMER } from '../record/streams.ts'
-import type { NatsLink } from './nats.ts'
-import { type SealedBlock, type Sink, sealedBlock } from './sink.ts'
+import type { DeadLetters } from './dead-letters.ts'
+import { headersOf, type NatsLink } from './nats.ts'
+import { openBlock, type Poison, type SealedBlock, type Sink } from './sink.ts'
 
 /**
  * The store: blocks from JetStream into ClickHouse.
@@ -14,7 +15,8 @@ import { type SealedBlock, type Sink, sealedBlock } from './sink.ts'
  * A durable pull consumer that began with the first message. A block is acknowledged after its rows and its mark are
  * inserted, not before, so whatever is killed in between, the block comes again; its token makes the second insert do
  * nothing. The redelivered flag is not looked at: it is not reliable. No more than the window is pulled, so a slow
- * ClickHouse fills the stream and not this memory.
+ * ClickHouse fills the stream and not this memory. A block that will never be stored is terminated after it is a dead
+ * letter, not before: while nothing takes the letter the block stays unacknowledged, and those behind it are stored.
  */
 export interface IntakeOptions {
   readonly stream: string
@@ -65,27 +67,20 @@ export class Intake {
   readonly #options: IntakeOptions
   readonly #random: Random
   readonly #log: Log
-  readonly #setAside: (block: SealedBlock | undefined, payload: Uint8Array, name: string) => Promise<void>
+  readonly #letters: DeadLetters
   readonly #stop = new AbortController()
   readonly #working = new Set<Promise<void>>()
   #failures = 0
   #trouble: string | undefined
   #pulling: Promise<void> | undefined
 
-  constructor(
-    link: NatsLink,
-    sink: Sink,
-    options: IntakeOptions,
-    random: Random,
-    log: Log,
-    setAside: (block: SealedBlock | undefined, payload: Uint8Array, name: string) => Promise<void>,
-  ) {
+  constructor(link: NatsLink, sink: Sink, options: IntakeOptions, random: Random, log: Log, letters: DeadLetters) {
     this.#link = link
     this.#sink = sink
     this.#options = options
     this.#random = random
     this.#log = log
-    this.#setAside = setAside
+    this.#letters = letters
     setMaxListeners(0, this.#stop.signal) // each block that waits to try again listens
   }
 
@@ -182,10 +177,10 @@ export class Intake {
   }
 
   async #store(message: JsMsg): Promise<void> {
-    const block = tryOpen(message)
-    if (block === undefined) return this.#poison(undefined, message)
     const busy = setInterval(() => message.working(), this.#options.workingMs)
     try {
+      const block = opened(message)
+      if ('reason' in block) return await this.#poison(undefined, message, block)
       for (;;) {
         const outcome = await this.#sink.send(block)
         if (outcome === 'acknowledged') {
@@ -195,7 +190,7 @@ export class Intake {
           this.stats.storedRows += block.head.rows
           return
         }
-        if (outcome === 'poison') return await this.#poison(block, message)
+        if (outcome !== 'retry') return await this.#poison(block, message, outcome)
         if (this.#stop.signal.aborted) return message.nak() // it comes again at once, to whoever stores next
         this.stats.retries++
         await this.#pause(
@@ -208,14 +203,24 @@ export class Intake {
     }
   }
 
-  async #poison(block: SealedBlock | undefined, message: JsMsg): Promise<void> {
-    this.stats.poisoned++
-    this.#log.error(
-      { subject: message.subject, seq: message.seq },
-      'a message of the block stream cannot be stored and is set aside',
-    )
-    await this.#setAside(block, message.data, `stream-${message.seq}`)
-    message.term()
+  async #poison(block: SealedBlock | undefined, message: JsMsg, poison: Poison): Promise<void> {
+    const { subject, seq, headers } = message
+    const place = { subject, seq }
+    this.#log.error({ ...place, ...poison }, 'a message of the block stream cannot be stored and is set aside')
+    const origin = { subject, stream: message.info.stream, seq, headers: headersOf(headers) }
+    for (let failures = 0; !this.#stop.signal.aborted; failures++) {
+      try {
+        await this.#letters.put(block, message.data, { ...poison, name: `stream-${seq}`, origin })
+        this.stats.poisoned++
+        return message.term()
+      } catch (error) {
+        if (failures === 0)
+          this.#log.error(place, `${(error as Error).message}; the message stays in ${this.#options.stream}`)
+        const { retryMsMin, retryMsMax } = this.#options
+        await this.#pause(retryMsMin + backoffMs(failures, retryMsMin, retryMsMax, this.#random))
+      }
+    }
+    message.nak()
   }
 
   #pullFailed(error: unknown): void {
@@ -231,13 +236,10 @@ export class Intake {
   }
 }
 
-/** Opens the block and checks that its bytes are those that were published under its name. */
-function tryOpen(message: JsMsg): SealedBlock | undefined {
+function opened(message: JsMsg): SealedBlock | Poison {
   try {
-    const block = sealedBlock(message.data)
-    const publishedAs = message.headers?.get('Nats-Msg-Id') ?? ''
-    return publishedAs === '' || publishedAs === block.messageId ? block : undefined
-  } catch {
-    return undefined
+    return openBlock(message.data, message.headers?.get('Nats-Msg-Id'))
+  } catch (error) {
+    return { reason: `damaged: ${(error as Error).message}`, attempts: 1 }
   }
 }

@@ -5,14 +5,16 @@ import {
   connect,
   credsAuthenticator,
   Events,
+  headers,
   type JetStreamClient,
+  type MsgHdrs,
   type NatsConnection,
 } from 'nats'
 import { backoffMs } from '../base/backoff.ts'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
-import { BLOCK_STREAM, blockSubject } from '../record/streams.ts'
+import { BLOCK_STREAM, blockSubject, LETTER_HEAD_BYTES_MAX } from '../record/streams.ts'
 import type { Outcome, SealedBlock, Sink } from './sink.ts'
 
 /**
@@ -80,6 +82,19 @@ function readCreds(path: string): Uint8Array {
       EXIT_CONFIG,
     )
   }
+}
+
+/** Headers of a message; a name may have several values. */
+export type Headers = Readonly<Record<string, readonly string[]>>
+
+export function headersOf(found: MsgHdrs | undefined): Headers {
+  return Object.fromEntries(found ?? [])
+}
+
+export function natsHeaders(wanted: Headers): MsgHdrs {
+  const made = headers()
+  for (const [name, values] of Object.entries(wanted)) for (const value of values) made.append(name, value)
+  return made
 }
 
 /** Connects once. @throws Fault with one line when that is not possible. */
@@ -225,7 +240,7 @@ export class NatsSink implements Sink {
     const connection = this.#link.up()
     if (connection === undefined) return 'retry'
     const { max_payload: payloadBytesMax = Number.POSITIVE_INFINITY } = connection.info ?? {}
-    if (block.payload.length + block.messageId.length > payloadBytesMax - 512) {
+    if (block.payload.length + LETTER_HEAD_BYTES_MAX > payloadBytesMax) {
       return this.#refused(
         `NATS at ${this.#link.options.url} takes ${payloadBytesMax} bytes, a block has ${block.payload.length}: raise max_payload in nats.conf; the block waits in the spool`,
       )

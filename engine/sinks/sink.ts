@@ -5,9 +5,16 @@ import { type Block, decodeBlock } from '../record/decode.ts'
 
 /**
  * `acknowledged`: the other side has the block for good. `retry`: not now, the same bytes again later (the other side may
- * have it already; the identity makes that harmless). `poison`: this block will never be taken; set it aside.
+ * have it already; the identity makes that harmless). Poison: this block will never be taken; it becomes a dead letter.
  */
-export type Outcome = 'acknowledged' | 'retry' | 'poison'
+export type Outcome = 'acknowledged' | 'retry' | Poison
+
+export interface Poison {
+  /** one line */
+  readonly reason: string
+  /** how often it was tried */
+  readonly attempts: number
+}
 
 /** Where blocks go: JetStream, or ClickHouse directly. `send` never throws for what a network or a server does. */
 export interface Sink {
@@ -29,8 +36,31 @@ export interface SealedBlock extends Block {
   readonly messageId: string
 }
 
-/** @throws when the bytes are no block. */
-export function sealedBlock(payload: Uint8Array): SealedBlock {
+/**
+ * Such a name, as it is published: behind `#` the mark of a renewal, for rows that were deleted and shall come again (the
+ * store remembers the old token); behind `~` the mark of one more try, which is the same block to the store and only the
+ * duplicate window of JetStream must not swallow.
+ */
+const PUBLISHED_NAME = /^(.+:[0-9a-f]{8})(?:#([A-Za-z0-9_-]+))?(?:~[A-Za-z0-9_-]+)?$/
+
+/**
+ * Opens a block that came under a name, and checks that its bytes are those that were published under it.
+ * @throws Error with one line: what is wrong with the bytes.
+ */
+export function openBlock(payload: Uint8Array, publishedAs = ''): SealedBlock {
+  if (publishedAs === '') return sealedBlock(payload)
+  const [, name, renewal = ''] = PUBLISHED_NAME.exec(publishedAs) ?? []
+  const block = sealedBlock(payload, renewal)
+  if (name === undefined || block.messageId !== (renewal === '' ? name : `${name}#${renewal}`))
+    throw new Error(`these are not the bytes of ${publishedAs}: they are those of ${block.messageId}`)
+  return block
+}
+
+/**
+ * @param renewal makes another name of the same block, under which it is taken once more.
+ * @throws when the bytes are no block.
+ */
+export function sealedBlock(payload: Uint8Array, renewal = ''): SealedBlock {
   const block = decodeBlock(payload)
   assert(block.head.format === BLOCK_FORMAT, `block format ${block.head.format} is not ${BLOCK_FORMAT}`)
   const crc = crc32(payload)
@@ -39,6 +69,6 @@ export function sealedBlock(payload: Uint8Array): SealedBlock {
     ...block,
     payload,
     crc32: crc,
-    messageId: `${producer}/${epoch}/${blockSeq}:${crc.toString(16).padStart(8, '0')}`,
+    messageId: `${producer}/${epoch}/${blockSeq}:${crc.toString(16).padStart(8, '0')}${renewal === '' ? '' : `#${renewal}`}`,
   }
 }
