@@ -199,10 +199,10 @@ test('plan should refuse what a venue does not allow, naming the limit and the r
 test('plan should estimate by figures that can be followed', () => {
   const made = plan(rules, instruments('spot', 100), settings(2, { channels: ['book'], snapshotLimit: 5000 }))
   // half of 6,000 a minute is ours, 60 % of that for the start: 7 snapshots of weight 250; after 14 turns of the minute 2
-  // are left. Two sockets are open 1,040 ms after the start of the minute, and the ledger waits 1 s after its turn.
+  // are left. Two sockets are open 540 ms after the start of the minute, and the ledger waits 1 s after its turn.
   assert.equal(made.markets[0]?.startWeight, 25_020)
-  assert.equal(made.estimate.connectMs, 1_040)
-  assert.equal(made.estimate.snapshotMs, 14 * 60_000 - 1_040 + 1_000 + 2 * 100)
+  assert.equal(made.estimate.connectMs, 540)
+  assert.equal(made.estimate.snapshotMs, 14 * 60_000 - 540 + 1_000 + 2 * 50)
   const later = plan(rules, instruments('spot', 100), {
     ...settings(2, { channels: ['book'], snapshotLimit: 5000 }),
     startMs: 1_700_000_040_000 + 45_000, // a minute begins at …040
@@ -220,10 +220,10 @@ test('plan should count what markets share into the time of the snapshots of eac
   const set = settings(1, { channels: ['book'], snapshotLimit: 1000 })
   const snapshotMs = (...lists: readonly Instrument[][]) => plan(rules, lists.flat(), set).estimate.snapshotMs
   // 1,200 of 2,400 are ours, 720 of them for the start: 36 snapshots of weight 20 a minute, both futures markets together
-  assert.equal(snapshotMs(instruments('usdm', 30)), 30 * 100)
-  assert.equal(snapshotMs(instruments('usdm', 30), instruments('spot', 30)), 30 * 100, 'spot counts for itself')
+  assert.equal(snapshotMs(instruments('usdm', 30)), 30 * 50)
+  assert.equal(snapshotMs(instruments('usdm', 30), instruments('spot', 30)), 30 * 50, 'spot counts for itself')
   const both = snapshotMs(instruments('usdm', 30), instruments('coinm', 30))
-  assert.ok(both > 24 * 100 + 50_000 && both <= 24 * 100 + 61_000, `${both}`)
+  assert.ok(both > 50_000 && both <= 61_000 + 24 * 25, `${both}`)
 })
 
 test('plan should use other hosts where they are set', () => {

@@ -57,12 +57,12 @@ const SECONDS_PER_DAY = 86_400
 const MINUTE_MS = 60_000
 const MS_PER_SECOND = 1_000
 
-/** One snapshot: round trip and body at 1000 levels, four at once. */
-const SNAPSHOT_MS = 100
-/** The weight ledger waits so long after the turn of a minute: the venue's clock may be behind. */
+/** From one snapshot to the next: round trip and body of 1,000 levels in 200 ms, four at once. */
+const SNAPSHOT_MS = 50
+/** The weight ledger keeps so far from the turn of a minute: the venue's clock may be behind or ahead. */
 const TURN_GUARD_MS = 1_000
-/** TCP, TLS and upgrade of the last socket, and the acknowledgement of its streams. */
-const SOCKET_OPEN_MS = 1_000
+/** TCP, TLS and upgrade of the last socket, and the acknowledgement of its streams: five round trips of 100 ms. */
+const SOCKET_OPEN_MS = 500
 /** Process, chDB aside: V8 heap, code, one worker's isolate and buffers. */
 const PROCESS_BYTES = 120 * MIB
 const WORKER_BYTES = 40 * MIB
@@ -87,7 +87,7 @@ export function estimate(rules: Rules, plan: EstimatedPlan): Estimate {
     return {
       connectMs,
       subscribeMs,
-      snapshotMs: snapshotTimeMs(poolOf(rules, plan, market), plan.startMs + connectMs),
+      snapshotMs: snapshotTimeMs(poolOf(rules, plan, market), plan.startMs, plan.startMs + connectMs),
     }
   })
   const longest = (pick: (start: (typeof starts)[number]) => number): number => Math.max(0, ...starts.map(pick))
@@ -112,7 +112,7 @@ export function estimate(rules: Rules, plan: EstimatedPlan): Estimate {
     assumptions: [
       'every instrument is as busy as BTC was on an average day of 2024: real totals are lower, bursts are 5 to 20 times higher',
       `disk is ${percent(DISK_SHARE.book)} of the wire bytes of books, ${percent(DISK_SHARE.trades)} of trades, ${percent(DISK_SHARE.book_tickers)} of book tickers, before TTL`,
-      `one snapshot takes ${SNAPSHOT_MS} ms; weight used by others on this IP is not counted; started ${Math.floor((plan.startMs % MINUTE_MS) / MS_PER_SECOND)} s into a minute`,
+      `a snapshot every ${SNAPSHOT_MS} ms where the weight allows it; weight used by others on this IP is not counted; started ${Math.floor((plan.startMs % MINUTE_MS) / MS_PER_SECOND)} s into a minute`,
       'memory without ClickHouse and nats-server',
     ],
   }
@@ -179,21 +179,38 @@ function poolOf(rules: Rules, plan: EstimatedPlan, { exchange, market }: Estimat
 }
 
 /**
- * A budget is there at once each minute of the wall clock: the first in the minute in which the start falls, each further
- * one at the turn of a minute and the guard after it.
+ * Request after request as the ledger lets them go (feed/weight.ts): a minute of the wall clock holds so much weight, and
+ * what is sent within the guard of its turn counts in both minutes. The lists were asked for at the start.
  */
-function snapshotTimeMs(pool: readonly EstimatedMarket[], fromMs: number): number {
-  if (pool.length === 0) return 0
-  const heaviest = Math.max(...pool.map(({ snapshotWeight }) => snapshotWeight))
-  const perMinute = Math.floor(Math.min(...pool.map(({ weightPerMinute }) => weightPerMinute)) / heaviest)
-  const count = Math.ceil(
-    pool.reduce((weight, { snapshotWeight, instrumentCount }) => weight + snapshotWeight * instrumentCount, 0) /
-      heaviest,
+function snapshotTimeMs(pool: readonly EstimatedMarket[], startMs: number, fromMs: number): number {
+  const weightMax = Math.min(...pool.map(({ weightPerMinute }) => weightPerMinute))
+  const weights = pool.flatMap(({ snapshotWeight, instrumentCount }) =>
+    new Array<number>(instrumentCount).fill(snapshotWeight),
   )
-  const turns = Math.ceil(count / perMinute) - 1
-  const afterTurns = Math.min(perMinute, count - turns * perMinute)
-  const waitMs = turns === 0 ? 0 : turns * MINUTE_MS + TURN_GUARD_MS - (fromMs % MINUTE_MS)
-  return waitMs + Math.max(1, afterTurns) * SNAPSHOT_MS
+  const all = weights.reduce((sum, weight) => sum + weight, 0)
+  const lists = pool.reduce((sum, { startWeight }) => sum + startWeight, 0) - all
+  const used = new Map([[minuteOf(startMs), lists]])
+  const usedIn = (minute: number): number => used.get(minute) ?? 0
+  // what is heavier than a minute's part goes alone
+  const fits = (weight: number) => (minute: number) => usedIn(minute) === 0 || usedIn(minute) + weight <= weightMax
+  let atMs = fromMs
+  for (const weight of weights) {
+    while (!minutesOf(atMs).every(fits(weight))) atMs = nextTurnMs(atMs)
+    for (const minute of minutesOf(atMs)) used.set(minute, usedIn(minute) + weight)
+    atMs += SNAPSHOT_MS / pool.length // each market has connections of its own
+  }
+  return atMs - fromMs
+}
+
+const minuteOf = (ms: number): number => Math.floor(ms / MINUTE_MS)
+const minutesOf = (ms: number): number[] => [
+  ...new Set([minuteOf(ms - TURN_GUARD_MS), minuteOf(ms), minuteOf(ms + TURN_GUARD_MS)]),
+]
+
+/** The end of the guard after this turn of the minute, or after the next. */
+function nextTurnMs(ms: number): number {
+  const turnMs = minuteOf(ms) * MINUTE_MS
+  return (ms - turnMs < TURN_GUARD_MS ? turnMs : turnMs + MINUTE_MS) + TURN_GUARD_MS
 }
 
 function memoryBytes({ shards, connections, ringBytes }: EstimatedPlan): number {

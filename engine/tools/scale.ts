@@ -9,7 +9,7 @@ import { Clock } from '../base/clock.ts'
 import type { Run } from '../base/run.ts'
 import type { Collector } from '../roles/collector.ts'
 import type { ExchangeName } from '../simulate/venue.ts'
-import { spreadOverMarkets } from './demo/markets.ts'
+import { halfAtBinance } from './demo/markets.ts'
 import { readGaps } from './demo/notes.ts'
 import { sums } from './demo/report.ts'
 import { compareWithTruth, onStage, playToEnd, type Stage, stageDirectory } from './demo/stage.ts'
@@ -37,7 +37,7 @@ const RATE_SHARE_MIN = 0.97
 const GAPS_SHOWN_MAX = 20
 
 export async function runScale(options: ScaleOptions, run: Run): Promise<void> {
-  const markets = spreadOverMarkets(options.instruments, options.venues)
+  const markets = halfAtBinance(options.instruments, options.venues)
   const directory = stageDirectory(run, 'scale')
   const play = { ...options, seconds: null, recordings: [], speed: 1, markets, directory }
   await onStage(play, run, async (stage) => {
