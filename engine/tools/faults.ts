@@ -34,8 +34,8 @@ const SILENCE_MS = 5_000
 const HEARTBEAT_SCALE = 0.25
 /** All levels: the last row of a book is the whole book. */
 const LEVELS = 5_000
-/** A dozen tables of four venues in four blocks a second each would be the store's main work. */
-const BLOCK_AGE_MS = 1_000
+/** A dozen tables of four venues in four blocks a second each, on their way through NATS, would be the main work. */
+const BLOCK_AGE_MS = 2_000
 const SHOWN_MAX = 15
 const LIVE_MS_MAX = 20_000
 
@@ -58,6 +58,7 @@ export async function runFaults(options: FaultsOptions, run: Run): Promise<void>
     ...run.config,
     snapshots: { ...run.config.snapshots, depth: LEVELS },
     batch: { ...run.config.batch, ageMs: BLOCK_AGE_MS },
+    delivery: 'direct' as const,
   }
   say(`seed ${seed}: ${sum([...plays.values()].map(({ faults }) => faults.length))} faults in ${seconds} s`)
   await onStage(stageOptions, { ...run, config }, async (stage) => {
