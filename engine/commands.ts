@@ -9,6 +9,7 @@ import { EXIT_FAULT, Fault } from './base/fault.ts'
 import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
+import { addDeliveryTools } from './commands-delivery.ts'
 import { FAULT_KINDS, type FaultKind } from './simulate/faults.ts'
 import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
 import type { ReplayOptions } from './tools/replay.ts'
@@ -423,6 +424,7 @@ export function createProgram(version: string, stop: AbortController): Command {
   addSimulate(program, shell)
   addReplay(program, shell)
   addSql(program, shell)
+  addDeliveryTools(program, { tool, withConfigFlags, runOf: (name, values) => runOf(name, values, shell) })
   addPlanAndConfig(program, shell)
   return program
 }

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -6,7 +7,7 @@ import { EXIT_FAULT, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../base/random.ts'
 import type { ServerMessage, ServerSettings } from './clickhouse-server.ts'
-import { type ChildExit, endChild, KeptChild } from './kept-child.ts'
+import { type ChildExit, endChild, isAlive, KeptChild } from './kept-child.ts'
 
 /**
  * The ClickHouse that runs when no server is configured: a child process with the real engine (npm package chdb) behind
@@ -43,6 +44,7 @@ const DRAIN_MS_DEFAULT = 8000
 const READY_MS_DEFAULT = 30_000
 /** The child's own deadline comes first; this is for a child that does not even reach it. */
 const STOP_GRACE_MS = 1000
+const PING_MS_MAX = 2000
 
 /** @throws Fault when the package is missing, the directory is in use or unusable, or the port is taken. */
 export async function startEmbeddedClickHouse(options: EmbeddedClickHouseOptions): Promise<EmbeddedClickHouse> {
@@ -62,6 +64,7 @@ export async function startEmbeddedClickHouse(options: EmbeddedClickHouseOptions
     const launched = await launchServer(settings, options.readyMsMax ?? READY_MS_DEFAULT, options.log)
     port = launched.port
     version = launched.version
+    writeFileSync(ownerFile(settings.dataDirectory), JSON.stringify({ pid: launched.child.pid ?? 0, port }))
     return launched.child
   }
   const kept = await KeptChild.start({
@@ -83,7 +86,29 @@ export async function startEmbeddedClickHouse(options: EmbeddedClickHouseOptions
       return kept.restarts
     },
     onExit: (listener) => kept.onExit(listener),
-    stop: () => kept.stop(),
+    stop: async () => {
+      await kept.stop()
+      rmSync(ownerFile(path.resolve(options.dataDirectory)), { force: true })
+    },
+  }
+}
+
+/** Where the running engine of a directory says how it is reached; the engine itself keeps others out of it. */
+function ownerFile(dataDirectory: string): string {
+  return path.join(dataDirectory, 'owner.json')
+}
+
+/** The engine that runs on this directory now, of whatever program, for tools beside it; undefined when none answers. */
+export async function runningClickHouse(dataDirectory: string): Promise<{ readonly url: string } | undefined> {
+  try {
+    const text = readFileSync(ownerFile(path.resolve(dataDirectory)), 'utf8')
+    const { pid, port } = JSON.parse(text) as { pid: number; port: number }
+    const url = `http://127.0.0.1:${port}`
+    if (!isAlive(pid)) return undefined
+    const { ok } = await fetch(`${url}/ping`, { signal: AbortSignal.timeout(PING_MS_MAX) })
+    return ok ? { url } : undefined
+  } catch {
+    return undefined
   }
 }
 

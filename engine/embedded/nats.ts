@@ -156,6 +156,16 @@ function ownerFile(directory: string): string {
   return path.join(directory, 'owner.json')
 }
 
+/** The server that runs on this store now, of whatever program, for tools beside it; undefined when none answers. */
+export async function runningNats(storeDirectory: string): Promise<{ readonly url: string } | undefined> {
+  try {
+    const { pid, port } = JSON.parse(readFileSync(ownerFile(path.resolve(storeDirectory)), 'utf8')) as Owner
+    return isAlive(pid) && (await greeting(port)) !== null ? { url: `nats://127.0.0.1:${port}` } : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Two servers on one store destroy it, and nats-server itself does not look. */
 async function refuseSecondOwner(directory: string): Promise<void> {
   let owner: Owner

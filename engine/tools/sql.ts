@@ -1,11 +1,8 @@
 /** `marketprism sql`: a question to the store, embedded or configured, answered as a table (or in any format of ClickHouse). */
-import { existsSync } from 'node:fs'
 import { ClickHouseError } from '@clickhouse/client'
 import type { Run } from '../base/run.ts'
 import { Fault } from '../base/fault.ts'
-import { startEmbeddedClickHouse } from '../embedded/clickhouse.ts'
-import { clickHouseOptions, dataDirectory } from '../roles/settings.ts'
-import { createClickHouseClient } from '../sinks/clickhouse.ts'
+import { reachClickHouse } from './reach.ts'
 
 export interface SqlOptions {
   /** statements, one answer each */
@@ -14,17 +11,7 @@ export interface SqlOptions {
 }
 
 export async function runSql({ queries, format }: SqlOptions, { config, log }: Run): Promise<void> {
-  const directory = dataDirectory(config, 'clickhouse')
-  const isEmbedded = config.clickhouse.url === ''
-  if (isEmbedded && !existsSync(directory)) {
-    throw new Fault(
-      'NO_DATA',
-      `${directory} does not exist: name the data directory with --data, or a server with MARKETPRISM_CLICKHOUSE_URL`,
-    )
-  }
-  const server = isEmbedded ? await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log }) : undefined
-  const options = clickHouseOptions(config, server?.url ?? config.clickhouse.url)
-  const client = createClickHouseClient(options)
+  const { client, options, stop } = await reachClickHouse({ config, log })
   try {
     for (const query of queries) {
       const answer = await client.exec({ query: `${query.replace(/[\s;]+$/, '')} FORMAT ${format}` })
@@ -33,8 +20,7 @@ export async function runSql({ queries, format }: SqlOptions, { config, log }: R
   } catch (error) {
     throw new Fault('SQL', answerLine(error, options.url), undefined, { cause: error })
   } finally {
-    await client.close()
-    await server?.stop()
+    await stop()
   }
 }
 
