@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decodeBlock, rowsOf } from '../engine/record/decode.ts'
-import { CLOSE, DATA, INSTRUMENT, OPEN } from '../engine/ring/frame.ts'
+import { CLOSE, DATA, INSTRUMENT, JOIN, OPEN } from '../engine/ring/frame.ts'
 import { summarise } from '../workers/shard-summary.ts'
 import { instrumentOf, shardRig } from './support/shard-rig.ts'
 
@@ -53,6 +53,7 @@ test('an instrument that trades no longer should have no gap that stays open', (
     { connection: 0, instruments: [{ instrument: 0, channels: ['book', 'trades', 'book_tickers'] }] },
     { generation: 2 },
   )
+  rig.frame(JOIN, { connection: 0, instruments: [], isSubscribed: true }, { generation: 2 })
   book(rig, 'snapshot', 500, TS, [['99', '1']])
   const last = new Map(rows(rig, 'gaps').map((row) => [row['channel'], row['status']]))
   assert.deepEqual([...last].sort(), [
@@ -60,4 +61,22 @@ test('an instrument that trades no longer should have no gap that stays open', (
     ['book_tickers', 'closed'],
     ['trades', 'closed'],
   ])
+})
+
+test('a gap of a channel that speaks only of events should last until its stream is acknowledged', () => {
+  const rig = opened()
+  const notice = { connection: 0, instruments: [{ instrument: 0, channels: ['book', 'klines', 'liquidations'] }] }
+  rig.frame(OPEN, notice, { generation: 2 })
+  rig.frame(CLOSE, 'gone', { generation: 2 })
+  const ns = 1_790_000_001_000_000_000n
+  rig.frame(OPEN, notice, { generation: 3, ns })
+  rig.frame(JOIN, { connection: 0, instruments: [], isSubscribed: true }, { generation: 3, ns: ns + 5n })
+  const closed = rows(rig, 'gaps').filter(({ status }) => status === 'closed')
+  assert.deepEqual(
+    closed.map(({ channel, to_ns }) => [channel, to_ns]),
+    [
+      ['klines', String(ns + 5n)],
+      ['liquidations', String(ns + 5n)],
+    ],
+  )
 })

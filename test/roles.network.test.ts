@@ -44,7 +44,14 @@ async function rig(t: TestContext, answer: (request: IncomingMessage, response: 
     return new Network(
       config,
       { rules: exchangeRules(config), time: machineTime, random: () => 0.5, log: LOG },
-      { onOpen: nothing, onFrame: nothing, onClose: nothing, onSnapshot: nothing, onSnapshotFailed: nothing },
+      {
+        onOpen: nothing,
+        onSubscribed: nothing,
+        onFrame: nothing,
+        onClose: nothing,
+        onSnapshot: nothing,
+        onSnapshotFailed: nothing,
+      },
     )
   }
   return { open, askedCount: () => asked }

@@ -3,15 +3,16 @@ import { test } from 'node:test'
 import { parseFaults } from '../engine/simulate/faults.ts'
 import { protocolOf } from '../engine/simulate/protocols.ts'
 import { EXCHANGE_NAMES } from '../engine/simulate/venue.ts'
-import type { GapRow, VenueNote } from '../engine/tools/demo/notes.ts'
-import { disturbancesOf, judge, lossesOf } from '../engine/tools/faults/judge.ts'
+import type { VenueNote } from '../engine/tools/demo/notes.ts'
+import { disturbancesOf, judge, type JudgedRow, lossesOf } from '../engine/tools/faults/judge.ts'
 import { ALL_KINDS, faultPlay, isPossible } from '../engine/tools/faults/script.ts'
 import { lastJson, runCli } from './support/cli.ts'
 import { temporaryDirectory } from './support/embedded.ts'
 
 /** The trial of faults: what its judge says of losses and rows, what its script holds, and a short run of it. */
 const AT_MS = 1_790_000_000_000
-const ROW: GapRow = {
+const ROW: JudgedRow = {
+  lateMs: 1_500,
   exchange: 'okx',
   market: 'spot',
   symbol: 'BTC-USDT',
@@ -37,7 +38,7 @@ const LOSS = {
   lastMs: AT_MS + 20,
 }
 
-function unmatched(notes: readonly VenueNote[], rows: readonly GapRow[]): [losses: number, rows: number] {
+function unmatched(notes: readonly VenueNote[], rows: readonly JudgedRow[]): [losses: number, rows: number] {
   const { lossesWithoutRow, rowsWithoutCause } = judge(lossesOf('okx', notes), disturbancesOf('okx', notes), rows)
   return [lossesWithoutRow.length, rowsWithoutCause.length]
 }
@@ -49,7 +50,7 @@ test('judge of faults should match a loss with the row that holds it, and miss e
 })
 
 test('judge of faults should not take a row of another instrument, channel, place or time for that of a loss', () => {
-  const others: Partial<GapRow>[] = [
+  const others: Partial<JudgedRow>[] = [
     { symbol: 'ETH-USDT' },
     { channel: 'book' },
     { market: 'swap' },

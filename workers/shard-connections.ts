@@ -31,6 +31,8 @@ export interface Connection {
 export interface OpenNotice {
   readonly connection: number
   readonly leg?: number
+  /** all that the connection should carry is acknowledged by now */
+  readonly isSubscribed?: boolean
   readonly instruments: readonly { readonly instrument: number; readonly channels: readonly Channel[] }[]
 }
 
@@ -39,9 +41,14 @@ const CHANNEL_OF: Readonly<Record<Channel, number>> = { ...GAP_CHANNELS, agg_tra
 /** Channels that speak only when something happened: to be subscribed again is all the proof there is. */
 const EVENT_CHANNELS: readonly number[] = [GAP_CHANNELS.liquidations, GAP_CHANNELS.klines]
 
-/** Nothing has to come for a gap to be over; a book starts anew in any case. */
-function isSilentByNature({ isTrading }: InstrumentSlot, channel: number): boolean {
-  return EVENT_CHANNELS.includes(channel) || (!isTrading && channel !== GAP_CHANNELS.book)
+/** Where nothing has to come, being subscribed is the end of a gap; a book starts anew in any case. */
+function closeQuiet({ instruments }: Connection): void {
+  for (const { slot, channels } of instruments) {
+    for (const channel of channels) {
+      const isQuiet = EVENT_CHANNELS.includes(channel) || (!slot.isTrading && channel !== GAP_CHANNELS.book)
+      if (isQuiet) slot.record.gaps.close(slot.index, channel, 0)
+    }
+  }
 }
 
 /** Channels as the tables of gaps name them, each once. */
@@ -109,6 +116,7 @@ export class Connections {
     }
     this.#open.set(keyOf(source, generation), connection)
     this.#cover(connection, instruments)
+    if (notice.isSubscribed === true) closeQuiet(connection)
   }
 
   /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
@@ -134,6 +142,7 @@ export class Connections {
     const added = this.#named(notice)
     connection.instruments = [...connection.instruments, ...added]
     this.#cover(connection, added)
+    if (notice.isSubscribed === true) closeQuiet(connection)
   }
 
   /** An open socket does not carry this any more: that was wanted, so nothing is missing. */
@@ -164,7 +173,6 @@ export class Connections {
         slot.coverage[channel] = (slot.coverage[channel] as number) + 1
         const { exchange, market } = slot.name
         this.#cadence.open(slot.index, channel, leg, `${exchange}.${market}`, READ_RULES.get(exchange)?.habits)
-        if (isSilentByNature(slot, channel)) slot.record.gaps.close(slot.index, channel, 0)
       }
       if (!channels.includes(GAP_CHANNELS.book)) continue
       slot.keeper.legCount++

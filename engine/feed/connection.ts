@@ -50,6 +50,8 @@ export const CONNECTION_TIMING: ConnectionTiming = {
 export interface ConnectionEvents {
   /** subscribed, and nothing of this generation was delivered before; another generation may be open still */
   onOpen(generation: number): void
+  /** the venue has acknowledged all that this generation asked for; again after each change */
+  onSubscribed?(generation: number): void
   /** the bytes are the socket's own memory: copy what is kept */
   onFrame(generation: number, bytes: Uint8Array): void
   /** only after an `onOpen` of the same generation */
@@ -298,12 +300,11 @@ export class Connection {
     const { stats, sockets } = this.#around
     return {
       onAnnounced: (link) => this.#onAnnounced(link),
+      onSubscribed: ({ generation }) => this.#events.onSubscribed?.(generation),
       onFrame: (generation, bytes) => this.#events.onFrame(generation, bytes),
       onRefused: (link, stream, reason) => this.#onRefused(link, stream, reason),
       onFailing: (link, reason) => (link === this.#next ? this.#onFailed(link, reason) : this.rotate(reason)),
-      onProbe: () => {
-        stats.probes++
-      },
+      onProbe: () => void stats.probes++,
       onWatched: (link) => this.#onWatched(link),
       onFailed: (link, reason) => this.#onFailed(link, reason),
       onGone: () => {

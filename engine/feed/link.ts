@@ -49,6 +49,8 @@ export interface LinkBirth {
 export interface LinkEvents {
   /** before the first data frame or after the last acknowledgement, whichever is first */
   onAnnounced(link: Link): void
+  /** all that was asked for until now is acknowledged or refused; comes again when more was asked for */
+  onSubscribed(link: Link): void
   onFrame(generation: number, bytes: Uint8Array): void
   onRefused(link: Link, stream: string, reason: string): void
   /** its life is over, or the venue will close it: it works on, but another should be there soon */
@@ -240,6 +242,7 @@ export class Link {
   #onComplete(): void {
     this.#subscribedMs ??= this.#time.monotonicMs()
     if (this.#state !== 'open') this.#announce()
+    if (!this.#isEnded) this.#events.onSubscribed(this)
   }
 
   /** @returns false when the frame was data after all. */

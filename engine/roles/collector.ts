@@ -116,6 +116,7 @@ export class Collector {
       { rules, time, random, log },
       {
         onOpen: (connection, generation) => self().#traffic.onOpen(connection, generation),
+        onSubscribed: (connection, generation) => self().#traffic.onSubscribed(connection, generation),
         onFrame: (connection, generation, bytes) => self().router.onFrame(connection.index, generation, bytes),
         onClose: (connection, generation, reason) => self().#traffic.onClose(connection, generation, reason),
         onSnapshot: (want, body) => self().#traffic.onSnapshot(want, body),

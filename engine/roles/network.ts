@@ -34,6 +34,7 @@ const CLOCK_FILE_NAME = 'clock-offsets.ndjson'
 
 export interface NetworkEvents {
   onOpen(connection: PlannedConnection, generation: number): void
+  onSubscribed(connection: PlannedConnection, generation: number): void
   onFrame(connection: PlannedConnection, generation: number, bytes: Uint8Array): void
   onClose(connection: PlannedConnection, generation: number, reason: string): void
   onSnapshot(want: SnapshotWant, body: Buffer): void
@@ -180,6 +181,7 @@ export class Network {
       rules,
       {
         onOpen: (generation) => events.onOpen(planned, generation),
+        onSubscribed: (generation) => events.onSubscribed(planned, generation),
         onFrame: (generation, bytes) => events.onFrame(planned, generation, bytes),
         onClose: (generation, reason) => {
           if (!this.#isStopping) events.onClose(planned, generation, reason)

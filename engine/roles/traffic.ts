@@ -69,6 +69,11 @@ export class Traffic {
     this.#around.router.open(index, generation, this.#notice({ connection: index, instruments }))
   }
 
+  /** From here on all of it is heard, whether or not something has come. */
+  onSubscribed({ index }: Pick<PlannedConnection, 'index'>, generation: number): void {
+    this.#around.router.join(index, generation, { connection: index, instruments: [], isSubscribed: true })
+  }
+
   onClose({ index }: Pick<PlannedConnection, 'index'>, generation: number, reason: string): void {
     const { placement, network, router } = this.#around
     this.#open.get(index)?.delete(generation)
@@ -143,7 +148,10 @@ export class Traffic {
     }
     for (const connection of placement.connections) {
       if (connection.shard !== shard) continue
-      for (const generation of this.#open.get(connection.index) ?? []) this.onOpen(connection, generation)
+      for (const generation of this.#open.get(connection.index) ?? []) {
+        this.onOpen(connection, generation)
+        this.onSubscribed(connection, generation)
+      }
     }
     router.endOfBurst()
   }

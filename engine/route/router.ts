@@ -155,7 +155,7 @@ export class Router {
     this.#control(source, SNAPSHOT_FAILED, generation, instrumentIndex, TEXT.encode(reason))
   }
 
-  /** An open socket carries more than its OPEN said, or less. */
+  /** An open socket carries more than its OPEN said, or less; or all that it should carry is acknowledged. */
   join(source: number, generation: number, payload: object): void {
     this.#control(source, JOIN, generation, 0, TEXT.encode(JSON.stringify(payload)))
   }

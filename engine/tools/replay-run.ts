@@ -190,7 +190,7 @@ class Player {
     const carried = survey?.connections.get(connection) ?? []
     const instruments = [...carried].map(([instrument, channels]) => ({ instrument, channels: [...channels] }))
     const leg = survey === undefined ? 0 : legOf(survey, connection)
-    await this.#write(OPEN, connection, 0, message, encoded({ connection, leg, instruments }))
+    await this.#write(OPEN, connection, 0, message, encoded({ connection, leg, instruments, isSubscribed: true }))
   }
 
   /** Of REST: only books are anchored by it; what lists say of instruments the survey has read. */

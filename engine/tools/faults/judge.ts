@@ -35,13 +35,14 @@ export interface Disturbance extends Place {
   readonly toMs: number
 }
 
+/** Event time is the venue's, the row's times are those of receiving: `lateMs` is how much later they may be. */
+export type JudgedRow = GapRow & { readonly lateMs: number }
+
 export interface Verdict {
   readonly lossesWithoutRow: readonly InjectedLoss[]
-  readonly rowsWithoutCause: readonly GapRow[]
+  readonly rowsWithoutCause: readonly JudgedRow[]
 }
 
-/** Event time is the venue's, the row's times are those of receiving: a busy machine receives that much later. */
-const LATENCY_MS_MAX = 1_500
 /** So long after it a fault may still show: streams have to be found silent, books to be anchored. */
 const AFTERMATH_MS: Readonly<Record<string, number>> = {
   mute_subscription: 30_000,
@@ -61,7 +62,7 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
 export function judge(
   losses: readonly InjectedLoss[],
   disturbances: readonly Disturbance[],
-  rows: readonly GapRow[],
+  rows: readonly JudgedRow[],
 ): Verdict {
   return {
     lossesWithoutRow: losses.filter((loss) => !rows.some((row) => isAt(loss, row) && holds(row, loss))),
@@ -73,32 +74,32 @@ export function judge(
   }
 }
 
-function isAt({ exchange, market, symbol, channel }: Place, row: GapRow): boolean {
+function isAt({ exchange, market, symbol, channel }: Place, row: JudgedRow): boolean {
   if (row.exchange !== exchange || row.market !== market) return false
   if (symbol !== '' && row.symbol !== symbol) return false
   return channel === '' || row.channel === channel || (FAMILIES[`${exchange}/${channel}`] ?? []).includes(row.channel)
 }
 
 /** All of the loss lies in the row: by its ids, else by its time. */
-export function holds(row: GapRow, { firstId, lastId, firstMs, lastMs }: Omit<InjectedLoss, keyof Place>): boolean {
+export function holds(row: JudgedRow, { firstId, lastId, firstMs, lastMs }: Omit<InjectedLoss, keyof Place>): boolean {
   const [fromSeq, toSeq] = [Number(row.from_seq), Number(row.to_seq)]
   if (fromSeq > 0 && toSeq > 0 && fromSeq < firstId && lastId <= toSeq) return true
-  return fromMs(row) - LATENCY_MS_MAX <= firstMs && lastMs <= toMs(row)
+  return fromMs(row) - row.lateMs <= firstMs && lastMs <= toMs(row)
 }
 
-function touches(row: GapRow, loss: InjectedLoss): boolean {
+function touches(row: JudgedRow, loss: InjectedLoss): boolean {
   const [fromSeq, toSeq] = [Number(row.from_seq), Number(row.to_seq)]
   if (fromSeq > 0 && toSeq > 0 && fromSeq < loss.lastId && loss.firstId <= toSeq) return true
   return overlaps(row, loss.firstMs, loss.lastMs)
 }
 
 /** @param from,to of the venue's clock; what happened then was received up to so much later */
-function overlaps(row: GapRow, from: number, to: number): boolean {
-  return fromMs(row) <= to + LATENCY_MS_MAX && from <= toMs(row)
+function overlaps(row: JudgedRow, from: number, to: number): boolean {
+  return fromMs(row) <= to + row.lateMs && from <= toMs(row)
 }
 
-const fromMs = (row: GapRow): number => Number(row.from_ms)
-const toMs = (row: GapRow): number => (row.status === 'open' ? Number.POSITIVE_INFINITY : Number(row.to_ms))
+const fromMs = (row: JudgedRow): number => Number(row.from_ms)
+const toMs = (row: JudgedRow): number => (row.status === 'open' ? Number.POSITIVE_INFINITY : Number(row.to_ms))
 
 const gapChannel = (channel: unknown): string => (channel === 'agg_trades' ? 'trades' : String(channel ?? ''))
 

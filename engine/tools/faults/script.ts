@@ -61,7 +61,7 @@ function scenes(trades: string | null, seed: number): readonly Scene[] {
     [3, { kind: 'broken_frame' }],
     [4, { kind: 'close' }, ...later(2, { kind: 'close', rst: true })],
     [4, { kind: 'close_all' }],
-    [8, { kind: 'silent', stream: 'book_tickers', seconds: 5 }, { kind: 'silent', stream: 'book', seconds: 4 }],
+    [14, { kind: 'silent', stream: 'book_tickers', seconds: 12 }, { kind: 'silent', stream: 'book', seconds: 4 }],
     [0, { kind: 'no_pings', seconds: 10 }],
     [12, { kind: 'stall', seconds: 10 }],
     [7, { kind: 'refuse_subscription', stream: refused }, ...later(1, { kind: 'close', stream: refused })],
