@@ -193,6 +193,12 @@ export const KEYS = {
       unit: 'messages',
     }),
     ackTimeoutMs: integer(5_000, limits.ACK_TIMEOUT_MS, 'After this a publish is sent again with the same id.', ms),
+    ackWaitSeconds: integer(
+      60,
+      limits.ACK_WAIT_S,
+      'What the store took and did not acknowledge for this long comes again; a store says in between that it still works.',
+      seconds,
+    ),
     duplicateWindowSeconds: integer(300, limits.DUPLICATE_WINDOW_S, 'How long the server remembers ids.', seconds),
     maxAgeHours: integer(24, limits.STREAM_AGE_HOURS, 'Age at which a stream forgets messages.', { unit: 'h' }),
     maxBytes: integer(

@@ -75,6 +75,8 @@ export const FREE_BYTES: Range = { min: 0, max: TIB }
 /** Publishes in flight; JetStream gains nothing above a few thousand and memory is window × block bytes. */
 export const ACK_WINDOW: Range = { min: 1, max: 4_096 }
 export const ACK_TIMEOUT_MS: Range = { min: 100, max: 120_000 }
+/** An insert takes seconds; what a killed store held waits for it. */
+export const ACK_WAIT_S: Range = { min: 2, max: 3_600 }
 /** The server's memory holds every id of this window. It must outlast the longest retry. */
 export const DUPLICATE_WINDOW_S: Range = { min: 1, max: 86_400 }
 export const STREAM_AGE_HOURS: Range = { min: 1, max: 8_760 }

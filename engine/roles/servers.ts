@@ -17,7 +17,6 @@ import {
   dataDirectory,
   intakeOptions,
   natsOptions,
-  STORE_ACK_WAIT_SECONDS,
   storageOptions,
   streamOptions,
 } from './settings.ts'
@@ -129,7 +128,7 @@ async function chooseClickHouse(config: Config, log: Log): Promise<ChosenClickHo
 async function provisionNats(config: Config, nats: NatsOptions): Promise<ProvisionReport> {
   const connection = await connectNats(nats, 'marketprism provision')
   try {
-    const consumer = storeConsumer(intakeOptions(config).inFlightCountMax, STORE_ACK_WAIT_SECONDS)
+    const consumer = storeConsumer(intakeOptions(config).inFlightCountMax, config.nats.ackWaitSeconds)
     return await provisionStreams(await connection.jetstreamManager(), streamOptions(config), consumer)
   } finally {
     await connection.close()

@@ -17,8 +17,8 @@ import { SHARD_DEFAULTS } from '../../workers/shard.ts'
 
 /** A stream carries blocks, and a block is at most batch.bytesMax: the rest is room for a row that ends it. */
 const MESSAGE_BYTES_MAX = 8 * 1024 ** 2
-/** What the store holds unacknowledged must be worked off well within this. */
-export const STORE_ACK_WAIT_SECONDS = 60
+/** A store says so often within nats.ackWaitSeconds that it still works on a block. */
+const SIGNS_OF_WORK = 4
 
 /** One enabled market as the configuration has it. */
 export interface MarketChoice extends MarketSettings {
@@ -205,5 +205,6 @@ export function streamOptions(config: Config): StreamOptions {
 }
 
 export function intakeOptions(config: Config): IntakeOptions {
-  return { ...INTAKE_DEFAULT, inFlightCountMax: 8 * config.clickhouse.insertsInFlight }
+  const workingMs = (config.nats.ackWaitSeconds * 1000) / SIGNS_OF_WORK
+  return { ...INTAKE_DEFAULT, workingMs, inFlightCountMax: 8 * config.clickhouse.insertsInFlight }
 }
