@@ -228,7 +228,7 @@ export class Injector {
         fits: (stream) => this.#fits(stream, spec),
         left: spec.count ?? 1,
         onStruck: (stream, connection) => {
-          stream.wasHeard = true // what happens until it is asked for again is a loss
+          // what happens until it is asked for again is a loss, unless nobody heard it ever: then nothing was promised
           const { market, symbol, name, channel } = stream
           this.#note(spec, { market, symbol, stream: name, channel, connection: connection.index, struck: true })
         },
