@@ -45,7 +45,7 @@ export async function runScale(options: ScaleOptions, run: Run): Promise<void> {
     process.stderr.write(`${collector.bookCount} books; ${startText(collector)}\n`)
     const start = await untilLive(stage, run.stop)
     process.stderr.write(`${start.live} books LIVE after ${start.measuredSeconds} s\n`)
-    await playToEnd(stage, AbortSignal.any([run.stop, AbortSignal.timeout(options.seconds * 1_000)]))
+    await playToEnd(stage, endAfter(options.seconds, run.stop))
     const { check, sent } = await compareWithTruth(stage)
     const gaps = await readGaps(client, config.clickhouse.database)
     for (const gap of gaps.slice(0, GAPS_SHOWN_MAX)) process.stderr.write(`gap ${JSON.stringify(gap)}\n`)
@@ -66,6 +66,15 @@ export async function runScale(options: ScaleOptions, run: Run): Promise<void> {
     }
     tellVerdict(figures, missedOf(figures, options), options.json)
   })
+}
+
+/** Not AbortSignal.any of a timeout: what nobody holds is collected, and then never fires. */
+function endAfter(seconds: number, stop: AbortSignal): AbortSignal {
+  const end = new AbortController()
+  const timer = setTimeout(() => end.abort(), seconds * 1_000)
+  stop.addEventListener('abort', () => end.abort(), { once: true })
+  end.signal.addEventListener('abort', () => clearTimeout(timer), { once: true })
+  return end.signal
 }
 
 function startText({ plan: { estimate, connections } }: Collector): string {
