@@ -186,4 +186,27 @@ test('tables', async (t) => {
     }
     assert.equal(await ask(client, 'SELECT status FROM mp.gaps FINAL'), 'closed')
   })
+
+  await t.test('tables should keep what one packet brought as several rows', async () => {
+    const at = '2026-03-01 12:00:00'
+    const of = (symbol: string, more: string) => `('x', 'm', '${symbol}', '${at}', ${more})`
+    await client.command({
+      query: `INSERT INTO mp.gaps (exchange, market, symbol, received_ns, channel, cause, status, from_ns, from_seq) VALUES
+        ${[7, 9].map((seq) => of('g', `'trades', 'sequence', 'closed', '${at}', ${seq}`)).join()}`,
+    })
+    await client.command({
+      query: `INSERT INTO mp.book_tickers (exchange, market, symbol, received_ns, event_ns, update_id, bid_price_mantissa, row_in_block) VALUES
+        ${[1, 2, 1].map((bid, row) => of('t', `'${at}', 0, ${bid}, ${row}`)).join()}`,
+    })
+    await client.command({
+      query: `INSERT INTO mp.book_deltas (exchange, market, symbol, received_ns, event_ns, first_seq, last_seq) VALUES
+        ${['10:00', '11:00'].map((hour) => of('d', `'2026-03-01 ${hour}:00', 0, 2`)).join()}`,
+    })
+    const count = (table: string, symbol: string) =>
+      ask(client, `SELECT count() FROM mp.${table} FINAL WHERE symbol = '${symbol}'`)
+    assert.deepEqual(
+      [await count('gaps', 'g'), await count('book_tickers', 't'), await count('book_deltas', 'd')],
+      ['2', '3', '2'],
+    )
+  })
 })
