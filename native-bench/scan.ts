@@ -5,7 +5,7 @@ import type { RecordedMessage } from '../engine/simulate/recording.ts'
 import { type Bench, type BenchResult, check } from './bench.ts'
 import { type Measured, measured, repeat } from './measure.ts'
 import { type BenchMessages, foundIn } from './messages.ts'
-import { type BenchVenue, type Found, idOf } from './venues.ts'
+import { type BenchVenue, type Found } from './venues.ts'
 
 const KINDS: readonly Found['kind'][] = ['book', 'trades', 'tickers']
 /** Behind each frame, for scanners that read by words; in a ring that is the head of the next record. */
@@ -64,9 +64,9 @@ class Tally implements Emit {
   }
 
   onTrade(): void {
-    const { venueTradeId, tradeId } = this.trade
+    const { idText, tradeId } = this.trade
     this.trades++
-    this.ids += venueTradeId === '' ? tradeId % 1000 : idOf(venueTradeId)
+    this.ids += idText.length === 0 ? tradeId % 1000 : (idText.bytes[idText.length - 1] as number)
   }
 
   onTicker(): void {

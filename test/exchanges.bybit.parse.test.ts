@@ -89,7 +89,7 @@ class Collector implements Emit {
   }
 
   onTrade(): void {
-    this.events.push({ kind: 'trade', ...this.trade })
+    this.events.push({ kind: 'trade', ...this.trade, venueTradeId: this.trade.venueTradeId })
   }
 
   onTicker(): void {

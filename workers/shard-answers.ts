@@ -54,3 +54,18 @@ export class RestAnswers {
     return slot
   }
 }
+
+const DEPTH_BODY = /^\s*\{\s*"lastUpdateId"/
+const HEAD_BYTES = 40
+const LOWER_L = 108
+const SPACE = 32
+
+/**
+ * Whether a frame of a recording is the body of a REST depth answer. Only one that may begin so is looked at as text:
+ * with `{"l`, or with whitespace before the quote.
+ */
+export function isDepthBody(bytes: Uint8Array, offset: number): boolean {
+  const third = bytes[offset + 2] as number
+  const mayBe = third === LOWER_L || (bytes[offset] as number) <= SPACE || (bytes[offset + 1] as number) <= SPACE
+  return mayBe && DEPTH_BODY.test(Buffer.from(bytes.subarray(offset, offset + HEAD_BYTES)).toString('latin1'))
+}

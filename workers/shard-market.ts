@@ -8,6 +8,7 @@ import type { Emit, FrameParser, RejectReason } from '../engine/record/emit.ts'
 import type { KindRow } from '../engine/record/schema-kinds.ts'
 import type { KindTableName } from '../engine/record/schema-columns.ts'
 import { GAP_CAUSES, GAP_CHANNELS, GAP_STATUSES, TRADE_ORIGINS, TRADE_STREAMS } from '../engine/record/schema.ts'
+import { ShortText } from '../engine/scan/short-text.ts'
 import type { SymbolTable } from '../engine/scan/symbols.ts'
 import type { ShardCounts } from './shard-counters.ts'
 import type { ExchangeRecord, InstrumentList, InstrumentSlot } from './shard-instruments.ts'
@@ -56,6 +57,8 @@ export class ShardMarket implements Emit {
   readonly #rules: ReadRules
   readonly #around: MarketSurroundings
   readonly #table: SymbolTable
+  /** Of the trade in hand, where its id is a number. */
+  readonly #idName = new ShortText()
   /** What parses now was asked of REST, not sent by the stream. */
   #isRepair = false
 
@@ -118,7 +121,7 @@ export class ShardMarket implements Emit {
       if (line.take(firstSeq, lastSeq) === REPEATED) return
       return this.#lateTrade(slot, TRADE_ORIGINS.repaired)
     }
-    const verdict = firstSeq === NO_SEQ ? line.seeNamed(nameOf(event)) : line.see(firstSeq, lastSeq)
+    const verdict = firstSeq === NO_SEQ ? line.seeNamed(this.#nameOf(event)) : line.see(firstSeq, lastSeq)
     if (verdict === REPEATED) return this.#around.onDuplicate()
     if (verdict === LATE) return this.#lateTrade(slot, TRADE_ORIGINS.stream)
     this.#continueTrades(slot, verdict === JUMPED)
@@ -191,6 +194,13 @@ export class ShardMarket implements Emit {
     }
   }
 
+  /** How a trade of a venue without numbering is told from others. */
+  #nameOf({ idText, tradeId }: TradeEvent): ShortText {
+    if (idText.length > 0) return idText
+    this.#idName.text = String(tradeId)
+    return this.#idName
+  }
+
   #slot(instrument: number): InstrumentSlot {
     return this.#around.list.slots[instrument] as InstrumentSlot
   }
@@ -242,9 +252,4 @@ export class ShardMarket implements Emit {
       gap === undefined && (slot.coverage[GAP_CHANNELS.trades] as number) > 1,
     )
   }
-}
-
-/** How a trade of a venue without numbering is told from others. */
-function nameOf({ venueTradeId, tradeId }: TradeEvent): string {
-  return venueTradeId === '' ? String(tradeId) : venueTradeId
 }

@@ -34,7 +34,7 @@ import {
 } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
 import { RejectedFrames } from './rejected-frames.ts'
-import { RestAnswers } from './shard-answers.ts'
+import { RestAnswers, isDepthBody } from './shard-answers.ts'
 import { type Connection, Connections, type OpenNotice } from './shard-connections.ts'
 import { ShardCounts } from './shard-counters.ts'
 import type { ShardCounter } from './shard-counters.ts'
@@ -424,14 +424,6 @@ export function createShard(
   awaitRoom: () => boolean,
 ): Shard {
   return new Shard(settings, batches, requests, counters, awaitRoom)
-}
-
-const DEPTH_BODY = /^\s*\{\s*"lastUpdateId"/
-
-/** Only a frame that does not begin like an event is looked at closer. */
-function isDepthBody(bytes: Uint8Array, offset: number): boolean {
-  if (bytes[offset + 2] === 115 || bytes[offset + 2] === 101) return false // {"s… and {"e…
-  return DEPTH_BODY.test(plainText(bytes, offset, 40))
 }
 
 function plainText(bytes: Uint8Array, offset: number, length: number): string {

@@ -27,6 +27,10 @@ export class TimedTickers {
   /** By carrier: the place in the ring of what it brought last. */
   readonly #lastPlace = new Int16Array(CARRIERS_MAX).fill(NOTHING)
   #nextPlace = 0
+  /** Who was first with what is remembered newest, and with how many in a row: alone with all, nothing can be a copy. */
+  #runner = NOTHING
+  #runLength = 0
+  #filledCount = 0
   #nextCarrier = 0
   #newestMs = 0
 
@@ -37,12 +41,13 @@ export class TimedTickers {
     const last = this.#lastPlace[index] as number
     if (last !== NOTHING && this.#isAt(last, event)) return false
     if (event.eventMs <= this.#newestMs) {
-      const copied = this.#placeOf(event, 1 << index)
+      const isAlone = index === this.#runner && this.#runLength === this.#filledCount
+      const copied = isAlone ? NOTHING : this.#placeOf(event, 1 << index)
       if (copied !== NOTHING) {
         this.#brought(copied, index)
         return false
       }
-      if (event.eventMs < this.#oldestMs()) return false
+      if (event.eventMs < this.#newestMs && event.eventMs < this.#oldestMs()) return false
     }
     this.#remember(event, index)
     return true
@@ -79,6 +84,9 @@ export class TimedTickers {
   #remember({ eventMs, bidPrice, bidQuantity, askPrice, askQuantity }: TickerEvent, index: number): void {
     const place = this.#nextPlace
     this.#nextPlace = (place + 1) % REMEMBERED
+    this.#filledCount = Math.min(this.#filledCount + 1, REMEMBERED)
+    this.#runLength = index === this.#runner ? Math.min(this.#runLength + 1, REMEMBERED) : 1
+    this.#runner = index
     const facts = this.#facts
     const at = place * FACTS
     facts[at] = eventMs
@@ -103,6 +111,7 @@ export class TimedTickers {
   #newCarrier(carrier: number): number {
     const index = this.#nextCarrier
     this.#nextCarrier = (index + 1) % CARRIERS_MAX
+    if (index === this.#runner) this.#runner = NOTHING
     this.#carriers[index] = carrier
     this.#lastPlace[index] = NOTHING
     for (let place = 0; place < REMEMBERED; place++)

@@ -1,3 +1,6 @@
+import type { ShortText } from '../scan/short-text.ts'
+import { RecentNames } from './recent-names.ts'
+
 /**
  * The ids of one trade stream of one instrument: contiguous, so a jump is a gap, and a smaller id is either a repetition
  * or a late one that was missing. Missing ids are kept as ranges, few of them: what falls out of the list is given up.
@@ -38,9 +41,6 @@ export class MissingRanges {
   }
 }
 
-/** What two connections may be apart: a second of a wild market. */
-const RECENT_NAMES = 512
-
 export class TradeLine {
   /** The highest id seen, −1 before the first. */
   lastId = -1
@@ -50,8 +50,8 @@ export class TradeLine {
   /** The highest id before the one that jumped. */
   idBeforeJump = -1
   readonly #missing = new MissingRanges()
-  /** Names of the last trades, oldest first. */
-  readonly #names = new Set<string>()
+  /** What two connections may be apart: a second of a wild market. */
+  #names: RecentNames | undefined
 
   /** One trade that is the numbers [firstId, lastId] of the venue's unbroken numbering. */
   see(firstId: number, lastId: number): IdVerdict {
@@ -76,16 +76,13 @@ export class TradeLine {
 
   /** Whether its trades have no numbers, so that none can be told to be missing. */
   get isNamed(): boolean {
-    return this.#names.size > 0
+    return this.#names !== undefined
   }
 
   /** A trade of a venue that does not number its trades: only repetitions can be told. */
-  seeNamed(name: string): typeof NEXT | typeof REPEATED {
-    const names = this.#names
-    if (names.has(name)) return REPEATED
-    names.add(name)
-    if (names.size > RECENT_NAMES) names.delete(names.values().next().value as string)
-    return NEXT
+  seeNamed(name: ShortText): typeof NEXT | typeof REPEATED {
+    this.#names ??= new RecentNames()
+    return this.#names.tryAdd(name) ? NEXT : REPEATED
   }
 }
 

@@ -112,11 +112,17 @@ export class ColumnBuffer {
   putText(row: number, text: string): void {
     if (text === '') return this.putNumber(row, this.membersBytes)
     const encoded = new TextEncoder().encode(text)
-    if (this.membersBytes + encoded.length > this.memberBytes.length)
-      this.#growMembers(this.membersBytes + encoded.length)
-    this.memberBytes.set(encoded, this.membersBytes)
-    this.membersBytes += encoded.length
-    this.putNumber(row, this.membersBytes)
+    this.putBytes(row, encoded, encoded.length)
+  }
+
+  /** The text that the first `length` bytes are. */
+  putBytes(row: number, from: Uint8Array, length: number): void {
+    const end = this.membersBytes + length
+    if (end > this.memberBytes.length) this.#growMembers(end)
+    const { memberBytes, membersBytes } = this
+    for (let index = 0; index < length; index++) memberBytes[membersBytes + index] = from[index] as number
+    this.membersBytes = end
+    this.putNumber(row, end)
   }
 
   /** A 64-bit integer, for rare rows. */

@@ -1,3 +1,4 @@
+import { ShortText } from '../scan/short-text.ts'
 import type { KindTableName } from './schema-columns.ts'
 import type { KindRow } from './schema-kinds.ts'
 
@@ -57,14 +58,14 @@ export class TradeEvent {
   stream = 0
   eventMs = 0
   tradeMs = 0
-  /** The venue's id, 0 where it is no number below 2^53: `venueTradeId` has it then. */
+  /** The venue's id, 0 where it is no number below 2^53: `idText` has it then. */
   tradeId = 0
   firstTradeId = 0
   lastTradeId = 0
   /** First and last number of this trade in the venue's unbroken numbering of this stream; a jump is a gap. */
   firstSeq = NO_SEQ
   lastSeq = NO_SEQ
-  venueTradeId = ''
+  readonly #idText = new ShortText()
   price = 0
   quantity = 0
   /** A value of SIDES, of the taker. */
@@ -73,6 +74,20 @@ export class TradeEvent {
   isFiltered = false
   /** A value of TRADE_LIQUIDATIONS. */
   liquidation = 0
+
+  /** The venue's id where it is no number; else empty. */
+  get idText(): ShortText {
+    return this.#idText
+  }
+
+  /** `idText` as a string, for what is not hot. */
+  get venueTradeId(): string {
+    return this.#idText.text
+  }
+
+  set venueTradeId(id: string) {
+    this.#idText.text = id
+  }
 }
 
 export class TickerEvent {

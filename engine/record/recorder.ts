@@ -115,7 +115,7 @@ export class Recorder {
   /** @param origin a value of TRADE_ORIGINS */
   trade(event: TradeEvent, origin: number = TRADE_ORIGINS.stream): void {
     const c = this.#trades.columns
-    const row = this.#open(this.#trades, event.instrument, event.venueTradeId.length, this.hi, this.lo)
+    const row = this.#open(this.#trades, event.instrument, event.idText.length, this.hi, this.lo)
     c[2].putMs(row, event.eventMs)
     c[3].putMs(row, event.tradeMs)
     c[4].bytes[row] = event.stream
@@ -128,7 +128,7 @@ export class Recorder {
     c[11].bytes[row] = this.#quantityScales[event.instrument] as number
     c[12].bytes[row] = event.side
     c[13].putNumber(row, Math.max(event.lastSeq, 0))
-    c[14].putText(row, event.venueTradeId)
+    c[14].putBytes(row, event.idText.bytes, event.idText.length)
     c[15].bytes[row] = origin
     c[16].bytes[row] = event.liquidation
     this.#trades.block.rows++

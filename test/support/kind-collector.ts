@@ -52,6 +52,7 @@ export class KindCollector implements Emit {
     this.trades.push({
       symbol,
       ...rest,
+      venueTradeId: this.trade.venueTradeId,
       price: this.#price(instrument, price),
       quantity: this.#size(instrument, quantity),
     })

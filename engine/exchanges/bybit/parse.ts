@@ -357,7 +357,7 @@ export class BybitParser implements FrameParser {
       trade.price = trades.prices[index] as number
       trade.quantity = trades.quantities[index] as number
       trade.side = trades.sides[index] as number
-      trades.setId(trade, index, this.#scan.bytes)
+      trades.setId(trade, index, this.#scan)
       this.#emit.onTrade()
     }
     return ''

@@ -1,4 +1,6 @@
 import { LEVELS_MAX, type TradeEvent } from '../../record/emit.ts'
+import { asciiText } from '../../scan/json.ts'
+import type { WordScanner } from '../../scan/words.ts'
 
 const SAFE_DIGITS_MAX = 16
 
@@ -11,8 +13,6 @@ export class TradeBatch {
   sides = new Uint8Array(64)
   idOffsets = new Int32Array(64)
   idEnds = new Int32Array(64)
-  #memory: ArrayBufferLike = new ArrayBuffer(0)
-  #letters: Buffer = Buffer.alloc(0)
 
   /** @returns false when a frame may have no more. */
   tryGrow(): boolean {
@@ -27,21 +27,15 @@ export class TradeBatch {
     return true
   }
 
-  /** The id of a trade from its bytes. Measured: 70 ns as a slice of Latin-1, 280 ns letter by letter. */
-  setId(trade: TradeEvent, index: number, bytes: Uint8Array): void {
-    if (bytes.buffer !== this.#memory) {
-      this.#memory = bytes.buffer
-      this.#letters = Buffer.from(bytes.buffer, 0, bytes.buffer.byteLength)
-    }
-    const { byteOffset } = bytes
-    setTradeId(
-      trade,
-      this.#letters.toString(
-        'latin1',
-        byteOffset + (this.idOffsets[index] as number),
-        byteOffset + (this.idEnds[index] as number),
-      ),
-    )
+  /** The id of a trade from its bytes. */
+  setId(trade: TradeEvent, index: number, { view, bytes }: WordScanner): void {
+    const offset = this.idOffsets[index] as number
+    const end = this.idEnds[index] as number
+    if (end - offset <= SAFE_DIGITS_MAX) return setTradeId(trade, asciiText(bytes, offset, end))
+    trade.tradeId = 0
+    trade.firstTradeId = 0
+    trade.lastTradeId = 0
+    trade.idText.copy(view, offset, end)
   }
 }
 
