@@ -1,5 +1,5 @@
 /** The commands that look after delivery: dead letters, spool, audit. See commands.ts. */
-import { Argument, type Command } from 'commander'
+import { Argument, type Command, InvalidArgumentError } from 'commander'
 import type { Run } from './base/run.ts'
 
 type Values = Readonly<Record<string, unknown>>
@@ -11,10 +11,43 @@ export interface CommandKit {
   runOf(name: string, values: Values): Run
 }
 
+function seconds(value: string): number {
+  if (!/^\d{1,6}$/.test(value)) throw new InvalidArgumentError('Allowed is a whole number of seconds.')
+  return Number(value)
+}
+
 const text = (value: unknown): string | undefined => value as string | undefined
 
 export function addDeliveryTools(program: Command, kit: CommandKit): void {
   addDlq(program, kit)
+  addAudit(program, kit)
+}
+
+function addAudit(program: Command, kit: CommandKit): void {
+  const command = kit
+    .tool(program, 'audit', 'is everything in the store, once, and every hole told? exit code 1 when not', [
+      'audit',
+      'audit --since 24h --json',
+      'audit --since 2026-11-21T10:00:00Z',
+    ])
+    .option('--since <time>', 'rows received from then on: a time, or how long ago (90m, 12h, 7d)')
+    .option(
+      '--settle <seconds>',
+      'rows younger than this may be on their way (default: 60 beside a running engine, else 0)',
+      seconds,
+    )
+    .option('--json', 'one JSON object')
+  kit.withConfigFlags(command).action(async (values: Values) => {
+    const { runAudit } = await import('./tools/audit.ts')
+    await runAudit(
+      {
+        since: text(values.since),
+        settleSeconds: values.settle as number | undefined,
+        json: values.json === true,
+      },
+      kit.runOf('audit', values),
+    )
+  })
 }
 
 function addDlq(program: Command, kit: CommandKit): void {

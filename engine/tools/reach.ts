@@ -16,6 +16,8 @@ import { connectNats, type NatsOptions } from '../sinks/nats.ts'
 export interface ReachedClickHouse {
   readonly client: ClickHouseClient
   readonly options: ClickHouseOptions
+  /** no engine runs: the server is ours, nobody else writes to it */
+  readonly isOwn: boolean
   stop(): Promise<void>
 }
 
@@ -45,7 +47,7 @@ export async function reachClickHouse({ config, log }: Pick<Run, 'config' | 'log
     await stop()
     throw error
   }
-  return { client, options, stop }
+  return { client, options, isOwn: own !== undefined, stop }
 }
 
 export interface ReachedNats {
