@@ -259,3 +259,19 @@ test('cadence should let an index of OKX rest for the minute after which it is t
   }
   assert.ok(run([], atMs, 600 * SECOND).length > 0, 'dead at last')
 })
+
+test('cadence should say until when a silent stream surely delivered, however late it looked', () => {
+  const cadence = new Cadence()
+  for (const channel of [book, tickers]) cadence.open(0, channel, 0, MARKET)
+  let found: readonly Silence[] = []
+  const look = (atMs: number, channels: readonly number[]): void => {
+    for (const channel of channels) for (let event = 0; event < 20; event++) cadence.note(0, channel)
+    found = [...found, ...cadence.check(atMs)]
+  }
+  for (let second = 0; second <= 60; second++) look(second * SECOND, [book, tickers])
+  look(75 * SECOND, [book]) // this thread was late
+  for (let second = 76; second <= 80; second++) look(second * SECOND, [book])
+  const [silence] = found
+  assert.ok(silence !== undefined && silence.channel === tickers)
+  assert.equal(silence.provenMs, 59 * SECOND, 'the look before the one that found its last events')
+})

@@ -364,14 +364,14 @@ export class Shard {
   }
 
   /** A stream that should deliver does not: ask for it anew; nothing of it can be believed since it spoke last. */
-  #silent({ instrument, channel, leg, silentMs, allowedMs }: Silence): void {
+  #silent({ instrument, channel, leg, silentMs, provenMs, allowedMs }: Silence): void {
     const slot = this.list.slots[instrument] as InstrumentSlot
     const connection = this.#connections.carrierOf(instrument, channel, leg)
     if (connection === undefined || !slot.isTrading) return
     this.#counts.add('silences', 1)
     const detail = `silent for ${Math.round(silentMs)} ms, ${Math.round(allowedMs)} are usual`
     if ((slot.coverage[channel] as number) < 2) {
-      const since = joinNs(this.time.hi, this.time.lo) - BigInt(Math.round(silentMs)) * 1_000_000n
+      const since = BigInt(Math.floor(provenMs)) * 1_000_000n
       const [hi, lo] = [Number(since >> 32n) | 0, Number(since & 0xffffffffn) | 0]
       if (channel === GAP_CHANNELS.book) slot.keeper.suspend(hi, lo, detail, 'silent')
       else slot.record.gaps.open(instrument, channel, GAP_CAUSES.silent, hi, lo, slot.lastId(channel), 0, detail)

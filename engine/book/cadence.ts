@@ -81,6 +81,8 @@ export interface Silence {
   readonly channel: number
   readonly leg: number
   readonly silentMs: number
+  /** until then it surely delivered, by the clock of `check`: more may have passed than was counted as silence */
+  readonly provenMs: number
   /** what it was allowed */
   readonly allowedMs: number
   readonly hasDelivered: boolean
@@ -131,6 +133,7 @@ interface Rhythm {
   own: number
   delivered: number
   silentMs: number
+  provenMs: number
   /** since it was opened */
   openMs: number
   ownSinceOpen: number
@@ -177,6 +180,7 @@ export class Cadence {
     rhythm.seenCount = this.#counts[at] as number
     rhythm.seenTogether = this.#countTogether(rhythm)
     rhythm.silentMs = rhythm.openMs = rhythm.ownSinceOpen = 0
+    rhythm.provenMs = this.#checkedMs
     rhythm.neighboursSinceOpen = rhythm.neighboursSinceOwn = 0
   }
 
@@ -208,6 +212,7 @@ export class Cadence {
       if (rhythm.openCount === 0 || !this.#alive.has(rhythm.market)) continue
       const { delivered } = rhythm
       const neighbours = Math.max(0, (this.#sums[rhythm.instrument] as number) - delivered)
+      if (delivered > 0 || Number.isNaN(rhythm.provenMs)) rhythm.provenMs = nowMs - elapsedMs
       rhythm.openMs += countedMs
       rhythm.ownSinceOpen += delivered
       rhythm.neighboursSinceOpen += neighbours
@@ -351,6 +356,7 @@ function newRhythm(
     own: 0,
     delivered: 0,
     silentMs: 0,
+    provenMs: Number.NaN,
     openMs: 0,
     ownSinceOpen: 0,
     neighboursSinceOpen: 0,
@@ -390,11 +396,11 @@ function neighbourRate({ neighboursSinceOpen, openMs }: Rhythm): number {
 }
 
 function alarm(rhythm: Rhythm, allowedMs: number): Silence {
-  const { instrument, channel, leg, silentMs } = rhythm
+  const { instrument, channel, leg, silentMs, provenMs } = rhythm
   const hasDelivered = rhythm.ownSinceOpen > 0
   rhythm.wasAlarmed = true
   rhythm.patience = Math.min(PATIENCE_MAX, rhythm.patience * 2)
   rhythm.calmMs = 0
   rhythm.silentMs = 0
-  return { instrument, channel, leg, silentMs, allowedMs, hasDelivered }
+  return { instrument, channel, leg, silentMs, provenMs, allowedMs, hasDelivered }
 }
