@@ -60,7 +60,7 @@ const ticker = (id: number): Found => ({
 })
 
 /** What enters the check sum: the last digits of a number, the last letter of a text. */
-export function idOf(id: string): number {
+function idOf(id: string): number {
   return /^[1-9]\d{0,14}$/.test(id) ? Number(id) % 1000 : id.charCodeAt(id.length - 1)
 }
 

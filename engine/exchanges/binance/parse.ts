@@ -1,6 +1,7 @@
 import { LEVELS_MAX } from '../../record/emit.ts'
 import type { DepthEvent, Emit, FrameParser, Outcome, TradeChannel } from '../../record/emit.ts'
 import { SIDES, TRADE_STREAMS } from '../../record/schema.ts'
+import { HEAD_BYTES_MAX, KnownHeads } from '../../scan/known-heads.ts'
 import { WORD_SLACK_BYTES, WordScanner } from '../../scan/words.ts'
 import {
   AFTER_LEVELS,
@@ -39,7 +40,6 @@ import {
   kindAt,
   textEnd,
 } from './frame-text.ts'
-import { HEAD_BYTES_MAX, KnownHeads } from './known-heads.ts'
 import { GeneralParser } from './parse-general.ts'
 import { RestParser } from './parse-rest.ts'
 
@@ -55,6 +55,8 @@ import { RestParser } from './parse-rest.ts'
  * one, loops over strings watch the end. So the loops below need no other check. Words may reach a little beyond a frame:
  * one that ends so close to the end of its memory is read from a copy.
  */
+/** The words of the stream's name, behind `{"stream":"`. */
+const HASHED = [11, 15, 19, 23]
 /** The steps of the fast path return the offset behind what they read, or this. */
 const OTHER = -1
 
@@ -63,7 +65,7 @@ export class BinanceParser implements FrameParser {
   readonly #general: GeneralParser
   readonly #rest: RestParser
   readonly #scan = new WordScanner()
-  readonly #known = new KnownHeads()
+  readonly #known = new KnownHeads(HASHED)
   #copy = new Uint8Array(4096)
   /** Instrument of the frame in hand, and its place among the known heads; NO_PLACE for a frame that names no stream. */
   #instrument = 0
@@ -165,11 +167,9 @@ export class BinanceParser implements FrameParser {
     const place = this.#place
     const table = this.#emit.symbols
     if (place !== NO_PLACE) {
-      const length = this.#known.symbolBytes(view, at, place, table)
-      if (length > 0 && at + length <= close) {
-        this.#instrument = this.#known.instrument(place)
-        return at + length
-      }
+      const length = this.#known.textBytes(view, at, place)
+      this.#instrument = this.#known.instrument(place, table)
+      if (length > 0 && this.#instrument >= 0 && at + length <= close) return at + length
     }
     if (!isTextKey(view, at, KEY.s)) return OTHER
     const quote = textEnd(bytes, at + 6, close)
@@ -183,7 +183,9 @@ export class BinanceParser implements FrameParser {
     const instrument = this.#emit.find(bytes, at + 6, quote)
     if (instrument < 0) return OTHER
     this.#instrument = instrument
-    if (place !== NO_PLACE) this.#known.keepSymbol(view, at, place, behind - at, table, instrument)
+    if (place === NO_PLACE) return behind
+    this.#known.keepText(view, at, place, behind - at)
+    this.#known.keepInstrument(place, table, instrument)
     return behind
   }
 

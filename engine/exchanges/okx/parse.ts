@@ -1,19 +1,13 @@
 import { LEVELS_MAX, NO_CHECKSUM } from '../../record/emit.ts'
 import type { DepthEvent, Emit, FrameParser, Outcome, TradeChannel } from '../../record/emit.ts'
 import { SIDES, TRADE_STREAMS } from '../../record/schema.ts'
+import { HEAD_BYTES_MAX } from '../../scan/known-heads.ts'
 import { WORD_SLACK_BYTES, WordScanner } from '../../scan/words.ts'
 import {
   AFTER_LEVELS,
-  BEST,
-  BEST_BODY,
-  BEST_WORD,
   BETWEEN_LEVELS,
   BETWEEN_NUMBERS,
   BIDS,
-  BOOKS,
-  BOOKS50_L2,
-  BOOKS_L2,
-  BOOK_WORD,
   BRACKET_QUOTE,
   BUY,
   CHECKSUM,
@@ -24,7 +18,6 @@ import {
   END,
   END_BYTES,
   FRAME_BYTES_MIN,
-  HEAD,
   MINUS,
   PREV_NONE,
   PREV_SEQ,
@@ -33,18 +26,11 @@ import {
   SELL,
   SEQ,
   SIZE,
-  SNAPSHOT,
   SOURCE,
   THREE_BYTES,
   TIME,
-  TRADES,
-  TRADES_ALL,
-  TRADE_BODY,
-  TRADE_ID,
-  TRADE_WORD,
-  UPDATE,
-  textEnd,
 } from './frame-text.ts'
+import { FrameHead, TOP, TRADE, WHOLE } from './frame-head.ts'
 import { GeneralParser } from './parse-general.ts'
 import { UnnumberedBooks } from './unnumbered.ts'
 
@@ -62,20 +48,20 @@ import { UnnumberedBooks } from './unnumbered.ts'
  */
 /** The steps of the fast path return the offset behind what they read, or this. */
 const OTHER = -1
-/** The longest fixed text that may begin before the end of a frame. */
-const REACH_BYTES = 64
 
 export class OkxParser implements FrameParser {
   readonly #emit: Emit
   readonly #unnumbered = new UnnumberedBooks()
   readonly #general: GeneralParser
   readonly #scan = new WordScanner()
+  readonly #head: FrameHead
   #copy = new Uint8Array(4096)
   #levelCount = 0
 
   constructor(emit: Emit) {
     this.#emit = emit
     this.#general = new GeneralParser(emit, this.#unnumbered)
+    this.#head = new FrameHead(emit)
   }
 
   get blamed(): { instrument: number; channel: number } {
@@ -84,7 +70,7 @@ export class OkxParser implements FrameParser {
 
   parse(bytes: Uint8Array, offset: number, length: number): Outcome {
     if (length >= FRAME_BYTES_MIN && bytes[offset + length - 1] === CLOSE_BRACE) {
-      if (offset + length + REACH_BYTES + WORD_SLACK_BYTES <= bytes.length) {
+      if (offset + length + HEAD_BYTES_MAX + WORD_SLACK_BYTES <= bytes.length) {
         this.#scan.begin(bytes)
         if (this.#fast(offset, offset + length)) return ''
       } else if (this.#fastFromCopy(bytes, offset, length)) return ''
@@ -110,7 +96,7 @@ export class OkxParser implements FrameParser {
   }
 
   #fastFromCopy(bytes: Uint8Array, offset: number, length: number): boolean {
-    const room = length + REACH_BYTES + WORD_SLACK_BYTES
+    const room = length + HEAD_BYTES_MAX + WORD_SLACK_BYTES
     if (this.#copy.length < room) this.#copy = new Uint8Array(2 * room)
     this.#copy.set(bytes.subarray(offset, offset + length))
     this.#scan.begin(this.#copy)
@@ -119,22 +105,18 @@ export class OkxParser implements FrameParser {
 
   /** @returns false when the frame is not exactly as expected; nothing was emitted then. */
   #fast(offset: number, end: number): boolean {
-    const { view } = this.#scan
+    const scan = this.#scan
     const close = end - END_BYTES
-    if (!HEAD.isAt(view, offset) || (view.getInt32(close, true) & THREE_BYTES) !== END) return false
-    const at = offset + HEAD.length
-    switch (view.getInt32(at, true)) {
-      case BOOK_WORD:
-        if (BOOKS.isAt(view, at)) return this.#depth(at + BOOKS.length, close)
-        if (BOOKS_L2.isAt(view, at)) return this.#depth(at + BOOKS_L2.length, close)
-        return BOOKS50_L2.isAt(view, at) && this.#depth(at + BOOKS50_L2.length, close)
-      case BEST_WORD:
-        return BEST.isAt(view, at) && this.#best(at + BEST.length, close)
-      case TRADE_WORD:
-        if (TRADES.isAt(view, at)) return this.#trade(at + TRADES.length, close)
-        return TRADES_ALL.isAt(view, at) && this.#trade(at + TRADES_ALL.length, close)
+    if ((scan.view.getInt32(close, true) & THREE_BYTES) !== END) return false
+    const at = this.#head.read(scan, offset, close)
+    if (at < 0 || at >= close) return false
+    switch (this.#head.kind) {
+      case TOP:
+        return this.#best(at, close)
+      case TRADE:
+        return this.#trade(at, close)
       default:
-        return false
+        return this.#depth(at, close)
     }
   }
 
@@ -151,19 +133,14 @@ export class OkxParser implements FrameParser {
     return behind >= 0 && scan.bytes[behind] === QUOTE ? behind + 1 : OTHER
   }
 
-  /** `start` is at the symbol of the arg. */
+  /** `start` is at the list of asks. */
   #depth(start: number, close: number): boolean {
-    const { bytes, view } = this.#scan
-    const quote = textEnd(bytes, start, close)
-    if (quote === close) return false
+    const { view } = this.#scan
+    const { kind, instrument } = this.#head
     const event = this.#emit.depth
-    event.isSnapshot = SNAPSHOT.isAt(view, quote)
-    if (!event.isSnapshot && !UPDATE.isAt(view, quote)) return false
-    let at = quote + (event.isSnapshot ? SNAPSHOT.length : UPDATE.length)
-    const instrument = this.#emit.find(bytes, start, quote)
-    if (at >= close || instrument < 0) return false
+    event.isSnapshot = kind === WHOLE
     event.instrument = instrument
-    at = this.#levels(at, event, instrument, false)
+    let at = this.#levels(start, event, instrument, false)
     event.askCount = this.#levelCount
     if (at < 0 || !BIDS.isAt(view, at)) return false
     at = this.#levels(at + BIDS.length, event, instrument, true)
@@ -258,17 +235,14 @@ export class OkxParser implements FrameParser {
     return at === start + 3 ? OTHER : at
   }
 
-  /** One level a side; an empty side has quantity 0. */
+  /** One level a side, asks first; an empty side has quantity 0. */
   #best(start: number, close: number): boolean {
-    const { bytes, view } = this.#scan
-    const quote = textEnd(bytes, start, close)
-    if (quote === close || quote + BEST_BODY.length >= close || !BEST_BODY.isAt(view, quote)) return false
+    const { view } = this.#scan
     const event = this.#emit.ticker
-    const instrument = this.#emit.find(bytes, start, quote)
-    if (instrument < 0) return false
+    const { instrument } = this.#head
     event.instrument = instrument
     const levels = this.#emit.depth
-    let at = this.#levels(quote + BEST_BODY.length, levels, instrument, false)
+    let at = this.#levels(start, levels, instrument, false)
     if (at < 0 || this.#levelCount > 1) return false
     const hasAsk = this.#levelCount === 1
     event.askPrice = hasAsk ? (levels.askPrices[0] as number) : 0
@@ -288,20 +262,14 @@ export class OkxParser implements FrameParser {
     return true
   }
 
-  /** One trade; `start` is at the symbol of the arg. */
+  /** One trade; `start` is at the digits of its id. */
   #trade(start: number, close: number): boolean {
     const scan = this.#scan
-    const { bytes, view } = scan
-    const argEnd = textEnd(bytes, start, close)
-    if (argEnd === close || argEnd + TRADE_BODY.length >= close || !TRADE_BODY.isAt(view, argEnd)) return false
-    const symbolAt = argEnd + TRADE_BODY.length
-    const symbolEnd = textEnd(bytes, symbolAt, close)
-    if (symbolEnd === close || !TRADE_ID.isAt(view, symbolEnd)) return false
+    const { view } = scan
     const event = this.#emit.trade
-    const instrument = this.#emit.find(bytes, symbolAt, symbolEnd)
-    if (instrument < 0) return false
+    const { instrument } = this.#head
     event.instrument = instrument
-    let at = scan.integer(symbolEnd + TRADE_ID.length)
+    let at = scan.integer(start)
     if (at < 0 || !PRICE.isAt(view, at)) return false
     event.tradeId = scan.value
     at = this.#decimal(at + PRICE.length, this.#emit.priceScales[instrument] as number)

@@ -1,42 +1,57 @@
 /**
- * What stands before the first value of a combined frame depends on the stream alone:
+ * What stands before the first value of a frame depends on its stream alone, and so do its instrument and a text further
+ * on that names the instrument once more:
  *
  *   {"stream":"btcusdt@trade","data":{"e":"trade","E":1723161256322,…,"s":"BTCUSDT",…
- *   \_____________________ head ____________________/                \__ symbol __/
+ *   \_____________________ head ____________________/                \__ text ___/
  *
- * Heads and symbols that were read once are remembered, and compared by words when they come again: 60 bytes in 15 ns
+ * Heads and texts that were read once are remembered, and compared by words when they come again: 60 bytes in 15 ns
  * instead of 60. One place for each hash: a stream that meets another there is read the long way, never wrongly.
  *
- * Arithmetic: 4,096 places of 96 + 64 bytes are 640 KiB, of which the streams in use touch theirs; a shard has some
+ * Arithmetic: 4,096 places of 128 + 64 bytes are 768 KiB, of which the streams in use touch theirs; a shard has some
  * hundred of them.
  */
 const PLACES_BITS = 12
 const PLACES = 1 << PLACES_BITS
-const NAME_OFFSET = 11 // behind {"stream":"
-const HEAD_WORDS_MAX = 24
-const SYMBOL_WORDS_MAX = 16
+const HEAD_WORDS_MAX = 32
+const TEXT_WORDS_MAX = 16
 
 /** The longest head that is remembered: so many bytes of a frame are read, whatever its length. */
 export const HEAD_BYTES_MAX = 4 * HEAD_WORDS_MAX
-const SYMBOL_BYTES_MAX = 4 * SYMBOL_WORDS_MAX
+const TEXT_BYTES_MAX = 4 * TEXT_WORDS_MAX
+const MULTIPLIERS = Int32Array.of(
+  0x9e3779b1,
+  0x85ebca6b,
+  0xc2b2ae35,
+  0x27d4eb2f,
+  0x165667b1,
+  0x7feb352d,
+  0x2c1b3c6d,
+  0x297a2d39,
+)
 
 export class KnownHeads {
+  readonly #hashed: Int32Array
   readonly #heads = new Int32Array(PLACES * HEAD_WORDS_MAX)
   readonly #headBytes = new Uint8Array(PLACES)
   readonly #kinds = new Uint8Array(PLACES)
-  readonly #symbols = new Int32Array(PLACES * SYMBOL_WORDS_MAX)
-  readonly #symbolBytes = new Uint8Array(PLACES)
+  readonly #texts = new Int32Array(PLACES * TEXT_WORDS_MAX)
+  readonly #textBytes = new Uint8Array(PLACES)
   readonly #instruments = new Int32Array(PLACES)
   /** What each instrument was found in; it holds for that alone. */
   readonly #tables: (object | undefined)[] = new Array(PLACES).fill(undefined)
 
+  /** @param hashed up to eight offsets in a frame: the words there tell the streams of a venue apart */
+  constructor(hashed: readonly number[]) {
+    this.#hashed = Int32Array.from(hashed)
+  }
+
   /** The place of the frame at `at`, whether it is known or not. */
   placeOf(view: DataView, at: number): number {
-    const hash =
-      Math.imul(view.getInt32(at + NAME_OFFSET, true), 0x9e3779b1) ^
-      Math.imul(view.getInt32(at + NAME_OFFSET + 4, true), 0x85ebca6b) ^
-      Math.imul(view.getInt32(at + NAME_OFFSET + 8, true), 0xc2b2ae35) ^
-      Math.imul(view.getInt32(at + NAME_OFFSET + 12, true), 0x27d4eb2f)
+    const hashed = this.#hashed
+    let hash = 0
+    for (let index = 0; index < hashed.length; index++)
+      hash ^= Math.imul(view.getInt32(at + (hashed[index] as number), true), MULTIPLIERS[index] as number)
     return Math.imul(hash ^ (hash >>> 15), 0x9e3779b1) >>> (32 - PLACES_BITS)
   }
 
@@ -50,33 +65,35 @@ export class KnownHeads {
     return this.#kinds[place] as number
   }
 
+  /** Takes the place; what is known of it otherwise is forgotten. */
   keepHead(view: DataView, at: number, place: number, length: number, kind: number): void {
     if (length > HEAD_BYTES_MAX) return
     copy(view, at, this.#heads, place * HEAD_WORDS_MAX, length)
     this.#headBytes[place] = length
     this.#kinds[place] = kind
-    this.#symbolBytes[place] = 0
+    this.#textBytes[place] = 0
+    this.#tables[place] = undefined
   }
 
-  /** Length of the symbol's text when it is the one of this place, else 0. @param table what its instrument must be of */
-  symbolBytes(view: DataView, at: number, place: number, table: object): number {
-    const length = this.#symbolBytes[place] as number
-    return length > 0 &&
-      this.#tables[place] === table &&
-      isSame(view, at, this.#symbols, place * SYMBOL_WORDS_MAX, length)
-      ? length
-      : 0
+  /** Length of the text when it is the one of this place, else 0. */
+  textBytes(view: DataView, at: number, place: number): number {
+    const length = this.#textBytes[place] as number
+    return length > 0 && isSame(view, at, this.#texts, place * TEXT_WORDS_MAX, length) ? length : 0
   }
 
-  instrument(place: number): number {
-    return this.#instruments[place] as number
+  keepText(view: DataView, at: number, place: number, length: number): void {
+    if (length > TEXT_BYTES_MAX) return
+    copy(view, at, this.#texts, place * TEXT_WORDS_MAX, length)
+    this.#textBytes[place] = length
   }
 
-  keepSymbol(view: DataView, at: number, place: number, length: number, table: object, instrument: number): void {
-    if (length > SYMBOL_BYTES_MAX) return
+  /** The instrument of this place, or −1. @param table what it must have been found in */
+  instrument(place: number, table: object): number {
+    return this.#tables[place] === table ? (this.#instruments[place] as number) : -1
+  }
+
+  keepInstrument(place: number, table: object, instrument: number): void {
     this.#tables[place] = table
-    copy(view, at, this.#symbols, place * SYMBOL_WORDS_MAX, length)
-    this.#symbolBytes[place] = length
     this.#instruments[place] = instrument
   }
 }
