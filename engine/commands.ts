@@ -9,7 +9,8 @@ import { EXIT_FAULT, Fault } from './base/fault.ts'
 import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
-import { addDeliveryTools } from './commands-delivery.ts'
+import { addDeliveryTools, type CommandKit } from './commands-delivery.ts'
+import { addConservation, venueList, wholeNumber } from './commands-trials.ts'
 import { FAULT_KINDS, type FaultKind } from './simulate/faults.ts'
 import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
 import type { ReplayOptions } from './tools/replay.ts'
@@ -42,26 +43,11 @@ type Values = Readonly<Record<string, unknown>>
 
 const collectText = (value: string, before: string[] = []): string[] => [...before, value]
 
-function wholeNumber(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || value < min || value > max)
-      throw new InvalidArgumentError(`Allowed is a whole number, ${min} to ${max}.`)
-    return value
-  }
-}
-
 function speed(text: string): number {
   if (text === 'max') return Number.POSITIVE_INFINITY
   const value = Number(text)
   if (!(value > 0)) throw new InvalidArgumentError('Allowed is a number above 0 (1 = as recorded), or max.')
   return value
-}
-
-function venueList(text: string): ExchangeName[] {
-  const names = text.split(',').map((name) => EXCHANGE_NAMES.find((known) => known === name.trim()))
-  if (names.includes(undefined)) throw new InvalidArgumentError(`Allowed is a list of ${EXCHANGE_NAMES.join(', ')}.`)
-  return [...new Set(names)] as ExchangeName[]
 }
 
 function faultKinds(text: string): FaultKind[] {
@@ -167,7 +153,12 @@ function addDemo(program: Command, shell: Shell): void {
       wholeNumber(1, 86_400),
     )
     .option('--rate <events>', 'events a second that the market sends', wholeNumber(1, 10_000_000), 10_000)
-    .option('--instruments <count>', 'how many instruments the venues have together, at least one a market', wholeNumber(1, 1_000), 6)
+    .option(
+      '--instruments <count>',
+      'how many instruments the venues have together, at least one a market',
+      wholeNumber(1, 1_000),
+      6,
+    )
     .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, ['binance'])
     .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff))
     .option(
@@ -424,7 +415,9 @@ export function createProgram(version: string, stop: AbortController): Command {
   addSimulate(program, shell)
   addReplay(program, shell)
   addSql(program, shell)
-  addDeliveryTools(program, { tool, withConfigFlags, runOf: (name, values) => runOf(name, values, shell) })
+  const kit: CommandKit = { tool, withConfigFlags, runOf: (name, values) => runOf(name, values, shell) }
+  addDeliveryTools(program, kit)
+  addConservation(program, kit)
   addPlanAndConfig(program, shell)
   return program
 }

@@ -1,5 +1,5 @@
 /*
- * node engine/setup.mjs <demo|start|test|bench|soak|faults|rotation|scale|build> [arguments]
+ * node engine/setup.mjs <demo|start|test|bench|soak|faults|rotation|scale|conservation|build> [arguments]
  *
  * What stands between a fresh checkout and a running program: the right Node, the packages of the lock file, the compiled
  * code, for tests a nats-server. Runs before anything is installed, so it is plain JavaScript that even an old Node can
@@ -118,6 +118,7 @@ const COMMANDS = {
   faults: (words) => become([main, 'faults', ...words]),
   rotation: (words) => become([main, 'rotation', ...words]),
   scale: (words) => become([main, 'scale', ...words]),
+  conservation: (words) => become([main, 'conservation', ...words]),
   soak: (words) => become([join(dist, 'test', 'system', 'soak.js'), ...words]),
   bench: (words) => become([join(dist, 'native-bench', 'main.js'), ...words]),
   test,

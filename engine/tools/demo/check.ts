@@ -67,7 +67,7 @@ const TOP_SENT = top('')
 const FILL = `${price('price_mantissa')}, ${quantity('quantity_mantissa')}`
 
 /** Facts that identify and describe an event in each table. Levels are compared by count and exact sums. */
-const COMPARISONS: Readonly<Record<CheckedTable, Comparison>> = {
+export const COMPARISONS: Readonly<Record<CheckedTable, Comparison>> = {
   trades: {
     // ids that are no numbers end in one here (Deribit, Bybit)
     id: 'exchange, market, symbol, toString(stream), trade_number',
@@ -106,14 +106,27 @@ export async function checkAgainstTruth(
   database: string,
   ...directories: readonly string[]
 ): Promise<Check> {
-  const checks = {} as Record<CheckedTable, TableCheck>
-  await client.command({ query: 'CREATE DATABASE IF NOT EXISTS truth' })
-  for (const table of CHECKED_TABLES) {
-    await client.command({ query: `DROP TABLE IF EXISTS truth.${table}` })
-    for (const directory of directories) await loadTruth(client, table, directory)
-    checks[table] = await compare(client, database, table)
-  }
+  return withTruth(client, directories, () => compareTables(client, database))
+}
+
+/** @param act has what was sent as tables of the database `truth` */
+export async function withTruth<T>(
+  client: ClickHouseClient,
+  directories: readonly string[],
+  act: () => Promise<T>,
+): Promise<T> {
+  await client.command({ query: 'DROP DATABASE IF EXISTS truth' })
+  await client.command({ query: 'CREATE DATABASE truth' })
+  for (const table of CHECKED_TABLES) for (const directory of directories) await loadTruth(client, table, directory)
+  const result = await act()
   await client.command({ query: 'DROP DATABASE truth' })
+  return result
+}
+
+/** Inside `withTruth`. */
+export async function compareTables(client: ClickHouseClient, database: string): Promise<Check> {
+  const checks = {} as Record<CheckedTable, TableCheck>
+  for (const table of CHECKED_TABLES) checks[table] = await compare(client, database, table)
   return checks
 }
 

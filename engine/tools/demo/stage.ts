@@ -73,7 +73,7 @@ export function stageDirectory({ config, effective }: Run, name: string): string
 }
 
 /** What an earlier demo left goes; what is not a demo's stays. */
-function emptyDirectory(directory: string): void {
+export function emptyDirectory(directory: string): void {
   const marker = join(directory, MARKER)
   if (existsSync(directory) && readdirSync(directory).length > 0 && !existsSync(marker)) {
     throw new Fault(

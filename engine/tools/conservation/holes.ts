@@ -1,0 +1,130 @@
+/**
+ * Events that the venues made and the store does not have, and whether rows of `gaps` tell of them.
+ *
+ *   hole    missing events of one stream between two stored ones, with the times at which those two were received
+ *
+ * Whatever was late or held back on its way, a hole has its place in the order in which the engine received the stream. So
+ * no clock of the venue is asked: a row of `gaps` explains a hole when it holds its numbers, or when its interval touches the
+ * time between the two stored events.
+ */
+import type { ClickHouseClient } from '@clickhouse/client'
+import { CHECKED_TABLES, type CheckedTable, COMPARISONS } from '../demo/check.ts'
+import type { GapRow } from '../demo/notes.ts'
+import type { InjectedLoss } from '../faults/judge.ts'
+
+export interface Hole {
+  readonly table: CheckedTable
+  readonly exchange: string
+  readonly market: string
+  readonly symbol: string
+  readonly first: string
+  readonly last: string
+  readonly events: string
+  /** when the stored event before was received, and the one after; null: there is none */
+  readonly beforeMs: string | null
+  readonly afterMs: string | null
+}
+
+const TABLE_OF: Readonly<Record<string, CheckedTable>> = {
+  trades: 'trades',
+  book: 'book_deltas',
+  book_tickers: 'book_tickers',
+}
+
+/** What the numbers of a stream are, as stored and as sent, and what tells two streams of one instrument apart. */
+const ORDER: Readonly<Record<CheckedTable, { stored: string; sent: string; stream: string }>> = {
+  trades: { stored: 'trade_number', sent: 'trade_number', stream: 'toString(stream)' },
+  book_deltas: { stored: 'last_seq', sent: 'last_seq', stream: "''" },
+  book_tickers: {
+    stored: "if(exchange = 'deribit', toUInt64(toUnixTimestamp64Milli(event_ns)), update_id)",
+    sent: "if(exchange = 'deribit', toUInt64(event_ms), update_id)",
+    stream: "''",
+  },
+}
+
+/** Within `withTruth`. @param losses what the venues made and nobody heard */
+export async function readHoles(
+  client: ClickHouseClient,
+  database: string,
+  losses: readonly InjectedLoss[],
+): Promise<Hole[]> {
+  await client.command({
+    query: `CREATE TABLE truth.lost (table String, exchange String, market String, symbol String, stream String, number UInt64, events UInt64)
+      ENGINE = MergeTree ORDER BY tuple()`,
+  })
+  const values = losses.flatMap(endsOf)
+  if (values.length > 0) await client.insert({ table: 'truth.lost', values, format: 'JSONEachRow' })
+  const holes: Hole[] = []
+  for (const table of CHECKED_TABLES) {
+    const answer = await client.query({ query: holesQuery(database, table), format: 'JSONEachRow' })
+    holes.push(...(await answer.json<Omit<Hole, 'table'>>()).map((hole) => ({ table, ...hole })))
+  }
+  return holes
+}
+
+/** Nothing of a loss is stored, so its ends lie in one hole. */
+function endsOf({ exchange, market, symbol, stream, channel, firstId, lastId, count }: StreamLoss) {
+  const table = TABLE_OF[channel]
+  if (table === undefined) return []
+  const isAggregate = channel === 'trades' && /agg/i.test(stream ?? '')
+  const place = {
+    table,
+    exchange,
+    market,
+    symbol,
+    stream: table !== 'trades' ? '' : isAggregate ? 'agg_trade' : 'trade',
+  }
+  return [
+    { ...place, number: firstId, events: count },
+    { ...place, number: lastId, events: 0 },
+  ]
+}
+
+type StreamLoss = InjectedLoss & { readonly stream?: string }
+
+function holesQuery(database: string, table: CheckedTable): string {
+  const { id, number = '0', sentNumber = '0', isRepaired = 'false' } = COMPARISONS[table]
+  const { stored, sent, stream } = ORDER[table]
+  const place = `exchange, market, symbol, ${stream} AS part`
+  const around = (rows: string): string =>
+    `OVER (PARTITION BY exchange, market, symbol, part ORDER BY number ROWS BETWEEN ${rows})`
+  return `SELECT exchange, market, symbol, toString(min(number)) AS first, toString(max(number)) AS last, toString(sum(events)) AS events,
+      toString(before_ms) AS beforeMs, toString(after_ms) AS afterMs
+    FROM (
+      SELECT *, max(received_ms) ${around('UNBOUNDED PRECEDING AND CURRENT ROW')} AS before_ms,
+        min(received_ms) ${around('CURRENT ROW AND UNBOUNDED FOLLOWING')} AS after_ms
+      FROM (
+        SELECT exchange, market, symbol, part, number, 0 AS events, toNullable(received) AS received_ms
+          FROM (SELECT *, ${number}, ${place}, ${stored} AS number, toUnixTimestamp64Milli(received_ns) AS received FROM ${database}.${table} WHERE NOT (${isRepaired}))
+        UNION ALL
+        SELECT exchange, market, symbol, part, number, 1 AS events, NULL AS received_ms
+          FROM (SELECT *, ${sentNumber}, ${place}, ${sent} AS number FROM truth.${table})
+          WHERE sipHash128(${id}) NOT IN (SELECT sipHash128(${id}) FROM (SELECT *, ${number} FROM ${database}.${table}))
+        UNION ALL
+        SELECT exchange, market, symbol, stream AS part, number, events, NULL AS received_ms FROM truth.lost WHERE table = '${table}'
+      )
+    ) WHERE received_ms IS NULL GROUP BY exchange, market, symbol, part, before_ms, after_ms`
+}
+
+/** Those that no row tells of. */
+export function unexplained(holes: readonly Hole[], gaps: readonly GapRow[]): Hole[] {
+  const byPlace = new Map<string, GapRow[]>()
+  for (const gap of gaps) {
+    const key = [gap.exchange, gap.market, gap.symbol, TABLE_OF[gap.channel]].join()
+    byPlace.set(key, [...(byPlace.get(key) ?? []), gap])
+  }
+  return holes.filter((hole) => {
+    const rows = byPlace.get([hole.exchange, hole.market, hole.symbol, hole.table].join()) ?? []
+    return !rows.some((gap) => holdsNumbers(gap, hole) || touches(gap, hole))
+  })
+}
+
+function holdsNumbers({ from_seq, to_seq }: GapRow, { first, last }: Hole): boolean {
+  return BigInt(from_seq) > 0n && BigInt(from_seq) < BigInt(first) && BigInt(last) < BigInt(to_seq)
+}
+
+function touches({ from_ms, to_ms, status }: GapRow, { beforeMs, afterMs }: Hole): boolean {
+  const isOver = status !== 'open' && beforeMs !== null && Number(to_ms) < Number(beforeMs)
+  const isLater = afterMs !== null && Number(from_ms) > Number(afterMs)
+  return !isOver && !isLater
+}

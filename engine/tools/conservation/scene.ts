@@ -1,0 +1,237 @@
+/**
+ * Every part a process of its own, and between any two that speak a link that can be made ill:
+ *
+ *   simulated venues ═► engine (collect) ═► nats-server ═► store ═► ClickHouse engine
+ *
+ * The venues are the oracle: nothing is ever done to them. All that is killed comes back by itself, with the same data
+ * directory and port.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ClickHouseClient } from '@clickhouse/client'
+import { Fault } from '../../base/fault.ts'
+import { createLog } from '../../base/log.ts'
+import type { Run } from '../../base/run.ts'
+import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../embedded/clickhouse.ts'
+import { isAlive } from '../../embedded/kept-child.ts'
+import { type EmbeddedNats, startEmbeddedNats } from '../../embedded/nats.ts'
+import { dataDirectory } from '../../roles/settings.ts'
+import { CLICKHOUSE_DEFAULT, createClickHouseClient } from '../../sinks/clickhouse.ts'
+import type { MarketPlans, Venue } from '../demo/venue.ts'
+import { AcceptedBlocks } from './accepted.ts'
+import { FaultLink } from './fault-link.ts'
+import { type Act, type Actor, LINKS, type LinkName } from './nemesis.ts'
+import { RoleProcess } from './role-process.ts'
+
+export interface SceneOptions {
+  readonly directory: string
+  readonly markets: MarketPlans
+  /** less than usual: a run must not wait a minute for what a killed store held */
+  readonly ackWaitSeconds: number
+  /** each time that the store has (re)started and looked after its tables */
+  readonly onStoreReady: () => Promise<void>
+}
+
+/** Nothing is deleted from the spool in the run, so that all that was accepted can be read from it. */
+const RETAIN_SECONDS = 86_400
+const ALIVE_MS_MAX = 15_000
+const LOOK_MS = 20
+
+type Undo = () => Promise<unknown>
+
+export class Scene {
+  readonly venue: Venue
+  readonly engine: RoleProcess
+  readonly store: RoleProcess
+  readonly client: ClickHouseClient
+  readonly database: string
+  readonly accepted = new AcceptedBlocks()
+  readonly spoolDirectory: string
+  readonly #nats: EmbeddedNats
+  readonly #clickhouse: EmbeddedClickHouse
+  readonly #links: ReadonlyMap<LinkName, FaultLink>
+  readonly #undo: readonly Undo[]
+
+  static async open(venue: Venue, run: Run, options: SceneOptions): Promise<Scene> {
+    const undo: Undo[] = []
+    try {
+      return await Scene.#open(venue, run, options, undo)
+    } catch (error) {
+      for (const step of undo.reverse()) await step()
+      throw error
+    }
+  }
+
+  /** @param undo takes what ends each thing that was started */
+  static async #open(venue: Venue, { config }: Run, options: SceneOptions, undo: Undo[]) {
+    const { directory, ackWaitSeconds } = options
+    const log = createLog('silent', 'conservation')
+    const at = (name: string): string => join(directory, name)
+    for (const name of ['nats', 'clickhouse', 'engine', 'store']) mkdirSync(at(name), { recursive: true })
+    const cacheDirectory = dataDirectory(config, '', config.cache.directory)
+    const nats = await startEmbeddedNats({ storeDirectory: at('nats'), cacheDirectory, port: 0, mayFetch: true, log })
+    if ('reason' in nats) throw new Fault('NATS', `conservation needs a NATS server: ${nats.reason}`)
+    undo.push(() => nats.stop())
+    const clickhouse = await startEmbeddedClickHouse({ dataDirectory: at('clickhouse'), port: 0, log })
+    undo.push(() => clickhouse.stop())
+    const { database } = config.clickhouse
+    const client = createClickHouseClient({ ...CLICKHOUSE_DEFAULT, url: clickhouse.url, database: 'default' })
+    undo.push(() => client.close())
+    const links = new Map(LINKS.map((name) => [name, new FaultLink(name)]))
+    const link = (name: LinkName): FaultLink => links.get(name) as FaultLink
+    undo.push(async () => {
+      for (const each of links.values()) each.close()
+    })
+    const own = (name: string): string[] => [
+      ...['--data', at(name), '--port', '0'],
+      ...setFlags({ 'nats.ackWaitSeconds': ackWaitSeconds, 'clickhouse.database': database }),
+    ]
+    const store = new RoleProcess(
+      'store',
+      [
+        'store',
+        ...own('store'),
+        ...setFlags({
+          'nats.url': await link('nats → store').through(nats.url),
+          'clickhouse.url': await link('store → clickhouse').through(clickhouse.url),
+        }),
+      ],
+      at('store.log'),
+      options.onStoreReady,
+    )
+    const engine = new RoleProcess(
+      'engine',
+      [
+        ...['collect', ...own('engine'), '--delivery', 'jetstream'],
+        ...setFlags({
+          'nats.url': await link('engine → nats').through(nats.url),
+          'spool.retainSeconds': RETAIN_SECONDS,
+        }),
+        ...(await marketFlags(venue, options.markets, link('venue → engine'))),
+      ],
+      at('engine.log'),
+    )
+    return new Scene({
+      venue,
+      engine,
+      store,
+      client,
+      database,
+      nats,
+      clickhouse,
+      links,
+      undo,
+      spool: at('engine/spool'),
+    })
+  }
+
+  private constructor(parts: {
+    venue: Venue
+    engine: RoleProcess
+    store: RoleProcess
+    client: ClickHouseClient
+    database: string
+    nats: EmbeddedNats
+    clickhouse: EmbeddedClickHouse
+    links: ReadonlyMap<LinkName, FaultLink>
+    undo: readonly Undo[]
+    spool: string
+  }) {
+    this.venue = parts.venue
+    this.engine = parts.engine
+    this.store = parts.store
+    this.client = parts.client
+    this.database = parts.database
+    this.spoolDirectory = parts.spool
+    this.#nats = parts.nats
+    this.#clickhouse = parts.clickhouse
+    this.#links = parts.links
+    this.#undo = parts.undo
+  }
+
+  /** Store first: its tables and streams are there when the first block comes. */
+  async start(): Promise<void> {
+    await this.store.start()
+    await this.engine.start(() => this.accepted.look(this.spoolDirectory))
+  }
+
+  /** Resolves when it is done, for a pause or a sick link when it is over. */
+  async suffer(act: Act): Promise<void> {
+    switch (act.what) {
+      case 'kill':
+        return void process.kill(await this.#alive(act.actor), 'SIGKILL')
+      case 'pause': {
+        const pid = await this.#alive(act.actor)
+        process.kill(pid, 'SIGSTOP')
+        await sleep(act.forMs)
+        if (isAlive(pid)) process.kill(pid, 'SIGCONT')
+        return
+      }
+      case 'reset':
+        return this.#link(act.link).reset()
+      case 'toxic':
+        this.#link(act.link).strike(act.toxic)
+        await sleep(act.forMs)
+        return this.#link(act.link).heal()
+    }
+  }
+
+  /** How often each was started again. */
+  restarts(): Record<Actor, number> {
+    const { engine, store } = this
+    return {
+      engine: engine.restarts,
+      nats: this.#nats.restarts,
+      store: store.restarts,
+      clickhouse: this.#clickhouse.restarts,
+    }
+  }
+
+  heal(): void {
+    for (const link of this.#links.values()) link.heal()
+  }
+
+  async close(): Promise<void> {
+    await this.engine.stop()
+    await this.store.stop()
+    for (const step of [...this.#undo].reverse()) await step()
+  }
+
+  #link(name: LinkName): FaultLink {
+    return this.#links.get(name) as FaultLink
+  }
+
+  /** What was just killed is on its way back: it is waited for, else a kill would strike nobody. */
+  async #alive(actor: Actor): Promise<number> {
+    const pid = (): number =>
+      ({ engine: this.engine, store: this.store, nats: this.#nats, clickhouse: this.#clickhouse })[actor].pid
+    for (const deadline = performance.now() + ALIVE_MS_MAX; !isAlive(pid()); await sleep(LOOK_MS))
+      if (performance.now() > deadline)
+        throw new Fault('NOT_BACK', `${actor} did not come back within ${ALIVE_MS_MAX} ms`)
+    return pid()
+  }
+}
+
+function setFlags(values: Readonly<Record<string, string | number | boolean>>): string[] {
+  return Object.entries(values).flatMap(([key, value]) => ['--set', `${key}=${value}`])
+}
+
+/** The markets of the plan and no others, through the link. */
+async function marketFlags(venue: Venue, markets: MarketPlans, link: FaultLink): Promise<string[]> {
+  const flags: string[] = []
+  for (const [key, bases] of Object.entries(venue.urls)) {
+    const plan = markets[key]
+    if (plan === undefined) continue
+    flags.push(
+      ...setFlags({
+        [`exchanges.${key}.enabled`]: true,
+        [`exchanges.${key}.instruments`]: '*',
+        [`exchanges.${key}.channels`]: plan.channels.join(),
+        [`exchanges.${key}.wsUrl`]: await link.through(bases.ws),
+        [`exchanges.${key}.restUrl`]: await link.through(bases.rest),
+      }),
+    )
+  }
+  return flags
+}
