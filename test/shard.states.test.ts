@@ -352,6 +352,21 @@ test('close should keep the book LIVE while another connection carries it', () =
   assert.equal(rows(rig, 'gaps').length, 0)
 })
 
+test('close should open a gap although another connection carries another stream of the channel, but not beside a leg', () => {
+  for (const [leg, gaps] of [
+    [0, [['trades', 'disconnect', 'open']]],
+    [1, []],
+  ] as const) {
+    const rig = shardRig({ instruments: [instrumentOf(BTC)], live: false })
+    const carried = { instruments: [{ instrument: 0, channels: ['trades'] }] }
+    rig.frame(OPEN, { connection: 0, ...carried })
+    rig.frame(OPEN, { connection: 1, leg, ...carried }, { source: 1 })
+    rig.frame(DATA, trade(7))
+    rig.frame(CLOSE, '1006')
+    assert.deepEqual(pick(rows(rig, 'gaps'), 'channel', 'cause', 'status'), gaps)
+  }
+})
+
 test('loss should be a gap of each channel and a new snapshot for each book of the connection', () => {
   const rig = opened()
   snapshot(rig, 100)

@@ -196,7 +196,7 @@ export class Connections {
     const { lastHi, lastLo } = connection
     for (const { slot, channels } of connection.instruments) {
       for (const channel of channels) {
-        if (this.#uncover(connection, slot, channel)) continue // another connection carries it
+        if (this.#uncover(connection, slot, channel) && this.#isCarriedElsewhere(connection, slot, channel)) continue
         if (channel === GAP_CHANNELS.book) slot.keeper.suspend(lastHi, lastLo, reason)
         else
           slot.record.gaps.open(
@@ -211,6 +211,15 @@ export class Connections {
           )
       }
     }
+  }
+
+  /** By its next generation or another leg. Others may carry the same channel too, but other streams of it. */
+  #isCarriedElsewhere({ source, leg }: Connection, slot: InstrumentSlot, channel: number): boolean {
+    for (const other of this.#open.values()) {
+      if (other.source !== source && other.leg === leg) continue
+      if (other.instruments.some((one) => one.slot === slot && one.channels.includes(channel))) return true
+    }
+    return false
   }
 
   /** Frames of this connection found no room. */
