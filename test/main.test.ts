@@ -177,5 +177,9 @@ test('setup should name its commands when it is given none, on stderr, exit 2', 
     encoding: 'utf8',
   })
   assert.deepEqual([status, stdout], [2, ''])
-  assert.equal(stderr, 'setup: usage: node engine/setup.mjs <build|demo|start|soak|bench|test> [arguments]\n')
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> }
+  const wanted = Object.values(scripts).flatMap((script) => /^node engine\/setup\.mjs (\w+)$/.exec(script)?.[1] ?? [])
+  const named =
+    /^setup: usage: node engine\/setup\.mjs <([a-z|]+)> \[arguments\]\n$/.exec(stderr)?.[1]?.split('|') ?? []
+  assert.deepEqual(named.sort(), wanted.sort(), stderr)
 })
