@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench, BenchResult } from './bench.ts'
 import { encode } from './encode.ts'
+import { jetstreamToClickHouse } from './jetstream-to-clickhouse.ts'
 import { ladder } from './ladder.ts'
 import { machineState } from './measure.ts'
 import { MessageShelf } from './messages.ts'
@@ -33,6 +34,8 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   pipelineBybit: pipeline(BYBIT),
   socketToRing,
   socketToClickHouse,
+  jetstreamToClickHouse: jetstreamToClickHouse({ rows: 3_000_000, rowsPerBlock: 16_384 }),
+  jetstreamToClickHouseSmall: jetstreamToClickHouse({ rows: 600_000, rowsPerBlock: 400 }),
 }
 const EXIT_USAGE = 2
 const RUNS_DEFAULT = 7

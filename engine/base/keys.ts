@@ -225,6 +225,12 @@ export const KEYS = {
       allowed: 'a name',
     }),
     insertsInFlight: integer(4, limits.INSERTS_IN_FLIGHT, 'Inserts that may run at once.', { unit: 'inserts' }),
+    mergeMs: integer(
+      250,
+      limits.MERGE_MS,
+      'How long a block waits for others of its table to share an insert; a full insert does not wait.',
+      ms,
+    ),
     dedupeWindowInserts: integer(
       100_000,
       limits.DEDUPE_INSERTS,

@@ -86,6 +86,8 @@ export const STREAM_REPLICAS: Range = { min: 1, max: 5 }
 
 /** One insert holds one block; more in flight than this only queue in the server. */
 export const INSERTS_IN_FLIGHT: Range = { min: 1, max: 64 }
+/** 0 inserts each block at once; a row that waits ten seconds is late for everybody who reads ClickHouse. */
+export const MERGE_MS: Range = { min: 0, max: 10_000 }
 /** The server remembers so many inserts; fewer than what can be sent again after a crash doubles rows. */
 export const DEDUPE_INSERTS: Range = { min: 100, max: 10_000_000 }
 /** 0 keeps rows for ever. */

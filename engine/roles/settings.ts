@@ -155,9 +155,13 @@ function fsyncPolicy({ spool }: Config): FsyncPolicy {
   }
 }
 
+/** Small blocks share an insert: so many may be in hand for each that runs. Large ones are bounded by their bytes. */
+const BLOCKS_AN_INSERT = 48
+
 /** Blocks on their way to JetStream, or to ClickHouse: few inserts at once, many publishes. */
 export function deliveryOptions(config: Config, to: 'jetstream' | 'direct'): DeliveryOptions {
-  const inFlightCountMax = to === 'jetstream' ? config.nats.ackWindow : 4 * config.clickhouse.insertsInFlight
+  const inFlightCountMax =
+    to === 'jetstream' ? config.nats.ackWindow : BLOCKS_AN_INSERT * config.clickhouse.insertsInFlight
   return { ...DELIVERY_DEFAULT, inFlightCountMax }
 }
 
@@ -174,7 +178,7 @@ export function natsOptions(config: Config, url: string): NatsOptions {
 }
 
 export function clickHouseOptions(config: Config, url: string): ClickHouseOptions {
-  const { user, password, database, requestTimeoutMs, insertsInFlight } = config.clickhouse
+  const { user, password, database, requestTimeoutMs, insertsInFlight, mergeMs } = config.clickhouse
   return {
     ...CLICKHOUSE_DEFAULT,
     url,
@@ -183,6 +187,7 @@ export function clickHouseOptions(config: Config, url: string): ClickHouseOption
     password,
     requestTimeoutMs,
     insertsMax: insertsInFlight,
+    merge: { ...CLICKHOUSE_DEFAULT.merge, delayMs: mergeMs },
   }
 }
 
@@ -206,5 +211,5 @@ export function streamOptions(config: Config): StreamOptions {
 
 export function intakeOptions(config: Config): IntakeOptions {
   const workingMs = (config.nats.ackWaitSeconds * 1000) / SIGNS_OF_WORK
-  return { ...INTAKE_DEFAULT, workingMs, inFlightCountMax: 8 * config.clickhouse.insertsInFlight }
+  return { ...INTAKE_DEFAULT, workingMs, inFlightCountMax: BLOCKS_AN_INSERT * config.clickhouse.insertsInFlight }
 }

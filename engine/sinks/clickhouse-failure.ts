@@ -7,8 +7,16 @@ export interface ClickHouseSite {
   readonly username: string
 }
 
-/** What a failure means for the block. `operator`: a person must act, the block waits. `suspect`: this block itself may be bad. */
-export type FailureKind = 'later' | 'operator' | 'suspect'
+/**
+ * What a failure means for the blocks:
+ *
+ *   later      the server is away or cannot now; the same again
+ *   busy       it asks us to slow down (too many parts, too many queries): the same again, after a rest
+ *   split      it has no memory or time for so many rows: the same blocks in smaller inserts
+ *   operator   a person must act (rights, schema): the blocks wait, and the line says for what
+ *   suspect    a block itself may be bad: it is tried alone, and set aside when that fails too often
+ */
+export type FailureKind = 'later' | 'busy' | 'split' | 'operator' | 'suspect'
 
 export interface Failure {
   readonly kind: FailureKind
@@ -19,9 +27,18 @@ export interface Failure {
 /** What `line` says of the blocks; nobody has any yet who asks at a start. */
 export const WAITS = '; blocks wait in the spool'
 
-const AUTH_CODES = ['516', '192', '193', '194', '497']
-const SHAPE_CODES = ['60', '81', '16', '10', '47', '53', '115', '8']
+// UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, ACCESS_DENIED, AUTHENTICATION_FAILED
+const AUTH_CODES = ['192', '193', '194', '195', '497', '516']
+// NOT_FOUND_COLUMN_IN_BLOCK, THERE_IS_NO_COLUMN, NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER, TYPE_MISMATCH, UNKNOWN_TABLE,
+// UNKNOWN_DATABASE, UNKNOWN_SETTING; READONLY: the user may not write
+const SHAPE_CODES = ['10', '8', '16', '47', '53', '60', '81', '115', '164']
+// CANNOT_PARSE_TEXT …, CANNOT_READ_ALL_DATA, ILLEGAL_COLUMN, SIZES_…_DOESNT_MATCH, TOO_LARGE_STRING_SIZE, INCORRECT_DATA,
+// ARGUMENT_OUT_OF_BOUND, LOGICAL_ERROR, VIOLATED_CONSTRAINT
 const SUSPECT_CODES = ['117', '33', '27', '6', '38', '41', '43', '69', '131', '49', '469']
+// MEMORY_LIMIT_EXCEEDED, CANNOT_ALLOCATE_MEMORY, TIMEOUT_EXCEEDED, TOO_SLOW, TOO_MANY_ROWS, TOO_MANY_BYTES, TOO_MANY_ROWS_OR_BYTES
+const SPLIT_CODES = ['241', '173', '159', '160', '158', '307', '396']
+// TOO_MANY_PARTS, TOO_MANY_SIMULTANEOUS_QUERIES, QUOTA_EXCEEDED
+const BUSY_CODES = ['252', '202', '201']
 
 export function classify(error: unknown, site: ClickHouseSite, table = ''): Failure {
   const at = `ClickHouse at ${site.url}`
@@ -35,6 +52,7 @@ export function classify(error: unknown, site: ClickHouseSite, table = ''): Fail
   }
   const { code, type = '' } = error
   const reason = error.message.split('\n', 1)[0]?.slice(0, 200) ?? ''
+  const told = `(code ${code} ${type}: ${reason})`
   if (AUTH_CODES.includes(code))
     return {
       kind: 'operator',
@@ -45,13 +63,31 @@ export function classify(error: unknown, site: ClickHouseSite, table = ''): Fail
     return {
       kind: 'operator',
       code,
-      line: `${at} has no fitting table ${site.database}.${table} (code ${code} ${type}: ${reason}): create or migrate the tables`,
+      line: `${at} has no fitting table ${site.database}.${table} ${told}: create or migrate the tables`,
     }
   if (SUSPECT_CODES.includes(code))
-    return { kind: 'suspect', code, line: `${at} cannot read a block for ${table} (code ${code} ${type}: ${reason})` }
-  return {
-    kind: 'later',
-    code,
-    line: `${at} does not take inserts now (code ${code} ${type}: ${reason})${WAITS}`,
-  }
+    return { kind: 'suspect', code, line: `${at} cannot read a block for ${table} ${told}` }
+  if (SPLIT_CODES.includes(code) || isTooManyPartitions(error))
+    return { kind: 'split', code, line: `${at} cannot take so many rows of ${table} at once ${told}${WAITS}` }
+  if (BUSY_CODES.includes(code))
+    return { kind: 'busy', code, line: `${at} asks for fewer inserts into ${table} ${told}${WAITS}` }
+  if (code === '243' || /No space left|not enough space/i.test(reason))
+    return { kind: 'later', code, line: `${at} has no room on its disk ${told}: free some${WAITS}` }
+  return { kind: 'later', code, line: `${at} does not take inserts now ${told}${WAITS}` }
+}
+
+/** It shares its code with too many parts. */
+function isTooManyPartitions({ code, message }: ClickHouseError): boolean {
+  return code === '252' && /partitions for single INSERT/i.test(message)
+}
+
+/** Says that the server itself is in trouble, so that other requests would fail, too. */
+export function isOutage(error: unknown): boolean {
+  if (!(error instanceof ClickHouseError)) return true
+  return !(
+    SHAPE_CODES.includes(error.code) ||
+    SUSPECT_CODES.includes(error.code) ||
+    SPLIT_CODES.includes(error.code) ||
+    isTooManyPartitions(error)
+  )
 }

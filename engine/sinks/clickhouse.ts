@@ -2,18 +2,21 @@ import { Readable } from 'node:stream'
 import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
-import { classify, type Failure, WAITS } from './clickhouse-failure.ts'
+import { Breaker, BREAKER_DEFAULT, type BreakerOptions, type BreakerState, isRest } from './breaker.ts'
+import { classify, type Failure, isOutage, WAITS } from './clickhouse-failure.ts'
 import { encodeMarks, marksToken } from './marks.ts'
-import { encodeNative, type NativeBlock } from './native.ts'
+import { MergeQueue, type MergeOptions, type Waiting } from './merge.ts'
+import { assertEncodable, encodeNative, type NativeBlock } from './native.ts'
 import type { Outcome, SealedBlock, Sink } from './sink.ts'
+import { markedBlocks, shownBlocks } from './stored.ts'
 
 /**
  * ClickHouse, the only module that speaks to `@clickhouse/client`.
  *
- * One block is one insert: one Native block, so the server takes it whole or not at all, with the block's identity as
- * deduplication token, so that sending it again changes nothing. After the rows follows the block's own row in `blocks`,
- * the mark that it is committed; several blocks share one insert of marks. A process that dies between the two sends the
- * block again: the rows are a duplicate, the mark is new.
+ * Blocks wait a moment for company, go in together as one Native block, so the server takes them whole or not at all, and
+ * the table is asked for them: merge.ts says why nothing is doubled by that, whatever dies in between. After the rows
+ * follows each block's own row in `blocks`, the mark that it is committed; several share one insert of marks. A process that
+ * dies between the two gets the blocks again, finds their rows and makes the marks.
  */
 export interface ClickHouseOptions {
   readonly url: string
@@ -25,6 +28,8 @@ export interface ClickHouseOptions {
   readonly insertsMax: number
   /** marks of committed blocks wait at most this long for company */
   readonly markDelayMs: number
+  readonly merge: MergeOptions
+  readonly breaker: BreakerOptions
 }
 
 export const CLICKHOUSE_DEFAULT: ClickHouseOptions = {
@@ -35,15 +40,21 @@ export const CLICKHOUSE_DEFAULT: ClickHouseOptions = {
   requestTimeoutMs: 30_000,
   insertsMax: 4,
   markDelayMs: 100,
+  merge: { delayMs: 250, rowsMax: 131_072, bytesMax: 8 * 1024 * 1024 },
+  breaker: BREAKER_DEFAULT,
 }
 
 export interface ClickHouseStats {
+  /** inserts of rows; several blocks may share one */
   inserts: number
+  blocks: number
   rows: number
   bytes: number
   marks: number
   retries: number
   poisoned: number
+  /** blocks that were there already */
+  found: number
   insertMsMax: number
   insertMsSum: number
 }
@@ -51,6 +62,14 @@ export interface ClickHouseStats {
 /** A block that ClickHouse cannot read this often is set aside. */
 const SUSPECT_ATTEMPTS_MAX = 5
 const MARKS_MAX = 256
+/** Blocks older than this may have come before: their marks are looked at first. */
+const OLD_NS = 60_000_000_000n
+/** Links of a chain that a group is given to in one go; more only after a pause. */
+const LINKS_A_TURN = 16
+/** Chains whose settled links are remembered; a forgotten one begins at 0 and finds them again. */
+const CHAINS_MAX = 4096
+/** How long a server that asks for fewer inserts gets none. */
+const BUSY_MS = 1_000
 
 export function createClickHouseClient(options: ClickHouseOptions): ClickHouseClient {
   return createClient({
@@ -73,28 +92,41 @@ export async function checkClickHouse(client: ClickHouseClient, options: ClickHo
   }
 }
 
+interface Entry extends Waiting {
+  resolve(outcome: Outcome): void
+}
+
 export class ClickHouseSink implements Sink {
   readonly name = 'clickhouse'
   readonly stats: ClickHouseStats = {
     inserts: 0,
+    blocks: 0,
     rows: 0,
     bytes: 0,
     marks: 0,
     retries: 0,
     poisoned: 0,
+    found: 0,
     insertMsMax: 0,
     insertMsSum: 0,
   }
   readonly #options: ClickHouseOptions
   readonly #client: ClickHouseClient
+  readonly #breaker: Breaker
   readonly #nowNs: () => bigint
   readonly #log: Log
-  readonly #waiting: (() => void)[] = []
+  readonly #queue: MergeQueue<Entry>
+  readonly #settledLinks = new Map<string, number>()
+  /** Blocks that failed in an insert: they are tried alone. */
   readonly #suspects = new Map<string, number>()
   readonly #marks: Mark[] = []
+  #insertsMax: number
   #markTimer: NodeJS.Timeout | undefined
   #marking = Promise.resolve()
+  #pumpTimer: NodeJS.Timeout | undefined
+  #busyUntilMs = 0
   #running = 0
+  #isClosed = false
   #trouble: string | undefined
 
   /** @param nowNs wall time of this machine, for `stored_ns` */
@@ -102,44 +134,144 @@ export class ClickHouseSink implements Sink {
     this.#options = options
     this.#nowNs = nowNs
     this.#client = createClickHouseClient(options)
+    this.#breaker = new Breaker(`ClickHouse at ${options.url}`, options.breaker, isOutage, log)
     this.#log = log
+    this.#queue = new MergeQueue(options.merge)
+    this.#insertsMax = options.insertsMax
   }
 
   trouble(): string | undefined {
     return this.#trouble
   }
 
-  async send(block: SealedBlock): Promise<Outcome> {
-    await this.#enter()
-    try {
-      const native = tryEncode(block)
-      if (native instanceof Error) return this.#refused(damagedFailure(block, native), block)
-      await this.#insert(block.head.table, native, block.messageId)
-      this.stats.inserts++
-      this.stats.rows += block.head.rows
-      this.stats.bytes += native.bytes.length
-    } catch (error) {
-      return this.#failed(error, block)
-    } finally {
-      this.#leave()
-    }
-    try {
-      await this.#mark(block)
-    } catch (error) {
-      return this.#failed(error, block)
-    }
-    this.#suspects.delete(block.messageId)
-    this.#recovered()
-    return 'acknowledged'
+  get breaker(): { readonly state: BreakerState; readonly opened: number } {
+    return this.#breaker
   }
 
+  send(block: SealedBlock): Promise<Outcome> {
+    if (this.#isClosed) return Promise.resolve('retry')
+    try {
+      assertEncodable(block)
+    } catch (error) {
+      return Promise.resolve(this.#refused(damagedFailure(block, error as Error), block))
+    }
+    return new Promise((resolve) => {
+      this.#queue.add({ block, isAlone: this.#suspects.has(block.messageId), resolve }, performance.now())
+      this.#pump()
+    })
+  }
+
+  /** Nothing waits for company any more: the process ends. */
+  hurry(): void {
+    this.#queue.hurry()
+    this.#pump()
+  }
+
+  /** What waits for an insert comes back as not stored. */
   async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#pumpTimer)
+    for (const { resolve } of this.#queue.clear()) resolve('retry')
     if (this.#markTimer !== undefined) this.#flushMarks()
     await this.#marking
     await this.#client.close()
   }
 
+  /** Gives groups to free inserts, and comes back when the next one has waited long enough. */
+  #pump(): void {
+    if (this.#isClosed) return
+    const nowMs = performance.now()
+    if (nowMs >= this.#busyUntilMs) {
+      while (this.#running < this.#insertsMax) {
+        const taken = this.#queue.take(nowMs)
+        if (taken === undefined) break
+        this.#running++
+        void this.#flush(taken.chain, taken.group).finally(() => {
+          this.#running--
+          this.#queue.done(taken.chain)
+          this.#pump()
+        })
+      }
+    }
+    clearTimeout(this.#pumpTimer)
+    const waitMs = this.#queue.waitMs(nowMs)
+    if (waitMs === undefined || this.#running >= this.#insertsMax) return
+    this.#pumpTimer = setTimeout(() => this.#pump(), Math.max(1, waitMs, this.#busyUntilMs - nowMs))
+  }
+
+  /** The steps of merge.ts, then the marks, which hold no place of an insert. */
+  async #flush(chain: string, group: readonly Entry[]): Promise<void> {
+    try {
+      await this.#store(chain, eachOnce(group))
+    } catch (error) {
+      this.#failed(error, group)
+      return
+    }
+    this.#queue.raise()
+    for (const { block, resolve } of group)
+      void this.#mark(block).then(
+        () => {
+          this.#suspects.delete(block.messageId)
+          this.#recovered()
+          resolve('acknowledged')
+        },
+        (error: unknown) => resolve(this.#refused(this.#failureOf(error, block), block)),
+      )
+  }
+
+  async #store(chain: string, blocks: readonly SealedBlock[]): Promise<void> {
+    let link = this.#settledLinks.get(chain) ?? 0
+    let rest = await this.#unmarked(blocks)
+    if (link > 0 || chain.includes('#')) rest = await this.#unshown(rest)
+    for (const end = link + LINKS_A_TURN; rest.length > 0 && link < end; ) {
+      const native = encodeNative(rest)
+      await this.#insert(blocksTable(rest), native, `${chain}/${link}`)
+      this.#settled(chain, ++link)
+      this.stats.inserts++
+      const left = await this.#unshown(rest)
+      const stored = rest.filter((block) => !left.includes(block))
+      this.stats.blocks += stored.length
+      this.stats.rows += stored.reduce((sum, { head }) => sum + head.rows, 0)
+      if (left.length === 0) this.stats.bytes += native.bytes.length
+      rest = left
+    }
+    if (rest.length === 0) return
+    const where = `ClickHouse at ${this.#options.url} acknowledges blocks for ${blocksTable(rest)} and does not show them`
+    throw new Fault('NOT_SHOWN', `${where}: clickhouse.url must be one server, without row policies for this user`)
+  }
+
+  /** Those that are not committed already. */
+  async #unmarked(blocks: readonly SealedBlock[]): Promise<readonly SealedBlock[]> {
+    const isRenewed = blocks[0]?.messageId.includes('#') === true // its mark is of the rows that were deleted
+    const oldNs = this.#nowNs() - OLD_NS
+    const old = isRenewed ? [] : blocks.filter(({ head }) => head.lastReceivedNs < oldNs)
+    if (old.length === 0) return blocks
+    return this.#without(blocks, await this.#breaker.run(() => markedBlocks(this.#client, old)))
+  }
+
+  async #unshown(blocks: readonly SealedBlock[]): Promise<readonly SealedBlock[]> {
+    if (blocks.length === 0) return blocks
+    const shown = await this.#breaker.run(() => shownBlocks(this.#client, blocks))
+    return shown.size === blocks.length ? [] : blocks.filter((block) => !shown.has(block))
+  }
+
+  #without(blocks: readonly SealedBlock[], found: ReadonlySet<SealedBlock>): readonly SealedBlock[] {
+    this.stats.found += found.size
+    return blocks.filter((block) => !found.has(block))
+  }
+
+  #settled(chain: string, links: number): void {
+    this.#settledLinks.delete(chain) // to the end: the first is the one unused for longest
+    this.#settledLinks.set(chain, links)
+    if (this.#settledLinks.size > CHAINS_MAX)
+      this.#settledLinks.delete(this.#settledLinks.keys().next().value as string)
+  }
+
   async #insert(table: string, native: NativeBlock, token: string): Promise<void> {
+    await this.#breaker.run(() => this.#tryInsert(table, native, token))
+  }
+
+  async #tryInsert(table: string, native: NativeBlock, token: string): Promise<void> {
     const startMs = performance.now()
     const columns = native.columnNames.map((name) => `\`${name}\``).join(', ')
     const { stream } = await this.#client.exec({
@@ -159,8 +291,27 @@ export class ClickHouseSink implements Sink {
     this.stats.insertMsMax = Math.max(this.stats.insertMsMax, tookMs)
   }
 
-  #failed(error: unknown, block: SealedBlock): Outcome {
-    return this.#refused(classify(error, this.#options, block.head.table), block)
+  #failed(error: unknown, group: readonly Entry[]): void {
+    const failure = this.#failureOf(error, group[0]?.block)
+    if (failure.kind === 'busy') this.#busyUntilMs = performance.now() + BUSY_MS
+    const isShared = group.length > 1
+    if (failure.kind === 'split' && this.#queue.lower(group))
+      this.#log.info({ rowsMax: this.#queue.rowsMax }, 'inserts are made smaller')
+    for (const { block, resolve } of group) {
+      if (failure.kind === 'suspect' && isShared) {
+        this.#suspects.set(block.messageId, this.#suspects.get(block.messageId) ?? 0)
+        this.stats.retries++
+        resolve('retry')
+      } else resolve(this.#refused(failure, block))
+    }
+  }
+
+  #failureOf(error: unknown, block: SealedBlock | undefined): Failure {
+    // while the breaker rests the line is that of the failure that opened it
+    if (isRest(error))
+      return { kind: 'later', code: '', line: this.#trouble ?? `ClickHouse at ${this.#options.url} rests` }
+    if (error instanceof Fault) return { kind: 'operator', code: error.code, line: error.message }
+    return classify(error, this.#options, block?.head.table)
   }
 
   #refused(failure: Failure, block: SealedBlock): Outcome {
@@ -183,17 +334,6 @@ export class ClickHouseSink implements Sink {
     if (this.#trouble === undefined) return
     this.#trouble = undefined
     this.#log.info(`ClickHouse at ${this.#options.url} takes blocks again`)
-  }
-
-  async #enter(): Promise<void> {
-    if (this.#running >= this.#options.insertsMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    else this.#running++
-  }
-
-  #leave(): void {
-    const next = this.#waiting.shift()
-    if (next !== undefined) next()
-    else this.#running--
   }
 
   /** Resolves when the block's row in `blocks` is inserted. */
@@ -232,12 +372,13 @@ interface Mark {
   reject(error: unknown): void
 }
 
-function tryEncode(block: SealedBlock): NativeBlock | Error {
-  try {
-    return encodeNative(block)
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error))
-  }
+/** A block may be given twice: sent again while the first is still under way. */
+function eachOnce(group: readonly Waiting[]): readonly SealedBlock[] {
+  return [...new Map(group.map(({ block }) => [block.messageId, block])).values()]
+}
+
+function blocksTable(blocks: readonly SealedBlock[]): string {
+  return (blocks[0] as SealedBlock).head.table
 }
 
 function damagedFailure({ head }: SealedBlock, error: Error): Failure {

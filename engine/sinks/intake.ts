@@ -22,6 +22,7 @@ export interface IntakeOptions {
   readonly stream: string
   readonly consumer: string
   readonly inFlightCountMax: number
+  readonly inFlightBytesMax: number
   /** tells the server that a block is still being worked on; well below the consumer's ack_wait */
   readonly workingMs: number
   readonly retryMsMin: number
@@ -31,7 +32,8 @@ export interface IntakeOptions {
 export const INTAKE_DEFAULT: IntakeOptions = {
   stream: BLOCK_STREAM,
   consumer: STORE_CONSUMER,
-  inFlightCountMax: 32,
+  inFlightCountMax: 192,
+  inFlightBytesMax: 64 * 1024 * 1024,
   workingMs: 15_000,
   retryMsMin: 200,
   retryMsMax: 5000,
@@ -44,11 +46,14 @@ export interface IntakeStats {
   poisoned: number
   retries: number
   inFlight: number
+  inFlightBytes: number
   /** messages of the stream behind the last one received */
   pending: number
 }
 
 const DRAIN_LOOK_MS = 50
+/** What the client may hold beside the blocks in hand. Far below the 64 MiB at which the server cuts a slow reader off. */
+const PULLED_BYTES_MAX = 16 * 1024 * 1024
 /** A pull is renewed this often; half of it is how long a silent server is believed. */
 const PULL_MS = 5000
 
@@ -60,6 +65,7 @@ export class Intake {
     poisoned: 0,
     retries: 0,
     inFlight: 0,
+    inFlightBytes: 0,
     pending: 0,
   }
   readonly #link: NatsLink
@@ -118,7 +124,7 @@ export class Intake {
   }
 
   async #pull(): Promise<void> {
-    const { stream, consumer: name, inFlightCountMax } = this.#options
+    const { stream, consumer: name } = this.#options
     while (!this.#stop.signal.aborted) {
       const connection = this.#link.up()
       if (connection === undefined) {
@@ -129,7 +135,11 @@ export class Intake {
         const consumer = await connection.jetstream().consumers.get(stream, name)
         // One pull that is kept filled. Pulls that end and begin again lose what is on its way at the seam for ack_wait.
         await this.#consume(
-          await consumer.consume({ max_messages: inFlightCountMax, expires: PULL_MS, abort_on_missing_resource: true }),
+          await consumer.consume({
+            max_bytes: PULLED_BYTES_MAX,
+            expires: PULL_MS,
+            abort_on_missing_resource: true,
+          }),
         )
       } catch (error) {
         this.#pullFailed(error)
@@ -159,18 +169,26 @@ export class Intake {
 
   /** The window is not exceeded; and while blocks fail, those under way try again before another is begun. */
   async #room(): Promise<void> {
-    while (this.stats.inFlight >= (this.#failures > 0 ? 1 : this.#options.inFlightCountMax)) {
+    while (!this.#hasRoom()) {
       if (this.#stop.signal.aborted) return
       await Promise.race(this.#working)
     }
   }
 
+  #hasRoom(): boolean {
+    const { inFlight, inFlightBytes } = this.stats
+    const { inFlightCountMax, inFlightBytesMax } = this.#options
+    return inFlight < (this.#failures > 0 ? 1 : inFlightCountMax) && inFlightBytes < inFlightBytesMax
+  }
+
   #take(message: JsMsg): void {
     this.stats.received++
     this.stats.inFlight++
+    this.stats.inFlightBytes += message.data.length
     this.stats.pending = message.info.pending
     const work = this.#store(message).finally(() => {
       this.stats.inFlight--
+      this.stats.inFlightBytes -= message.data.length
       this.#working.delete(work)
     })
     this.#working.add(work)

@@ -1,17 +1,19 @@
 /**
- * Block columns → one block of ClickHouse's Native format. The column bytes are the same in both; only the envelope
- * changes, so nothing decodes a row.
+ * Columns of one block, or of several of one table behind each other, → one block of ClickHouse's Native format. The
+ * column bytes are the same in both; only the envelope changes, so nothing decodes a row.
  *
  *   varuint columns, varuint rows, then for each column:
  *     string name, string type, data:
  *       number, Enum8, DateTime64    the little-endian array as it is
- *       Array(T)                     UInt64 ends, cumulative, then the flat values: as it is
+ *       Array(T)                     UInt64 ends, cumulative, then the flat values: as it is (the ends of a second block
+ *                                    are raised by the values before it)
+ *       Nullable(T)                  a byte a row, then the values: as it is
  *       String                       for each value varuint length and bytes (blocks keep ends: framed again)
  *       LowCardinality(String)       u64 1 (version of the keys), u64 index type | 512, u64 keys, the keys as strings,
  *                                    u64 rows, one index a row. The key 0 is the empty string.
  *
- * Arithmetic: a block of 16,384 trades is 1.2 MB of Native; the work is one copy of it (0.2 ms) and three index columns
- * of one look-up a row (0.05 ms).
+ * Arithmetic: 16,384 trades are 1.2 MB of Native; the work is one copy of it (0.2 ms) and three index columns of one
+ * look-up a row (0.05 ms).
  */
 import { assert } from '../base/assert.ts'
 import { blockColumns, tableNamed } from '../record/schema.ts'
@@ -26,6 +28,12 @@ export interface NativeBlock {
   /** in the order of the data, for the INSERT statement */
   readonly columnNames: readonly string[]
   readonly bytes: Buffer
+}
+
+/** Rows as positions in a list of keys. */
+export interface KeyedRows {
+  readonly keys: readonly string[]
+  readonly indexes: Uint16Array
 }
 
 /** Collects the pieces of a Native block. */
@@ -44,23 +52,32 @@ export class NativeWriter {
     this.#pieces.push(shortString(name), shortString(type), ...pieces)
   }
 
-  /** @param indexOf row → position in `keys`; keys may repeat. */
-  lowCardinality(name: string, keys: readonly string[], indexes: Uint16Array): void {
-    const unique = [...new Set(keys)]
-    const translate = Uint16Array.from(keys, (key) => unique.indexOf(key) + 1)
+  /** @param lists one after the other: rows as positions in their own keys; keys may repeat. */
+  lowCardinality(name: string, lists: readonly KeyedRows[]): void {
+    const places = new Map<string, number>()
     const column = new Uint16Array(this.#rows)
-    for (let row = 0; row < column.length; row++) column[row] = translate[indexes[row] as number] as number
+    let start = 0
+    for (const { keys, indexes } of lists) {
+      const translate = Uint16Array.from(keys, (key) => placeOf(key, places))
+      for (let row = 0; row < indexes.length; row++) column[start + row] = translate[indexes[row] as number] as number
+      start += indexes.length
+    }
+    this.#keyed(name, places, column)
+  }
+
+  #keyed(name: string, places: ReadonlyMap<string, number>, column: Uint16Array): void {
     const head = Buffer.alloc(24)
     head.writeBigUInt64LE(KEYS_VERSION, 0)
     head.writeBigUInt64LE(INDEX_UINT16 | HAS_ADDITIONAL_KEYS, 8)
-    head.writeBigUInt64LE(BigInt(unique.length + 1), 16)
+    head.writeBigUInt64LE(BigInt(places.size + 1), 16)
     const rows = Buffer.alloc(8)
     rows.writeBigUInt64LE(BigInt(this.#rows))
-    this.raw(name, 'LowCardinality(String)', head, shortString(''), ...unique.map(shortString), rows, bytesOf(column))
+    const keys = [...places.keys()].map(shortString)
+    this.raw(name, 'LowCardinality(String)', head, shortString(''), ...keys, rows, bytesOf(column))
   }
 
   constant(name: string, value: string): void {
-    this.lowCardinality(name, [value], new Uint16Array(this.#rows))
+    this.#keyed(name, new Map([[value, 1]]), new Uint16Array(this.#rows).fill(1))
   }
 
   strings(name: string, values: readonly string[]): void {
@@ -90,20 +107,40 @@ export class NativeWriter {
   }
 }
 
-/** The fact rows of a block: exchange, market and symbol from its instruments, its own columns, its identity. */
-export function encodeNative(block: Block): NativeBlock {
-  const { head, columns } = block
-  const writer = new NativeWriter(head.rows)
-  writeInstruments(writer, block)
-  for (const column of columnsOf(head)) {
-    const stored = columns.get(column.name)
-    if (stored !== undefined) writeColumn(writer, column, stored, head.rows)
+/** The fact rows of blocks of one table and layout: exchange, market and symbol, the table's own columns, the identities. */
+export function encodeNative(blocks: readonly Block[]): NativeBlock {
+  const [first] = blocks
+  assert(first !== undefined, 'no block to encode')
+  const rows = blocks.reduce((sum, { head }) => sum + head.rows, 0)
+  const writer = new NativeWriter(rows)
+  writeInstruments(writer, blocks)
+  for (const column of columnsOf(first.head)) {
+    const stored = blocks.map(({ columns }) => columns.get(column.name))
+    if (stored[0] === undefined) continue
+    assert(!stored.includes(undefined), `blocks with and without column ${column.name} in one insert`)
+    writeColumn(writer, column, stored as BlockColumn[], blocks)
   }
-  writer.constant('producer', head.producer)
-  writer.uint64('epoch', new BigUint64Array(head.rows).fill(head.epoch))
-  writer.uint64('block_seq', new BigUint64Array(head.rows).fill(head.blockSeq))
-  writer.uint32('row_in_block', ascending(head.rows))
+  writer.constant('producer', first.head.producer)
+  writer.uint64(
+    'epoch',
+    filled(blocks, rows, ({ epoch }) => epoch),
+  )
+  writer.uint64(
+    'block_seq',
+    filled(blocks, rows, ({ blockSeq }) => blockSeq),
+  )
+  writer.raw('row_in_block', 'UInt32', ...blocks.map(({ head }) => bytesOf(ascending(head.rows))))
   return writer.finish()
+}
+
+function filled(blocks: readonly Block[], rows: number, read: (head: BlockHead) => bigint): BigUint64Array {
+  const column = new BigUint64Array(rows)
+  let start = 0
+  for (const { head } of blocks) {
+    column.fill(read(head), start, start + head.rows)
+    start += head.rows
+  }
+  return column
 }
 
 let rowNumbers = new Uint32Array(0)
@@ -119,28 +156,22 @@ function columnsOf(head: BlockHead): readonly Column[] {
   return blockColumns(tableNamed(head.table)).filter((column) => column.name !== 'instrument')
 }
 
-function writeInstruments(writer: NativeWriter, { head, columns }: Block): void {
+function writeInstruments(writer: NativeWriter, blocks: readonly Block[]): void {
+  const lists = blocks.map((block) => ({
+    ids: block.head.instruments.map(splitInstrument),
+    indexes: instrumentsOf(block),
+  }))
+  for (const part of ['exchange', 'market', 'symbol'] as const)
+    writer.lowCardinality(
+      part,
+      lists.map(({ ids, indexes }) => ({ keys: ids.map((id) => id[part]), indexes })),
+    )
+}
+
+function instrumentsOf({ head, columns }: Block): Uint16Array {
   const stored = columns.get('instrument')
   assert(stored !== undefined && stored.values.length === head.rows * 2, 'block without its instrument column')
-  const indexes = new Uint16Array(new Uint8Array(stored.values).buffer) // a copy: bins need not be aligned
-  for (let row = 0; row < indexes.length; row++)
-    assert((indexes[row] as number) < head.instruments.length, 'instrument beyond the list of its block')
-  const ids = head.instruments.map(splitInstrument)
-  writer.lowCardinality(
-    'exchange',
-    ids.map((id) => id.exchange),
-    indexes,
-  )
-  writer.lowCardinality(
-    'market',
-    ids.map((id) => id.market),
-    indexes,
-  )
-  writer.lowCardinality(
-    'symbol',
-    ids.map((id) => id.symbol),
-    indexes,
-  )
+  return new Uint16Array(new Uint8Array(stored.values).buffer) // a copy: bins need not be aligned
 }
 
 /** `{exchange}.{market}.{symbol}`; a symbol may hold dots of its own. */
@@ -161,60 +192,119 @@ const VALUE_BYTES: Readonly<Record<string, number>> = {
   Decimal: 32,
 }
 
-function writeColumn(writer: NativeWriter, column: Column, stored: BlockColumn, rows: number): void {
-  assert(stored.type === column.type, `column ${column.name} is ${stored.type}, the schema says ${column.type}`)
+/**
+ * What must hold for every block before it joins others in an insert, so that a damaged one is found alone.
+ * @throws AssertionError in one line
+ */
+export function assertEncodable(block: Block): void {
+  const { head, columns } = block
+  for (const id of head.instruments) splitInstrument(id)
+  let highest = -1
+  for (const index of instrumentsOf(block)) if (index > highest) highest = index
+  assert(highest < head.instruments.length, 'instrument beyond the list of its block')
+  for (const column of columnsOf(head)) {
+    const stored = columns.get(column.name)
+    if (stored !== undefined) assertColumn(column, stored, head.rows)
+  }
+  assertTimes(block)
+}
+
+function assertColumn(column: Column, stored: BlockColumn, rows: number): void {
+  const { type, ends, values } = stored
+  assert(type === column.type, `column ${column.name} is ${type}, the schema says ${column.type}`)
+  const valueBytes = VALUE_BYTES[type] ?? 1
+  const name = `column ${column.name}`
+  const forRows = `for ${rows} rows`
+  if (type !== 'String' && type !== 'Array(Int64)') {
+    assert(values.length === rows * valueBytes, `${name} has ${values.length} bytes ${forRows}`)
+    assert((ends?.length ?? rows) === rows, `${name} has ${ends?.length} bytes of nulls ${forRows}`)
+    return
+  }
+  assert(ends !== null, `${name} is without its ends`)
+  assert(ends.length === rows * 8, `${name} has ${ends.length} bytes of ends ${forRows}`)
+  const view = new DataView(ends.buffer, ends.byteOffset, ends.byteLength)
+  let last = 0
+  for (let row = 0; row < rows; row++) {
+    const end = view.getUint32(row * 8, true)
+    assert(end >= last && view.getUint32(row * 8 + 4, true) === 0, `${name} has ends that do not rise`)
+    last = end
+  }
+  assert(values.length === last * valueBytes, `${name} has ${values.length} bytes of values, its ends say ${last}`)
+}
+
+/** Times are compared as doubles, which are exact to 256 ns today. */
+export const TIME_SLACK_NS = 512
+
+/** The store looks for the rows of a block between these times, and nowhere else. */
+function assertTimes({ head, columns }: Block): void {
+  const values = columns.get('received_ns')?.values
+  assert(values !== undefined, 'block without its receive times')
+  const words = new Int32Array(new Uint8Array(values).buffer)
+  const first = Number(head.firstReceivedNs) - TIME_SLACK_NS
+  const last = Number(head.lastReceivedNs) + TIME_SLACK_NS
+  let isInside = true
+  for (let word = 0; word < words.length; word += 2) {
+    const ns = (words[word + 1] as number) * 2 ** 32 + ((words[word] as number) >>> 0)
+    isInside &&= ns >= first && ns <= last
+  }
+  assert(isInside, 'rows received outside the times of their block')
+}
+
+function writeColumn(
+  writer: NativeWriter,
+  column: Column,
+  stored: readonly BlockColumn[],
+  blocks: readonly Block[],
+): void {
   const type = column.clickhouse ?? column.type
-  if (stored.type === 'String') {
-    writer.raw(column.name, type, framedStrings(stored, rows))
-    return
+  const values = stored.map((one) => one.values)
+  if (column.type === 'String') {
+    const framed = stored.map((one, index) => framedStrings(one, (blocks[index] as Block).head.rows))
+    writer.raw(column.name, type, ...framed)
+  } else if (column.type === 'Decimal') {
+    writer.raw(column.name, type, ...stored.map(({ ends }) => ends as Uint8Array), ...values)
+  } else if (stored[0]?.ends === null) {
+    writer.raw(column.name, type, ...values)
+  } else {
+    writer.raw(column.name, type, ...joinedEnds(stored), ...values)
   }
-  const valueBytes = VALUE_BYTES[stored.type] as number
-  if (stored.type === 'Decimal') {
-    assert(
-      stored.ends?.length === rows && stored.values.length === rows * valueBytes,
-      `column ${column.name} has ${stored.ends?.length} nulls and ${stored.values.length} bytes for ${rows} rows`,
-    )
-    writer.raw(column.name, type, stored.ends, stored.values) // Nullable(T): a byte a row, then the values
-    return
-  }
-  if (stored.ends === null) {
-    assert(
-      stored.values.length === rows * valueBytes,
-      `column ${column.name} has ${stored.values.length} bytes for ${rows} rows`,
-    )
-    writer.raw(column.name, type, stored.values)
-    return
-  }
-  assert(
-    stored.ends.length === rows * 8,
-    `column ${column.name} has ${stored.ends.length} bytes of ends for ${rows} rows`,
-  )
-  assert(
-    stored.values.length === lastEnd(stored.ends) * valueBytes,
-    `column ${column.name} has ${stored.values.length} bytes of values, its ends say ${lastEnd(stored.ends)}`,
-  )
-  writer.raw(column.name, type, stored.ends, stored.values)
+}
+
+/** Ends count the values of their own block: those of a later one begin where the earlier ended. */
+function joinedEnds(stored: readonly BlockColumn[]): Uint8Array[] {
+  let before = 0
+  return stored.map(({ ends, values }) => {
+    assert(ends !== null, 'array column without its ends')
+    const start = before
+    before += values.length / 8
+    if (start === 0) return ends
+    const words = new Uint32Array(new Uint8Array(ends).buffer) // low word, high word (0) of each
+    for (let word = 0; word < words.length; word += 2) words[word] = (words[word] as number) + start
+    return bytesOf(words)
+  })
 }
 
 function framedStrings({ ends, values }: BlockColumn, rows: number): Buffer {
-  assert(ends !== null && ends.length === rows * 8, 'string column without its ends')
+  assert(ends !== null, 'string column without its ends')
   const pieces: Uint8Array[] = []
   let start = 0
   for (let row = 0; row < rows; row++) {
     const end = endAt(ends, row)
-    assert(end >= start && end <= values.length, 'string column whose ends do not rise')
     pieces.push(varuint(end - start), values.subarray(start, end))
     start = end
   }
   return Buffer.concat(pieces)
 }
 
-function lastEnd(ends: Uint8Array): number {
-  return ends.length === 0 ? 0 : endAt(ends, ends.length / 8 - 1)
+function endAt(ends: Uint8Array, row: number): number {
+  return new DataView(ends.buffer, ends.byteOffset, ends.byteLength).getUint32(row * 8, true)
 }
 
-function endAt(ends: Uint8Array, row: number): number {
-  return Number(new DataView(ends.buffer, ends.byteOffset, ends.byteLength).getBigUint64(row * 8, true))
+function placeOf(key: string, places: Map<string, number>): number {
+  const known = places.get(key)
+  if (known !== undefined) return known
+  places.set(key, places.size + 1) // 0 is the empty string
+  return places.size
 }
 
 function varuint(value: number): Buffer {

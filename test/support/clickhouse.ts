@@ -20,7 +20,8 @@ export interface TestClickHouse {
 export async function startTestClickHouse(dedupeWindowInserts = STORAGE.dedupeWindowInserts): Promise<TestClickHouse> {
   const directory = await mkdtemp(join(tmpdir(), 'marketprism-clickhouse-'))
   const server = await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log: createLog('error', 'test') })
-  const options = { ...CLICKHOUSE_DEFAULT, url: server.url, requestTimeoutMs: 10_000 }
+  const merge = { ...CLICKHOUSE_DEFAULT.merge, delayMs: 5 }
+  const options = { ...CLICKHOUSE_DEFAULT, url: server.url, requestTimeoutMs: 10_000, merge }
   const first = createClickHouseClient({ ...options, database: 'default' })
   const storage = { ...STORAGE, database: options.database, dedupeWindowInserts }
   await first.command({ query: createDatabaseStatement(options.database) })
