@@ -1,5 +1,5 @@
 /** The commands that look after delivery: dead letters, spool, audit. See commands.ts. */
-import { Argument, type Command, InvalidArgumentError } from 'commander'
+import { Argument, type Command, InvalidArgumentError, Option } from 'commander'
 import type { Run } from './base/run.ts'
 
 type Values = Readonly<Record<string, unknown>>
@@ -20,7 +20,48 @@ const text = (value: unknown): string | undefined => value as string | undefined
 
 export function addDeliveryTools(program: Command, kit: CommandKit): void {
   addDlq(program, kit)
+  addSpool(program, kit)
   addAudit(program, kit)
+}
+
+function addSpool(program: Command, kit: CommandKit): void {
+  const command = kit
+    .tool(program, 'spool', 'what is in the spool, whether it is whole, and ways to get it out', [
+      'spool ls --blocks --table gaps',
+      'spool verify --json',
+      'spool export --from 1795253359/17 --to 1795253359/20 --format native --out rows',
+      'spool replay --from 1795253359/17 --new-token   # after its rows were deleted',
+    ])
+    .addArgument(new Argument('<action>', 'what to do').choices(['ls', 'verify', 'export', 'replay']))
+    .option('--from <block>', 'export, replay: first block, epoch/number, or an epoch')
+    .option('--to <block>', 'export, replay: last block')
+    .option('--table <name>', 'blocks of this table')
+    .option('--blocks', 'ls: a line a block')
+    .addOption(
+      new Option('--format <format>', 'export: rows as lines of JSON or as Native of ClickHouse, or blocks as they are')
+        .choices(['ndjson', 'native', 'block'])
+        .default('ndjson'),
+    )
+    .option('--out <directory>', 'export: where the files go', 'export')
+    .option('--new-token', 'replay: blocks whose rows were deleted are stored anew, though the store remembers them')
+    .option('--json', 'one JSON object')
+  kit.withConfigFlags(command).action(async (action: string, values: Values) => {
+    const { runSpool } = await import('./tools/spool.ts')
+    await runSpool(
+      {
+        action: action as 'ls' | 'verify' | 'export' | 'replay',
+        from: text(values.from),
+        to: text(values.to),
+        table: text(values.table),
+        blocks: values.blocks === true,
+        format: values.format as 'ndjson' | 'native' | 'block',
+        out: values.out as string,
+        newToken: values.newToken === true,
+        json: values.json === true,
+      },
+      kit.runOf('spool', values),
+    )
+  })
 }
 
 function addAudit(program: Command, kit: CommandKit): void {
