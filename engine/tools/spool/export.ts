@@ -33,7 +33,7 @@ export async function exportBlocks(directory: string, choice: BlockChoice, forma
         if (format === 'block')
           await writeFile(join(target, `${spooled.epoch}-${spooled.blockSeq}.block`), spooled.payload)
         else if (block === undefined) continue
-        else if (format === 'native') await files.write(block.head.table, encodeNative(block).bytes)
+        else if (format === 'native') await files.write(block.head.table, encodeNative([block]).bytes)
         else await files.write(block.head.table, linesOf(block))
         counts.blocks++
         counts.rows += block?.head.rows ?? 0
