@@ -104,8 +104,11 @@ interface Parsed {
   readonly parser: BybitParser
 }
 
-/** @param around bytes of other records before and behind the frame; digits are the worst neighbours for a number */
-function parse(text: string | Uint8Array, market = 'linear', around = '7'.repeat(256)): Parsed {
+/**
+ * @param around bytes of other records before and behind the frame; digits are the worst neighbours for a number
+ * @param before a frame that the parser has read before, so that it knows the stream
+ */
+function parse(text: string | Uint8Array, market = 'linear', around = '7'.repeat(256), before = ''): Parsed {
   const frame = typeof text === 'string' ? new TextEncoder().encode(text) : text
   const edge = new TextEncoder().encode(around)
   const bytes = new Uint8Array(new SharedArrayBuffer(frame.length + 2 * edge.length))
@@ -114,6 +117,11 @@ function parse(text: string | Uint8Array, market = 'linear', around = '7'.repeat
   bytes.set(edge, edge.length + frame.length)
   const collector = new Collector()
   const parser = new BybitParser(collector, market)
+  if (before !== '') {
+    parser.parse(new TextEncoder().encode(before.padEnd(before.length + 256)), 0, before.length)
+    collector.events.length = 0
+    collector.asked = 0
+  }
   const outcome = parser.parse(bytes, edge.length, frame.length)
   return { outcome, events: collector.events, collector, parser }
 }
@@ -555,7 +563,7 @@ test('parser should answer every mutation with an outcome, and emit nothing hot 
     const frame = mutated(text, random)
     // what is left of a frame before may stand behind it: here the rest of the very same frame, the worst of all
     const around = round % 3 === 0 ? text.slice(Math.max(0, frame.length - 1)).padEnd(8, '}') : '7'.repeat(64)
-    const { outcome, events } = parse(frame, 'linear', around)
+    const { outcome, events } = parse(frame, 'linear', around, round % 2 === 0 ? text : '')
     const hint = `seed ${seed}, round ${round}: ${Buffer.from(frame).toString()}`
     assert.ok(words.has(outcome), hint)
     if (outcome === '') {
@@ -573,10 +581,28 @@ test('parser should answer every mutation with an outcome, and emit nothing hot 
 test('parser should never accept a cut frame', () => {
   for (const text of Object.values(HOT)) {
     for (let length = 0; length < text.length; length++) {
-      // behind the cut stands the rest, as in a ring that held the whole frame before
-      const { outcome, events } = parse(text.slice(0, length), 'linear', text.slice(length).padEnd(64, ' '))
-      assert.notEqual(outcome, '', text.slice(0, length))
-      assert.deepEqual(events, [])
+      for (const before of ['', text]) {
+        // behind the cut stands the rest, as in a ring that held the whole frame before
+        const { outcome, events } = parse(text.slice(0, length), 'linear', text.slice(length).padEnd(256, ' '), before)
+        assert.notEqual(outcome, '', text.slice(0, length))
+        assert.deepEqual(events, [])
+      }
     }
+  }
+})
+
+test('parser should read each frame as it is, whatever frame of whatever stream came before it', () => {
+  const other = Object.values(HOT).map((text) => text.replaceAll('BTCUSDT', 'ETHUSDT'))
+  const changed = Object.values(HOT).map((text) => text.replace('"type":"delta"', '"type":"snapshot"'))
+  for (const before of [...Object.values(HOT), ...other, ...changed]) {
+    for (const text of [...Object.values(HOT), ...changed]) {
+      const { outcome, events, collector } = parse(text, 'linear', '7'.repeat(256), before)
+      const alone = parse(text)
+      assert.deepEqual([outcome, events, collector.asked], ['', alone.events, alone.collector.asked], before + text)
+    }
+    // a head that names one symbol, and a body that names another
+    const mixed = before.replace('BTCUSDT', 'ETHUSDT')
+    const { outcome, events } = parse(mixed, 'linear', '7'.repeat(256), before)
+    assert.deepEqual([outcome, events], [parse(mixed).outcome, parse(mixed).events])
   }
 })

@@ -13,8 +13,6 @@ const BACKSLASH = 92
 
 /** A longer symbol is read the general way. */
 export const SYMBOL_BYTES_MAX = 40
-/** The longest text that is compared beyond the end of a frame: a symbol or a fixed text. */
-export const TEXT_SLACK_BYTES = 40
 export const FRAME_BYTES_MIN = 64
 
 export const TOPIC_ORDERBOOK = new FixedText('{"topic":"orderbook.')

@@ -9,8 +9,10 @@ import {
   type TradeChannel,
 } from '../../record/emit.ts'
 import { SIDES, TRADE_STREAMS } from '../../record/schema.ts'
+import { HEAD_BYTES_MAX } from '../../scan/known-heads.ts'
 import { WORD_SLACK_BYTES, WordScanner } from '../../scan/words.ts'
 import * as text from './frame-text.ts'
+import { FrameHead, TOP, TRADES, WHOLE } from './frame-head.ts'
 import { GeneralParser } from './parse-general.ts'
 import { RESTART_SEQ } from './sync.ts'
 import { TradeBatch } from './trade-batch.ts'
@@ -32,10 +34,9 @@ import { TradeBatch } from './trade-batch.ts'
  * a trade: there the offset is looked at. Words may reach a little beyond a frame: one that ends so close to the end of
  * its memory is read from a copy.
  */
-const ROOM_BYTES = text.TEXT_SLACK_BYTES + WORD_SLACK_BYTES
+const ROOM_BYTES = HEAD_BYTES_MAX + WORD_SLACK_BYTES
 /** The steps of the fast path return the offset behind what they read, or this. */
 const OTHER = -1
-const ONE = 49
 
 export class BybitParser implements FrameParser {
   readonly #emit: Emit
@@ -43,18 +44,14 @@ export class BybitParser implements FrameParser {
   readonly #scan = new WordScanner()
   readonly #trades = new TradeBatch()
   #copy = new Uint8Array(4096)
-  /** Of the frame in hand. */
-  #instrument = 0
-  #symbolAt = 0
-  #symbolBytes = 0
-  #eventMs = 0
-  #isSnapshot = false
+  readonly #head: FrameHead
   #levelCount = 0
 
   /** @param market decides what turnover is counted in; '' for recordings that do not say it */
   constructor(emit: Emit, market: string) {
     this.#emit = emit
     this.#general = new GeneralParser(emit, market)
+    this.#head = new FrameHead(emit)
   }
 
   get blamed(): { instrument: number; channel: number } {
@@ -100,65 +97,26 @@ export class BybitParser implements FrameParser {
 
   /** @returns undefined when the frame is not exactly as expected; nothing was emitted then. */
   #fast(offset: number, end: number): Outcome | undefined {
-    const { view, bytes } = this.#scan
     const last = end - 1
-    if (text.TOPIC_ORDERBOOK.isAt(view, offset)) {
-      const depthAt = offset + text.TOPIC_ORDERBOOK.length
-      let point = depthAt
-      while (((bytes[point] as number) - 48) >>> 0 < 10) point++
-      if (bytes[point] !== text.POINT) return undefined
-      const isTop = point === depthAt + 1 && bytes[depthAt] === ONE
-      return this.#book(this.#head(point + 1, last), last, isTop)
-    }
-    if (!text.TOPIC_TRADE.isAt(view, offset)) return undefined
-    return this.#tradeList(this.#head(offset + text.TOPIC_TRADE.length, last), last)
-  }
-
-  /** From the symbol of the topic to the `,` before `"data"`. */
-  #head(symbolAt: number, last: number): number {
-    const scan = this.#scan
-    const { view } = scan
-    const quote = text.textEnd(scan.bytes, symbolAt, last)
-    if (quote === last || quote - symbolAt > text.SYMBOL_BYTES_MAX) return OTHER
-    this.#symbolAt = symbolAt
-    this.#symbolBytes = quote - symbolAt
-    this.#isSnapshot = false
-    let at: number
-    if (text.TYPE_DELTA.isAt(view, quote)) at = scan.integer(quote + text.TYPE_DELTA.length)
-    else if (text.TYPE_SNAPSHOT.isAt(view, quote)) {
-      this.#isSnapshot = true
-      at = scan.integer(quote + text.TYPE_SNAPSHOT.length)
-    } else {
-      if (!text.TIME.isAt(view, quote)) return OTHER
-      at = scan.integer(quote + text.TIME.length)
-      if (at < 0) return OTHER
-      if (text.THEN_DELTA.isAt(view, at)) at += text.THEN_DELTA.length
-      else if (text.THEN_SNAPSHOT.isAt(view, at)) {
-        this.#isSnapshot = true
-        at += text.THEN_SNAPSHOT.length
-      } else return OTHER
-    }
-    if (at < 0) return OTHER
-    this.#eventMs = scan.value
-    this.#instrument = this.#emit.find(scan.bytes, symbolAt, quote)
-    return this.#instrument < 0 ? OTHER : at
+    const at = this.#head.read(this.#scan, offset, last)
+    if (at < 0) return undefined
+    return this.#head.kind === TRADES ? this.#tradeList(at, last) : this.#book(at, last)
   }
 
   /** The symbol of the topic once more; @returns offset of the quote behind it. */
   #symbol(at: number): number {
-    const end = at + this.#symbolBytes
-    return text.isSameText(this.#scan.bytes, at, this.#symbolAt, this.#symbolBytes) ? end : OTHER
+    const { symbolAt, symbolBytes } = this.#head
+    return text.isSameText(this.#scan.bytes, at, symbolAt, symbolBytes) ? at + symbolBytes : OTHER
   }
 
-  #book(start: number, last: number, isTop: boolean): Outcome | undefined {
+  /** `start` is at the list of bids. */
+  #book(start: number, last: number): Outcome | undefined {
     const scan = this.#scan
     const { view } = scan
-    if (start < 0 || !text.BOOK.isAt(view, start)) return undefined
+    const { kind, instrument, eventMs } = this.#head
     const event = this.#emit.depth
-    event.instrument = this.#instrument
-    let at = this.#symbol(start + text.BOOK.length)
-    if (at < 0 || !text.BIDS.isAt(view, at)) return undefined
-    at = this.#levels(at + text.BIDS.length, event, true)
+    event.instrument = instrument
+    let at = this.#levels(start, event, true)
     event.bidCount = this.#levelCount
     if (at < 0 || !text.ASKS.isAt(view, at)) return undefined
     at = this.#levels(at + text.ASKS.length, event, false)
@@ -170,13 +128,13 @@ export class BybitParser implements FrameParser {
     if (text.SEQUENCE.isAt(view, at)) at = scan.integer(at + text.SEQUENCE.length)
     const engineMs = this.#engineMs(at, last)
     if (engineMs < 0) return undefined
-    if (isTop) return this.#isSnapshot ? this.#general.emitTop(event, this.#eventMs, engineMs) : undefined
+    if (kind === TOP) return this.#general.emitTop(event, eventMs, engineMs)
     event.firstSeq = event.lastSeq
     event.prevSeq = 0
     event.checksum = NO_CHECKSUM
-    event.isSnapshot = this.#isSnapshot || event.lastSeq === RESTART_SEQ
-    event.eventMs = this.#eventMs
-    event.transactionMs = engineMs === 0 ? this.#eventMs : engineMs
+    event.isSnapshot = kind === WHOLE || event.lastSeq === RESTART_SEQ
+    event.eventMs = eventMs
+    event.transactionMs = engineMs === 0 ? eventMs : engineMs
     this.#emit.onDepth()
     return ''
   }
@@ -224,15 +182,14 @@ export class BybitParser implements FrameParser {
     }
   }
 
-  /** All trades of the frame are read before the first is emitted. */
+  /** `start` is at the first key; all trades of the frame are read before the first is emitted. */
   #tradeList(start: number, last: number): Outcome | undefined {
     const scan = this.#scan
     const { bytes, view } = scan
-    if (start < 0 || !this.#isSnapshot || !text.TRADES.isAt(view, start)) return undefined
     const trades = this.#trades
     trades.count = 0
     // `at` is behind the brace of a trade, at the quote of its first key
-    for (let at = start + text.TRADES.length - 1; ; at += 3) {
+    for (let at = start; ; at += 3) {
       if (trades.count === trades.tradeMs.length && !trades.tryGrow()) return undefined
       if (bytes[at] !== text.QUOTE) return undefined
       const first = view.getInt32(at + 1, true) & text.THREE_BYTES
@@ -316,7 +273,7 @@ export class BybitParser implements FrameParser {
   /** @returns offset of the closing quote */
   #price(at: number): number {
     const scan = this.#scan
-    const behind = scan.decimal(at, this.#emit.priceScales[this.#instrument] as number)
+    const behind = scan.decimal(at, this.#emit.priceScales[this.#head.instrument] as number)
     this.#trades.prices[this.#trades.count] = scan.value
     return behind >= 0 && scan.bytes[behind] === text.QUOTE ? behind : OTHER
   }
@@ -324,7 +281,7 @@ export class BybitParser implements FrameParser {
   /** @returns offset of the closing quote */
   #quantity(at: number): number {
     const scan = this.#scan
-    const behind = scan.decimal(at, this.#emit.quantityScales[this.#instrument] as number)
+    const behind = scan.decimal(at, this.#emit.quantityScales[this.#head.instrument] as number)
     this.#trades.quantities[this.#trades.count] = scan.value
     return behind >= 0 && scan.bytes[behind] === text.QUOTE ? behind : OTHER
   }
@@ -346,9 +303,9 @@ export class BybitParser implements FrameParser {
   #emitTrades(): '' {
     const { trade } = this.#emit
     const trades = this.#trades
-    trade.instrument = this.#instrument
+    trade.instrument = this.#head.instrument
     trade.stream = TRADE_STREAMS.trade
-    trade.eventMs = this.#eventMs
+    trade.eventMs = this.#head.eventMs
     trade.isFiltered = false
     trade.firstSeq = NO_SEQ
     trade.lastSeq = NO_SEQ
