@@ -35,6 +35,7 @@ function startSinkWorker(
   const liveLatency = new Histogram()
   const counters = new Counters(SINK_COUNTERS)
   const settings: SinkWorkerSettings = {
+    producer: 'worker',
     spoolDirectory,
     spool: { ...SPOOL_DEFAULT, ...spool },
     delivery: { ...DELIVERY_DEFAULT, retryMsMin: 20, retryMsMax: 100 },

@@ -174,7 +174,7 @@ async function runHistory(seed: number, syncRecovered: boolean, tally: Tally): P
   const durable = new Set<string>()
   let nowMs = 1_790_000_000_000
   for (let life = 0; life <= LIVES; life++) {
-    const spool = await Spool.open(disk, OPTIONS, () => ++nowMs, undefined, syncRecovered)
+    const spool = await Spool.open(disk, OPTIONS, () => ++nowMs, undefined, undefined, syncRecovered)
     if (life > 0) await check(spool, appended, durable, tally, `seed ${seed} life ${life}`)
     if (life === LIVES) return
     if (!disk.files.has('EPOCH')) tally.violations.push(`seed ${seed}: no EPOCH`)

@@ -89,7 +89,9 @@ describe('spool', () => {
     await truncate(path, bytes.length - 10) // block 5 is torn
     await rm(join(directory, 'ACKED'))
     const second = await openSpool(directory, OPTIONS, nowMs)
-    assert.deepEqual(second.recovery.lost, [{ epoch: first.epoch, firstSeq: 2, lastSeq: 2, segment: name, bytes: 132 }])
+    assert.deepEqual(second.recovery.lost, [
+      { epoch: first.epoch, firstSeq: 2, lastSeq: 2, segment: name, bytes: 132, firstNs: 0n, lastNs: 0n },
+    ])
     assert.equal(second.stats.tornBytes, 122)
     assert.equal((await stat(path)).size, 4 * 132)
     const records = await takeAll(second)
@@ -115,7 +117,8 @@ describe('spool', () => {
     assert.equal(spool.stats.fullEvents, 1)
     const records = await takeAll(spool)
     assert.equal(records.length, appended)
-    for (const record of records) spool.ack(record)
+    for (const record of records)
+      spool.commit({ epoch: record.epoch, firstSeq: record.blockSeq, lastSeq: record.blockSeq })
     await spool.tend()
     assert.equal(spool.hasRoom(1000), true)
     assert.ok(spool.stats.segments <= 1)
@@ -137,12 +140,16 @@ describe('spool', () => {
     await spool.close()
   })
 
-  it('spool should keep delivered segments for the trailing time', async () => {
+  it('spool should keep segments until they are stored, and for the trailing time', async () => {
     let now = Date.now()
     const spool = await openSpool(join(root, 'retain'), { ...OPTIONS, retainAckedMs: 60_000 }, () => now)
     for (let block = 0; block < 12; block++) spool.append(Buffer.alloc(1000, block))
     await spool.flush()
     for (const record of await takeAll(spool)) spool.ack(record)
+    now += 120_000
+    await spool.tend()
+    assert.ok(spool.stats.segments >= 3, 'delivered is not stored')
+    spool.commit({ epoch: spool.epoch, firstSeq: 1, lastSeq: 12 })
     await spool.tend()
     const { segments } = spool.stats
     assert.ok(segments >= 3)
@@ -152,6 +159,76 @@ describe('spool', () => {
     now += 2_000
     await spool.tend()
     assert.equal(spool.stats.segments, 1)
+    await spool.close()
+  })
+
+  it('spool should give out again, once, what was lost behind it, and nothing that is stored or under way', async () => {
+    const spool = await openSpool(join(root, 'again'), { ...OPTIONS, bytesMax: 1 << 20 }, nowMs)
+    const { epoch } = spool
+    for (let block = 1; block <= 20; block++) spool.append(Buffer.alloc(1000, block))
+    await spool.flush()
+    const out = await takeAll(spool)
+    assert.deepEqual([...new Set(out.map(({ againMs }) => againMs))], [0])
+    for (const record of out) if (record.blockSeq !== 9) spool.ack(record) // 9 is still under way
+    spool.commit({ epoch, firstSeq: 1, lastSeq: 4 })
+    spool.commit({ epoch, firstSeq: 7, lastSeq: 7 })
+    assert.deepEqual([spool.stats.unacked, spool.stats.uncommitted], [1, 15])
+    assert.deepEqual(spool.uncommitted(2, 4), [
+      { epoch, firstSeq: 5, lastSeq: 6 },
+      { epoch, firstSeq: 8, lastSeq: 9 },
+      { epoch, firstSeq: 10, lastSeq: 11 },
+      { epoch, firstSeq: 12, lastSeq: 12 }, // a span does not leave its segment
+    ])
+    let told = 0
+    spool.onDurable = () => told++
+    assert.equal(spool.again({ epoch, firstSeq: 3, lastSeq: 12 }), 6)
+    assert.equal(spool.again({ epoch, firstSeq: 3, lastSeq: 12 }), 0, 'they are on their way already')
+    assert.equal(told, 1)
+    assert.deepEqual([spool.stats.unacked, spool.stats.resent], [7, 6])
+    const again = await takeAll(spool)
+    assert.deepEqual(
+      again.map(({ blockSeq, payload }) => [blockSeq, payload[999]]),
+      [5, 6, 8, 10, 11, 12].map((seq) => [seq, seq]),
+    )
+    assert.ok(again.every(({ againMs }) => againMs > 0))
+    for (const record of again) spool.ack(record)
+    spool.commit({ epoch, firstSeq: 1, lastSeq: 20 })
+    assert.deepEqual([spool.stats.unacked, spool.stats.uncommitted, spool.uncommittedSinceMs()], [0, 0, undefined])
+    spool.ack(out.find(({ blockSeq }) => blockSeq === 9) as SpoolRecord) // its acknowledgement comes late: nothing changes
+    assert.deepEqual([spool.stats.unacked, spool.stats.uncommitted], [0, 0])
+    await spool.close()
+  })
+
+  it('spool should know after a restart what is delivered and what is stored, and give out in its usual turn what is lost before that', async () => {
+    const directory = join(root, 'again-later')
+    const first = await openSpool(directory, { ...OPTIONS, bytesMax: 1 << 20 }, nowMs)
+    for (let block = 1; block <= 12; block++) first.append(Buffer.alloc(1000, block))
+    await first.flush()
+    for (const record of await takeAll(first)) if (record.blockSeq <= 10) first.ack(record)
+    first.commit({ epoch: first.epoch, firstSeq: 1, lastSeq: 5 })
+    await first.close()
+    const second = await openSpool(directory, { ...OPTIONS, bytesMax: 1 << 20 }, nowMs)
+    assert.deepEqual([second.stats.unacked, second.stats.uncommitted], [2, 7])
+    assert.equal(second.again({ epoch: first.epoch, firstSeq: 1, lastSeq: 12 }), 5)
+    const out = await takeAll(second)
+    assert.deepEqual(
+      out.map(({ blockSeq }) => blockSeq),
+      [6, 7, 8, 9, 10, 11, 12],
+    )
+    await second.close()
+  })
+
+  it('spool should make room by blocks that others have when nobody says what is stored, and count them', async () => {
+    const spool = await openSpool(join(root, 'no-store'), OPTIONS, nowMs)
+    for (let block = 0; block < 100; block++) {
+      while (!spool.hasRoom(1000)) await spool.tend()
+      spool.append(Buffer.alloc(1000, block))
+      await spool.flush()
+      for (const record of await takeAll(spool)) spool.ack(record)
+    }
+    assert.equal(spool.stats.droppedBlocks, 0)
+    assert.ok(spool.stats.forgottenBlocks > 60, String(spool.stats.forgottenBlocks))
+    assert.equal(spool.stats.uncommitted + spool.stats.forgottenBlocks, 100)
     await spool.close()
   })
 

@@ -26,6 +26,7 @@ import { EventIdle } from '../engine/ring/idle.ts'
 import { RingReader } from '../engine/ring/ring.ts'
 import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { type DeadLetters, DirectoryLetters, StreamLetters } from '../engine/sinks/dead-letters.ts'
+import { COMMIT_QUESTIONS_DEFAULT, CommitQuestions } from '../engine/sinks/commit-questions.ts'
 import { Delivery, type DeliveryOptions } from '../engine/sinks/delivery.ts'
 import { LivePublisher, NatsLink, type NatsOptions, NatsSink } from '../engine/sinks/nats.ts'
 import type { Sink } from '../engine/sinks/sink.ts'
@@ -33,6 +34,8 @@ import { openSpool, type Spool, type SpoolOptions } from '../engine/spool/spool.
 import { runEventLoop, type SinkSeat } from './loop.ts'
 
 export interface SinkWorkerSettings {
+  /** whose blocks these are */
+  readonly producer: string
   readonly spoolDirectory: string
   readonly spool: SpoolOptions
   readonly delivery: DeliveryOptions
@@ -63,11 +66,17 @@ export const SINK_COUNTERS = [
   'spoolUnacked',
   'spoolFull',
   'spoolDropped',
+  'spoolUncommitted',
+  'spoolForgotten',
+  'resent',
+  'givenUp',
+  'rollbacks',
   'spoolLost',
   'spoolTornBytes',
   'spoolReadBack',
   'fsyncs',
   'lagMs',
+  'uncommittedMs',
   'live',
   'liveBytes',
   'liveDropped',
@@ -116,6 +125,8 @@ export class SinkWorker {
   readonly #inboxes: readonly Inbox[]
   readonly #delivery: Delivery
   readonly #sink: Sink
+  /** through JetStream only: who asks ClickHouse itself has its answer */
+  readonly #questions: CommitQuestions | undefined
   readonly #liveLink: NatsLink | undefined
   readonly #live: LivePublisher | undefined
   readonly #liveLatency: Histogram
@@ -164,10 +175,15 @@ export class SinkWorker {
       this.#liveLink = link
       this.#live = new LivePublisher(link)
     }
-    const { sink, letters } = createSink(settings, clock, random, log)
+    const { sink, letters, link } = createSink(settings, clock, random, log)
     this.#sink = sink
     this.#delivery = new Delivery(spool, sink, settings.delivery, random, log, letters)
     this.#delivery.start()
+    if (sink instanceof NatsSink && link !== undefined) {
+      const questions = { ...COMMIT_QUESTIONS_DEFAULT, producer: settings.producer }
+      this.#questions = new CommitQuestions(link, sink, spool, questions, () => clock.monotonicMs(), log)
+      this.#questions.start()
+    }
   }
 
   get readers(): RingReader[] {
@@ -291,6 +307,10 @@ export class SinkWorker {
       spoolUnacked: spool.unacked,
       spoolFull: spool.fullEvents,
       spoolDropped: spool.droppedBlocks,
+      spoolUncommitted: spool.uncommitted,
+      spoolForgotten: spool.forgottenBlocks,
+      resent: spool.resent,
+      uncommittedMs: this.#uncommittedMs(),
       spoolLost: spool.lostBlocks,
       spoolTornBytes: spool.tornBytes,
       spoolReadBack: spool.readBack,
@@ -307,6 +327,10 @@ export class SinkWorker {
       const { acks, duplicates, timeouts } = this.#sink.stats
       Object.assign(values, { acks, duplicateAcks: duplicates, ackTimeouts: timeouts })
     }
+    if (this.#questions !== undefined) {
+      const { givenUp, rollbacks } = this.#questions.stats
+      Object.assign(values, { givenUp, rollbacks })
+    }
     if (this.#sink instanceof ClickHouseSink) {
       const { inserts, rows, marks } = this.#sink.stats
       Object.assign(values, { inserts, insertedRows: rows, marks })
@@ -322,11 +346,17 @@ export class SinkWorker {
       Promise.race([work, sleep(left(), undefined, { ref: false })])
     await inTime(this.spool.flush().catch(() => undefined))
     await this.#delivery.stop(left())
+    await inTime(this.#questions?.stop())
     await inTime(Promise.all([this.#sink.close(), this.#liveLink?.close()]).catch(() => undefined))
     this.writeCounters()
     const undelivered = this.spool.stats.unacked
     const unwritten = await this.spool.close()
     return { undelivered: undelivered - unwritten, givenUp: unwritten + this.#givenUp }
+  }
+
+  #uncommittedMs(): number {
+    const sinceMs = this.spool.uncommittedSinceMs()
+    return sinceMs === undefined ? 0 : Math.max(0, this.#clock.nowMs() - sinceMs)
   }
 
   #lagMs(): number {
@@ -340,7 +370,7 @@ function createSink(
   clock: Clock,
   random: Random,
   log: Log,
-): { sink: Sink; letters: DeadLetters } {
+): { sink: Sink; letters: DeadLetters; link?: NatsLink } {
   if (settings.blocks.to === 'clickhouse') {
     return {
       sink: new ClickHouseSink(settings.blocks.clickhouse, () => clock.nowNs(), log),
@@ -350,7 +380,7 @@ function createSink(
   if (settings.nats === undefined) throw new Error('delivery through JetStream needs a NATS server')
   const link = new NatsLink(settings.nats, 'marketprism blocks', random, log)
   link.start()
-  return { sink: new NatsSink(link, log), letters: new StreamLetters(link) }
+  return { sink: new NatsSink(link, log), letters: new StreamLetters(link), link }
 }
 
 async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {

@@ -10,6 +10,7 @@ import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { Counters } from '../engine/ring/counters.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
 import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
+import { CommitAnswers } from '../engine/sinks/commit-answers.ts'
 import { StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Intake, type IntakeOptions } from '../engine/sinks/intake.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
@@ -60,6 +61,8 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
     { ...TRIM_DEFAULT, stream: settings.intake.stream, consumer: settings.intake.consumer },
     log,
   )
+  const answers = new CommitAnswers(link, settings.clickhouse, log)
+  answers.start()
   link.start()
   intake.start()
   void trim.run()
@@ -70,7 +73,7 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
     trim.stop()
     if (isLast) await intake.drained(left())
     await intake.stop(left())
-    const closed = Promise.all([sink.close(), link.close()]).catch(() => undefined)
+    const closed = Promise.all([sink.close(), link.close(), answers.close()]).catch(() => undefined)
     await Promise.race([closed, sleep(left(), undefined, { ref: false })]) // a server that hangs does not hold us
     clearInterval(counting)
     writeCounters()

@@ -178,7 +178,7 @@ export const KEYS = {
     retainSeconds: integer(
       900,
       limits.SPOOL_RETAIN_S,
-      'How long delivered segments stay, so that a sink that lost them can be served again.',
+      'How long stored segments stay, so that a store that lost them can be served again.',
       seconds,
     ),
   }),

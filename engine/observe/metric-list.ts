@@ -104,7 +104,19 @@ export const METRICS = {
   marketprism_spool_fsync_seconds: histogram('Time of one sync of the spool'),
   marketprism_spool_full_total: counter('Times the spool was full'),
   marketprism_spool_blocks_lost_total: counter('Blocks lost: damaged on disk, or dropped because the spool was full'),
-  marketprism_oldest_uncommitted_seconds: gauge('Age of the oldest block that is durable here and not yet delivered'),
+  marketprism_spool_uncommitted_blocks: gauge('Blocks in the spool that are not known to be stored'),
+  marketprism_spool_forgotten_blocks_total: counter(
+    'Delivered blocks that had to be deleted for room before anybody said that they are stored',
+  ),
+  marketprism_oldest_uncommitted_seconds: gauge(
+    'Age of the oldest block that is durable here and not known to be stored',
+  ),
+  marketprism_oldest_undelivered_seconds: gauge('Age of the oldest row that is on its way out of the spool'),
+  marketprism_resent_blocks_total: counter('Blocks sent again because JetStream lost what it had acknowledged'),
+  marketprism_given_up_blocks_total: counter(
+    'Blocks that were not stored however often they were sent; see dead letters',
+  ),
+  marketprism_stream_rollbacks_total: counter('Times the block stream ended before what it had acknowledged'),
 
   marketprism_delivered_blocks_total: counter('Blocks that JetStream, or ClickHouse directly, has taken'),
   marketprism_delivery_retries_total: counter('Blocks sent again'),

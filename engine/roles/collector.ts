@@ -286,6 +286,7 @@ export class Collector {
     const isDirect = delivery === 'direct'
     assert(!isDirect || clickhouse !== undefined, 'direct delivery needs ClickHouse')
     return {
+      producer: this.#config.producer,
       spoolDirectory: dataDirectory(this.#config, 'spool', this.#config.spool.directory),
       spool: spoolOptions(this.#config),
       delivery: deliveryOptions(this.#config, delivery),

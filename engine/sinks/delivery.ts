@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../base/backoff.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
-import type { Spool, SpoolRecord } from '../spool/spool.ts'
+import type { BlockRange, Spool, SpoolRecord } from '../spool/spool.ts'
 import type { DeadLetters } from './dead-letters.ts'
 import { openBlock, type Outcome, type Poison, type SealedBlock, type Sink } from './sink.ts'
 
@@ -131,6 +131,7 @@ export class Delivery {
     this.stats.inFlight--
     this.stats.inFlightBytes -= record.payload.length
     if (done) this.#spool.ack(record)
+    if (done && this.#sink.isTransit !== true) this.#spool.commit(onlyThis(record))
     this.#room.resolve()
     this.#idle.resolve()
     this.#idle = signal()
@@ -138,7 +139,7 @@ export class Delivery {
 
   async #sendUntilDone(block: SealedBlock, record: SpoolRecord): Promise<boolean> {
     while (!this.#stop.signal.aborted) {
-      const outcome: Outcome = await this.#sink.send(block)
+      const outcome: Outcome = await this.#sink.send(block, record.againMs)
       if (outcome !== 'retry') this.#recovered()
       if (outcome === 'acknowledged') {
         this.stats.delivered++
@@ -161,6 +162,7 @@ export class Delivery {
       try {
         await this.#letters.put(block, payload, { ...poison, name: `${epoch}-${blockSeq}` })
         this.stats.poisoned++
+        this.#spool.commit(onlyThis(record)) // nobody will ever say that it is stored
         return true
       } catch (error) {
         if (failures === 0) this.#log.error(place, `${(error as Error).message}; the block stays in the spool`)
@@ -205,6 +207,10 @@ function opened(payload: Uint8Array): SealedBlock | Poison {
   } catch (error) {
     return { reason: `these bytes are no block: ${(error as Error).message}`, attempts: 1 }
   }
+}
+
+function onlyThis({ epoch, blockSeq }: SpoolRecord): BlockRange {
+  return { epoch, firstSeq: blockSeq, lastSeq: blockSeq }
 }
 
 function signal(): { promise: Promise<void>; resolve(): void } {

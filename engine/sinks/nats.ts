@@ -126,6 +126,7 @@ export class NatsLink {
   #trouble: string | undefined
   #running: Promise<void> | undefined
   readonly #stop = new AbortController()
+  readonly #whenUp: ((connection: NatsConnection) => void)[] = []
   reconnects = 0
 
   /** @param name what the server shows for this connection */
@@ -143,6 +144,13 @@ export class NatsLink {
   /** The connection while it is up, else undefined: then nothing may be given to the client. */
   up(): NatsConnection | undefined {
     return this.#isUp ? this.#connection : undefined
+  }
+
+  /** Calls the listener each time the connection comes up, and now if it is. The same connection may come up again. */
+  whenUp(listener: (connection: NatsConnection) => void): void {
+    this.#whenUp.push(listener)
+    const connection = this.up()
+    if (connection !== undefined) listener(connection)
   }
 
   trouble(): string | undefined {
@@ -199,6 +207,8 @@ export class NatsLink {
     }
     this.#trouble = undefined
     this.#isUp = true
+    const connection = this.#connection
+    if (connection !== undefined) for (const listener of this.#whenUp) listener(connection)
   }
 
   #down(line: string): void {
@@ -225,6 +235,9 @@ export class NatsSink implements Sink {
   readonly #log: Log
   #stream: { connection: NatsConnection; client: JetStreamClient } | undefined
   #trouble: string | undefined
+  readonly isTransit = true
+  /** where the newest acknowledged block stands in the stream */
+  lastSeq = 0
 
   constructor(link: NatsLink, log: Log) {
     this.#link = link
@@ -236,7 +249,7 @@ export class NatsSink implements Sink {
   }
 
   /** The client keeps a reference to the payload until it is written: a block's bytes are never reused, so that is safe. */
-  async send(block: SealedBlock): Promise<Outcome> {
+  async send(block: SealedBlock, againMs = 0): Promise<Outcome> {
     const connection = this.#link.up()
     if (connection === undefined) return 'retry'
     const { max_payload: payloadBytesMax = Number.POSITIVE_INFINITY } = connection.info ?? {}
@@ -248,12 +261,13 @@ export class NatsSink implements Sink {
     const startMs = performance.now()
     try {
       const ack = await this.#clientOf(connection).publish(subjectOf(block), block.payload, {
-        msgID: block.messageId,
+        msgID: againMs === 0 ? block.messageId : `${block.messageId}~${againMs.toString(36)}`,
         timeout: this.#link.options.ackTimeoutMs,
         expect: { streamName: BLOCK_STREAM },
       })
       this.stats.acks++
       if (ack.duplicate) this.stats.duplicates++
+      this.lastSeq = Math.max(this.lastSeq, ack.seq)
       this.stats.ackMsMax = Math.max(this.stats.ackMsMax, performance.now() - startMs)
       if (this.#trouble !== undefined) this.#log.info(`NATS at ${this.#link.options.url} acknowledges again`)
       this.#trouble = undefined

@@ -19,7 +19,10 @@ export interface Poison {
 /** Where blocks go: JetStream, or ClickHouse directly. `send` never throws for what a network or a server does. */
 export interface Sink {
   readonly name: string
-  send(block: SealedBlock): Promise<Outcome>
+  /** what it acknowledges is not stored yet: somebody else does that, and says so */
+  readonly isTransit?: boolean
+  /** @param againMs when it was found that this sink had lost the block; it must not take it for one that it knows */
+  send(block: SealedBlock, againMs?: number): Promise<Outcome>
   /** Undefined while all is well, else one line: what is wrong, and the remedy. */
   trouble(): string | undefined
   close(): Promise<void>

@@ -2,46 +2,47 @@ import { type Disk, osCode, readJson, replaceFile } from './disk.ts'
 import type { Segment } from './reader.ts'
 
 /**
- * Which blocks are delivered. The truth is in memory; the file ACKED is advice for the next start, one number a segment:
- * without it, or with an old one, blocks are delivered once more and found to be known.
+ * Which blocks are delivered, and which are stored. The truth is in memory; the file ACKED is advice for the next start,
+ * two numbers a segment: without it, or with an old one, blocks are delivered once more and found to be known.
  */
 const ACKED_FILE = 'ACKED'
 
-export function isAcked(segment: Segment, blockSeq: number): boolean {
-  return blockSeq < segment.ackedBelow || segment.acked.has(blockSeq)
+interface Advice {
+  readonly acked?: Readonly<Record<string, number>>
+  readonly committed?: Readonly<Record<string, number>>
 }
 
+/** Blocks of the segment that are still to be delivered. */
 export function unackedIn(segment: Segment): number {
-  return segment.lastSeq + 1 - segment.ackedBelow - segment.acked.size
+  return segment.lastSeq + 1 - segment.base.firstSeq - segment.acked.count
 }
 
-function raiseAckedBelow(segment: Segment, below: number): void {
-  for (const seq of segment.acked) if (seq < below) segment.acked.delete(seq)
-  segment.ackedBelow = below
-  while (segment.acked.delete(segment.ackedBelow)) segment.ackedBelow++
+/** Blocks of the segment of which nobody has said that they are stored. */
+export function uncommittedIn(segment: Segment): number {
+  return segment.lastSeq + 1 - segment.base.firstSeq - segment.committed.count
 }
 
 export async function restoreAcked(disk: Disk, segments: readonly Segment[]): Promise<void> {
-  const advice = await readJson<{ acked?: Record<string, number> }>(disk, ACKED_FILE)
+  const advice = await readJson<Advice>(disk, ACKED_FILE)
   for (const segment of segments) {
-    const below = advice?.acked?.[segment.name]
-    if (typeof below === 'number' && below > segment.ackedBelow)
-      raiseAckedBelow(segment, Math.min(below, segment.lastSeq + 1))
+    const below = (marks: Advice['acked']) => {
+      const mark: unknown = marks?.[segment.name]
+      return typeof mark === 'number' ? Math.min(mark, segment.lastSeq + 1) : 0
+    }
+    segment.acked.raise(Math.max(below(advice?.acked), below(advice?.committed)))
+    segment.committed.raise(below(advice?.committed))
   }
 }
 
-/** The block is delivered; @returns false when that was known. */
-export function markAcked(segment: Segment, blockSeq: number): boolean {
-  if (isAcked(segment, blockSeq)) return false
-  segment.acked.add(blockSeq)
-  if (blockSeq === segment.ackedBelow) raiseAckedBelow(segment, blockSeq)
-  return true
-}
-
 export async function writeAcked(disk: Disk, segments: readonly Segment[]): Promise<void> {
-  const acked = Object.fromEntries(segments.map((segment) => [segment.name, segment.ackedBelow]))
+  const marks = (pick: (segment: Segment) => number) =>
+    Object.fromEntries(segments.map((segment) => [segment.name, pick(segment)]))
+  const advice: Advice = {
+    acked: marks(({ acked }) => acked.below),
+    committed: marks(({ committed }) => committed.below),
+  }
   try {
-    await replaceFile(disk, ACKED_FILE, JSON.stringify({ acked }))
+    await replaceFile(disk, ACKED_FILE, JSON.stringify(advice))
   } catch (error) {
     if (osCode(error) !== 'ENOSPC' && osCode(error) !== 'EDQUOT') throw error // advice only; the next one will do
   }

@@ -1,9 +1,11 @@
+import { BlockSet } from './block-set.ts'
 import { type Disk, osCode } from './disk.ts'
 import {
   type LostRange,
   parseSegmentName,
   RECORD_HEAD_BYTES,
   type SegmentBase,
+  type SegmentScan,
   scanSegment,
   segmentName,
   tryReadHead,
@@ -22,12 +24,14 @@ export interface Segment {
   lastSeq: number
   /** true when nothing more will be appended */
   sealed: boolean
-  /** every block below is delivered */
-  ackedBelow: number
-  /** delivered (or damaged, so never to be delivered) blocks at or above `ackedBelow` */
-  readonly acked: Set<number>
-  /** when the last block was delivered, ms; undefined until then */
+  /** blocks that those behind the spool have taken (or that are damaged, so never to be delivered) */
+  readonly acked: BlockSet
+  /** blocks that are stored for good; each of them is acknowledged, too */
+  readonly committed: BlockSet
+  /** when the last block was stored, ms; undefined until then */
   completeAtMs: number | undefined
+  /** from which block on which time was it, ms since the epoch; one entry a second at most */
+  readonly times: { readonly seq: number; readonly ms: number }[]
 }
 
 export function newSegment(base: SegmentBase): Segment {
@@ -39,11 +43,24 @@ export function newSegment(base: SegmentBase): Segment {
     recordCount: 0,
     lastSeq: base.firstSeq - 1,
     sealed: false,
-    ackedBelow: base.firstSeq,
-    acked: new Set(),
+    acked: new BlockSet(base.firstSeq),
+    committed: new BlockSet(base.firstSeq),
     completeAtMs: undefined,
+    times: [],
   }
 }
+
+/** When what a block holds was received, ns since the epoch. */
+export interface BlockTimes {
+  readonly firstNs: bigint
+  readonly lastNs: bigint
+}
+
+/** Reads them from a payload; undefined for bytes that say nothing. The spool itself knows no block. */
+export type TimesOf = (payload: Uint8Array) => BlockTimes | undefined
+
+/** Blocks that are gone, and the time in which they were received; 0 where that is not known. */
+export interface LostBlocks extends LostRange, BlockTimes {}
 
 /** What was found when the spool was opened. */
 export interface Recovery {
@@ -51,45 +68,58 @@ export interface Recovery {
   readonly blocks: number
   readonly bytes: number
   readonly tornBytes: number
-  readonly lost: readonly LostRange[]
+  readonly lost: readonly LostBlocks[]
   /** segments that could not be read and were set aside under another name */
   readonly quarantined: readonly string[]
+  /** of the newest block, 0 when there is none */
+  readonly newestNs: bigint
+}
+
+/** Where in the order of all blocks which time was it. */
+interface TimeMark extends BlockTimes {
+  readonly epoch: number
+  readonly seq: number
 }
 
 /**
  * Reads all segments, cuts torn tails, syncs everything that was found.
  * @param syncRecovered false only in the test that proves that it is needed.
  */
-export async function recover(disk: Disk, syncRecovered = true): Promise<Recovery> {
+export async function recover(disk: Disk, timesOf: TimesOf, syncRecovered = true): Promise<Recovery> {
   const bases = (await disk.list()).map(parseSegmentName).filter((base) => base !== undefined)
   bases.sort((a, b) => a.epoch - b.epoch || a.firstSeq - b.firstSeq)
   const segments: Segment[] = []
   const lost: LostRange[] = []
+  const marks: TimeMark[] = []
   const quarantined: string[] = []
   let tornBytes = 0
   for (const [index, base] of bases.entries()) {
     const follower = bases[index + 1]
     const next = follower !== undefined && follower.epoch === base.epoch ? follower : undefined
     const segment = newSegment(base)
-    const scan = await scanOrQuarantine(disk, segment.name)
-    if (scan === undefined) {
+    const { epoch } = base
+    const found = await scanOrQuarantine(disk, segment.name)
+    if (found === undefined) {
       quarantined.push(segment.name)
       if (next !== undefined)
-        lost.push({
-          epoch: base.epoch,
-          firstSeq: base.firstSeq,
-          lastSeq: next.firstSeq - 1,
-          segment: segment.name,
-          bytes: 0,
-        })
+        lost.push({ epoch, firstSeq: base.firstSeq, lastSeq: next.firstSeq - 1, segment: segment.name, bytes: 0 })
       continue
     }
+    const { scan } = found
     lost.push(...scan.lost)
-    for (const range of scan.lost) for (let seq = range.firstSeq; seq <= range.lastSeq; seq++) segment.acked.add(seq)
+    marks.push(...timeMarks(found, base, timesOf))
+    for (const range of scan.lost) {
+      for (let seq = range.firstSeq; seq <= range.lastSeq; seq++) {
+        segment.acked.add(seq)
+        segment.committed.add(seq)
+      }
+    }
     segment.bytes = segment.durableBytes = scan.goodBytes
     segment.recordCount = scan.records.length
     segment.lastSeq = scan.records.at(-1)?.blockSeq ?? base.firstSeq - 1
     segment.sealed = true
+    const since = marks.find((mark) => mark.epoch === epoch && mark.seq >= base.firstSeq)
+    if (since !== undefined) segment.times.push({ seq: base.firstSeq, ms: Number(since.firstNs / 1_000_000n) })
     const file = await disk.open(segment.name)
     if (next === undefined && scan.tailBytes > 0) {
       await file.truncate(scan.goodBytes)
@@ -99,27 +129,49 @@ export async function recover(disk: Disk, syncRecovered = true): Promise<Recover
     await file.close()
     // The segment was synced whole before its follower was made: a shorter end is damage, not a torn write.
     if (next !== undefined && segment.lastSeq + 1 < next.firstSeq) {
-      lost.push({
-        epoch: base.epoch,
-        firstSeq: segment.lastSeq + 1,
-        lastSeq: next.firstSeq - 1,
-        segment: segment.name,
-        bytes: scan.tailBytes,
-      })
+      const [firstSeq, lastSeq] = [segment.lastSeq + 1, next.firstSeq - 1]
+      lost.push({ epoch, firstSeq, lastSeq, segment: segment.name, bytes: scan.tailBytes })
     }
     segments.push(segment)
   }
   if (syncRecovered) await disk.syncDirectory()
   const blocks = segments.reduce((sum, segment) => sum + segment.recordCount, 0)
   const bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0)
-  return { segments, blocks, bytes, tornBytes, lost, quarantined }
+  const newestNs = marks.at(-1)?.lastNs ?? 0n
+  return { segments, blocks, bytes, tornBytes, lost: lost.map((range) => timed(range, marks)), quarantined, newestNs }
+}
+
+interface FoundSegment {
+  readonly bytes: Buffer
+  readonly scan: SegmentScan
+}
+
+/** The times of the first and the last record, and of those beside a hole. */
+function timeMarks({ bytes, scan }: FoundSegment, { epoch }: SegmentBase, timesOf: TimesOf): TimeMark[] {
+  const { records, lost } = scan
+  const beside = new Set(lost.flatMap(({ firstSeq, lastSeq }) => [firstSeq - 1, lastSeq + 1]))
+  const telling = records.filter(
+    ({ blockSeq }, index) => index === 0 || index === records.length - 1 || beside.has(blockSeq),
+  )
+  return telling.flatMap((place) => {
+    const times = timesOf(tryReadPayload(bytes, place) as Buffer)
+    return times === undefined ? [] : [{ epoch, seq: place.blockSeq, ...times }]
+  })
+}
+
+/** From what came before to what came after, generously: blocks of several tables overlap in time. */
+function timed(range: LostRange, marks: readonly TimeMark[]): LostBlocks {
+  const isBefore = ({ epoch, seq }: TimeMark) => epoch < range.epoch || (epoch === range.epoch && seq < range.firstSeq)
+  const after = marks.find((mark) => !isBefore(mark))
+  return { ...range, firstNs: marks.filter(isBefore).at(-1)?.firstNs ?? 0n, lastNs: after?.lastNs ?? 0n }
 }
 
 /** A segment that the disk cannot read is set aside: a bad spool must never keep the process from starting. */
-async function scanOrQuarantine(disk: Disk, name: string) {
+async function scanOrQuarantine(disk: Disk, name: string): Promise<FoundSegment | undefined> {
   const base = parseSegmentName(name) as SegmentBase
   try {
-    return scanSegment(await disk.read(name, 0, await disk.bytesOf(name)), base)
+    const bytes = await disk.read(name, 0, await disk.bytesOf(name))
+    return { bytes, scan: scanSegment(bytes, base) }
   } catch (error) {
     if (osCode(error) !== 'EIO') throw error
     await disk.rename(name, `${name}.unreadable`)

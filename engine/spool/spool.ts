@@ -1,68 +1,19 @@
 import { assert } from '../base/assert.ts'
 import { Fault } from '../base/fault.ts'
-import { isAcked, markAcked, restoreAcked, unackedIn, writeAcked } from './acks.ts'
+import { restoreAcked, unackedIn, uncommittedIn, writeAcked } from './acks.ts'
+import { AgainQueue, recordOf, type SpoolRecord } from './again.ts'
 import { type Disk, openNodeDisk, osCode, readJson, replaceFile } from './disk.ts'
+import { type BlockRange, Ledger } from './ledger.ts'
 import { type DirectoryLock, lockDirectory } from './lock.ts'
-import { type Recovery, recover, type Segment, SegmentCursor, type StoredRecord } from './reader.ts'
+import type { SpoolOptions, SpoolStats } from './options.ts'
+import { type Recovery, recover, type Segment, SegmentCursor, type StoredRecord, type TimesOf } from './reader.ts'
 import { RECORD_HEAD_BYTES } from './segment.ts'
-import { type DurableRecord, type FsyncPolicy, SegmentWriter } from './writer.ts'
+import { type DurableRecord, SegmentWriter } from './writer.ts'
 
+export type { SpoolRecord } from './again.ts'
+export type { BlockRange } from './ledger.ts'
+export { SPOOL_DEFAULT, type SpoolOptions } from './options.ts'
 export type { FsyncPolicy } from './writer.ts'
-
-export interface SpoolOptions {
-  readonly fsync: FsyncPolicy
-  readonly segmentBytesMax: number
-  readonly segmentAgeMsMax: number
-  /** all segments together */
-  readonly bytesMax: number
-  /** the spool leaves at least this much of the file system free */
-  readonly freeBytesMin: number
-  /** `wait`: take no more, so that back-pressure reaches the socket. `dropOldest`: delete undelivered blocks, counted. */
-  readonly onFull: 'wait' | 'dropOldest'
-  /** delivered segments are kept this long, in case those behind the spool lose what they acknowledged */
-  readonly retainAckedMs: number
-  /** payloads kept in memory until they are written, and again until they are delivered; beyond that they are read back */
-  readonly residentBytesMax: number
-  readonly fullRetryMs: number
-}
-
-export const SPOOL_DEFAULT: SpoolOptions = {
-  fsync: { kind: 'group', delayMsMax: 5 },
-  segmentBytesMax: 64 * 1024 * 1024,
-  segmentAgeMsMax: 10 * 60_000,
-  bytesMax: 10 * 1024 ** 3,
-  freeBytesMin: 1024 ** 3,
-  onFull: 'wait',
-  retainAckedMs: 15 * 60_000,
-  residentBytesMax: 32 * 1024 * 1024,
-  fullRetryMs: 1000,
-}
-
-/** One block on its way out. */
-export interface SpoolRecord {
-  readonly epoch: number
-  readonly blockSeq: number
-  readonly payload: Uint8Array
-  readonly segment: Segment
-}
-
-export interface SpoolStats {
-  appended: number
-  appendedBytes: number
-  acked: number
-  /** blocks in the spool that are not delivered */
-  unacked: number
-  /** bytes of all segments */
-  bytes: number
-  segments: number
-  syncs: number
-  syncMsMax: number
-  fullEvents: number
-  droppedBlocks: number
-  lostBlocks: number
-  tornBytes: number
-  readBack: number
-}
 
 interface EpochFile {
   readonly epoch: number
@@ -73,13 +24,20 @@ const EPOCH_FILE = 'EPOCH'
 const EPOCH_MAX = 2 ** 32 - 1
 const FREE_LOOK_MS = 1000
 const ACKED_WRITE_MS = 5000
+const TIMES_MS = 1000
+const TELLS_NO_TIME: TimesOf = () => undefined
 
 /** Opens the spool in a directory of the real file system and keeps others out of it. */
-export async function openSpool(directory: string, options: SpoolOptions, nowMs: () => number): Promise<Spool> {
+export async function openSpool(
+  directory: string,
+  options: SpoolOptions,
+  nowMs: () => number,
+  timesOf = TELLS_NO_TIME,
+): Promise<Spool> {
   const disk = await openNodeDisk(directory)
   const lock = await lockDirectory(directory, new Date(nowMs()).toISOString())
   try {
-    return await Spool.open(disk, options, nowMs, lock)
+    return await Spool.open(disk, options, nowMs, lock, timesOf)
   } catch (error) {
     await lock.release()
     throw error
@@ -87,7 +45,12 @@ export async function openSpool(directory: string, options: SpoolOptions, nowMs:
 }
 
 /**
- * Append, sync, give out in order, forget when delivered. See segment.ts for the design.
+ * Append, sync, give out in order, forget when stored. See segment.ts for the design.
+ *
+ * A block is *acknowledged* when those behind the spool took it, and *committed* when its rows are in the store. Between the
+ * two it may still get lost there (a broker that syncs late, a disk that flips a bit), so the spool keeps it and gives it out
+ * again when it is told so.
+ *
  * One user: `append` and `next` are called from one thread, `next` by one consumer.
  */
 export class Spool {
@@ -113,6 +76,10 @@ export class Spool {
   #residentBytes = 0
   #readSegment = 0
   #readOffset = 0
+  /** the last block of that segment that was given out or stepped over */
+  #readSeq = 0
+  readonly #ledger: Ledger
+  readonly #again: AgainQueue
   #freeLow = false
   #wasShort = false
   #freeLookedAtMs = Number.NEGATIVE_INFINITY
@@ -124,13 +91,14 @@ export class Spool {
     options: SpoolOptions,
     nowMs: () => number,
     lock?: DirectoryLock,
+    timesOf = TELLS_NO_TIME,
     syncRecovered = true,
   ): Promise<Spool> {
     assert(
       options.bytesMax >= 2 * options.segmentBytesMax,
       `spool of ${options.bytesMax} bytes must hold two segments of ${options.segmentBytesMax}`,
     )
-    const recovery = await recover(disk, syncRecovered)
+    const recovery = await recover(disk, timesOf, syncRecovered)
     const before = await readJson<EpochFile>(disk, EPOCH_FILE)
     const lastEpoch = Math.max(before?.epoch ?? 0, recovery.segments.at(-1)?.base.epoch ?? 0)
     // Seconds since 1970, so that a spool that was deleted does not give its old numbers again.
@@ -164,17 +132,23 @@ export class Spool {
       appendedBytes: 0,
       acked: 0,
       unacked: this.#segments.reduce((sum, segment) => sum + unackedIn(segment), 0),
+      uncommitted: this.#segments.reduce((sum, segment) => sum + uncommittedIn(segment), 0),
+      resent: 0,
       bytes: recovery.bytes,
       segments: this.#segments.length,
       syncs: 0,
       syncMsMax: 0,
       fullEvents: 0,
       droppedBlocks: 0,
+      forgottenBlocks: 0,
       lostBlocks: recovery.lost.reduce((sum, range) => sum + range.lastSeq - range.firstSeq + 1, 0),
       tornBytes: recovery.tornBytes,
       readBack: 0,
     }
     for (const segment of this.#segments) this.#markIfComplete(segment)
+    this.#ledger = new Ledger(this.#segments, this.stats)
+    const cursor = new SegmentCursor(disk)
+    this.#again = new AgainQueue((segment, offset) => this.#readBack(cursor, segment, offset))
     this.#writer = new SegmentWriter(
       disk,
       epoch,
@@ -218,7 +192,7 @@ export class Spool {
     if (this.#freeLow) return `the disk has less than ${freeBytesMin} bytes free (spool.freeBytesMin): free some space`
     if (this.#writer.pendingBytes > residentBytesMax) return 'the disk is slower than the data'
     if (this.stats.bytes + this.#writer.pendingBytes + RECORD_HEAD_BYTES + payloadBytes <= bytesMax) return ''
-    return `it holds ${bytesMax} bytes (spool.maxBytes) that are not delivered yet`
+    return `it holds ${bytesMax} bytes (spool.maxBytes) that are not stored yet`
   }
 
   /** Accepts a block that carries `epoch` and `nextSeq`. It must not be changed afterwards. Durable after `flush()`. */
@@ -228,6 +202,7 @@ export class Spool {
     this.stats.appended++
     this.stats.appendedBytes += payload.length
     this.stats.unacked++
+    this.stats.uncommitted++
   }
 
   /** Resolves when everything appended so far is on disk; rejects when the disk failed. */
@@ -235,32 +210,70 @@ export class Spool {
     return this.#writer.flush()
   }
 
-  /** The next durable block, oldest first, each once; undefined when there is none now (`onDurable` will tell). */
+  /** The next durable block: first those that have to go out again, then oldest first; undefined when there is none now (`onDurable` will tell). */
   async next(): Promise<SpoolRecord | undefined> {
+    const again = await this.#again.next()
+    if (again !== undefined) return again
     for (;;) {
       const segment = this.#segments[this.#readSegment]
       if (segment === undefined) return undefined
       const wasSealed = segment.sealed
-      const stored = this.#takeResident(segment) ?? (await this.#readBack(segment))
+      const stored = this.#takeResident(segment) ?? (await this.#readBack(this.#cursor, segment, this.#readOffset))
       if (segment !== this.#segments[this.#readSegment]) continue // deleted while we read
       if (stored !== undefined) {
         this.#readOffset = stored.nextOffset
-        if (isAcked(segment, stored.blockSeq)) continue
-        return { epoch: segment.base.epoch, blockSeq: stored.blockSeq, payload: stored.payload, segment }
+        this.#readSeq = stored.blockSeq
+        if (segment.acked.has(stored.blockSeq)) continue
+        return recordOf(segment, stored, 0)
       }
       if (!wasSealed) return undefined
       this.#readSegment++
       this.#readOffset = 0
+      this.#readSeq = 0
     }
   }
 
-  /** The block is delivered: it need not be given out again after a restart. */
-  ack(record: SpoolRecord): void {
-    const { segment, blockSeq } = record
-    if (!markAcked(segment, blockSeq)) return
-    this.stats.acked++
-    if (this.#segments.includes(segment)) this.stats.unacked--
-    this.#markIfComplete(segment)
+  /** Those behind the spool have the block: it need not be given out again unless they lose it. */
+  ack(record: Pick<SpoolRecord, 'segment' | 'blockSeq'>): void {
+    this.#ledger.ack(record.segment, record.blockSeq)
+  }
+
+  /** These blocks are stored. */
+  commit(range: BlockRange): void {
+    this.#ledger.commit(range)
+  }
+
+  /**
+   * Delivered blocks of which nobody has said that they are stored, oldest first, in spans of at most `spanMax` blocks (some
+   * of them may not be delivered), at most `countMax` spans.
+   */
+  uncommitted(spanMax: number, countMax: number): BlockRange[] {
+    return this.#ledger.uncommitted(spanMax, countMax)
+  }
+
+  /** Of these blocks, those that were delivered and are not known to be stored. */
+  delivered(range: BlockRange): number[] {
+    return this.#ledger.delivered(range)
+  }
+
+  /** Those go out again. @returns how many that are. */
+  again(range: BlockRange): number {
+    const count = this.#ledger.again(range, (segment, seq) => {
+      if (this.#isBehind(segment, seq)) this.#again.add(segment, seq, this.#nowMs())
+    })
+    if (count > 0) this.onDurable()
+    return count
+  }
+
+  /** Whether `next` in its usual order will not come to this block any more. */
+  #isBehind(segment: Segment, seq: number): boolean {
+    const index = this.#segments.indexOf(segment)
+    return index < this.#readSegment || (index === this.#readSegment && seq <= this.#readSeq)
+  }
+
+  /** Since when the oldest block that is durable here is not known to be stored, ms since the epoch (to a second); undefined when all are. */
+  uncommittedSinceMs(): number | undefined {
+    return this.#ledger.uncommittedSinceMs()
   }
 
   /** Deletes what may go, looks at the free space, writes the advice. Call it every 100 ms or so. */
@@ -280,7 +293,10 @@ export class Spool {
   }
 
   #takeDurable(records: readonly DurableRecord[]): void {
+    const now = this.#nowMs()
     for (const record of records) {
+      const { times } = record.segment
+      if (now - (times.at(-1)?.ms ?? 0) >= TIMES_MS) times.push({ seq: record.blockSeq, ms: now })
       this.stats.bytes += RECORD_HEAD_BYTES + record.payload.length
       if (this.#residentBytes + record.payload.length > this.#options.residentBytesMax) continue
       this.#resident.push(record)
@@ -308,9 +324,9 @@ export class Spool {
     }
   }
 
-  async #readBack(segment: Segment): Promise<StoredRecord | undefined> {
+  async #readBack(cursor: SegmentCursor, segment: Segment, offset: number): Promise<StoredRecord | undefined> {
     try {
-      const stored = await this.#cursor.read(segment, this.#readOffset)
+      const stored = await cursor.read(segment, offset)
       if (stored !== undefined) this.stats.readBack++
       return stored
     } catch (error) {
@@ -325,7 +341,7 @@ export class Spool {
   }
 
   #markIfComplete(segment: Segment): void {
-    if (segment.completeAtMs === undefined && segment.sealed && unackedIn(segment) <= 0)
+    if (segment.completeAtMs === undefined && segment.sealed && uncommittedIn(segment) <= 0)
       segment.completeAtMs = this.#nowMs()
   }
 
@@ -355,7 +371,9 @@ export class Spool {
 
   #mayDelete(segment: Segment, short: boolean, now: number): boolean {
     if (segment.completeAtMs !== undefined) return short || now - segment.completeAtMs >= this.#options.retainAckedMs
-    return short && segment.sealed && this.#options.onFull === 'dropOldest'
+    if (!short || !segment.sealed) return false
+    // Others have these; without a store that says what it has, the spool must not fill for ever.
+    return unackedIn(segment) <= 0 || this.#options.onFull === 'dropOldest'
   }
 
   async #lookAtFree(now: number): Promise<void> {
@@ -367,10 +385,13 @@ export class Spool {
   async #deleteOldest(segment: Segment): Promise<void> {
     this.#segments.shift()
     if (this.#readSegment > 0) this.#readSegment--
-    else this.#readOffset = 0
-    const dropped = Math.max(0, unackedIn(segment))
+    else this.#readOffset = this.#readSeq = 0
+    const dropped = unackedIn(segment)
+    const uncommitted = uncommittedIn(segment)
     this.stats.droppedBlocks += dropped
     this.stats.unacked -= dropped
+    this.stats.forgottenBlocks += uncommitted - dropped
+    this.stats.uncommitted -= uncommitted
     this.stats.bytes -= segment.bytes
     this.stats.segments = this.#segments.length
     await this.#disk.remove(segment.name)

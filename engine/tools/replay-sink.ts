@@ -75,6 +75,7 @@ class Conveyor implements RowSink {
     const counters = new SharedArrayBuffer(SINK_COUNTERS.length * 8)
     const memory = createRing(config.rings.batchesBytes)
     const settings: SinkWorkerSettings = {
+      producer: config.producer,
       spoolDirectory: join(dataDirectory(config, 'replay'), 'spool'),
       spool: spoolOptions(config),
       delivery: deliveryOptions(config, delivery),
