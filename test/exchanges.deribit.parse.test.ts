@@ -106,7 +106,7 @@ function knownRig(): DeribitRig {
 }
 
 test('deribit parser should read books, quotes and trades, exponents and 64-bit ids included', () => {
-  for (const padBehind of [64, 0]) {
+  for (const padBehind of [256, 0]) {
     const rig = knownRig()
     for (const [index, frame] of HOT.entries())
       assert.deepEqual(rig.parse(frame, padBehind), { outcome: '', events: EVENTS[index] })
@@ -392,9 +392,12 @@ test('deribit parser should survive every mutation, and read by bytes only what 
   const seed = freshSeed()
   const random = seededRandom(seed)
   for (let round = 0; round < 30_000; round++) {
-    let frame = [...HOT, TICKER][round % 5] as string
+    const whole = [...HOT, TICKER][round % 5] as string
+    let frame = whole
     for (let times = 1 + Math.floor(random() * 2); times > 0; times--) frame = mutated(frame, random)
-    const { outcome, events } = knownRig().parse(frame, round % 3 === 0 ? 0 : 64)
+    const rig = knownRig()
+    if (round % 2 === 0) rig.parse(whole) // so that it knows the stream
+    const { outcome, events } = rig.parse(frame, round % 3 === 0 ? 0 : 256)
     assert.ok(OUTCOMES.has(outcome), `seed ${seed}: ${frame}`)
     if (outcome !== '') continue
     assert.doesNotThrow(() => JSON.parse(frame), `seed ${seed}: no JSON: ${frame}`)
@@ -402,6 +405,26 @@ test('deribit parser should survive every mutation, and read by bytes only what 
     const bytes = new TextEncoder().encode(frame)
     assert.equal(new GeneralParser(collector).parse(bytes, 0, bytes.length), '', `seed ${seed}: ${frame}`)
     assert.deepEqual(events, collector.events, `seed ${seed}: ${frame}`)
+  }
+})
+
+test('deribit parser should read each frame as it is, whatever frame of whatever stream came before it', () => {
+  const others = HOT.map((frame) => frame.replaceAll(PERP, 'BTC_USDC-PERPETUAL'))
+  // a channel that names one instrument, and members that name another
+  const mixed = HOT.map((frame) => frame.replace(PERP, 'BTC_USDC-PERPETUAL'))
+  const rigOf = () => {
+    const rig = knownRig()
+    const other = rig.collector.instrumentOf('BTC_USDC-PERPETUAL')
+    rig.collector.priceScales[other] = 2
+    rig.collector.quantityScales[other] = 2
+    return rig
+  }
+  for (const before of [...HOT, ...others, ...mixed]) {
+    for (const frame of [...HOT, ...others, ...mixed]) {
+      const rig = rigOf()
+      rig.parse(before)
+      assert.deepEqual(rig.parse(frame), rigOf().parse(frame), before + frame)
+    }
   }
 })
 

@@ -1,4 +1,4 @@
-import { NO_VALUE, WordScanner } from './words.ts'
+import { NO_VALUE, WordScanner, areDigits } from './words.ts'
 
 /**
  * Bare JSON numbers → mantissas, exponents understood: `77012.0`, `1.0002e6`, `2.8e-4`. What has more digits than the
@@ -107,8 +107,9 @@ export class NumberScanner {
   }
 
   #digits(at: number): number {
-    const { bytes } = this.words
+    const { bytes, view } = this.words
     let offset = at
+    while (areDigits(view.getInt32(offset, true))) offset += 4
     while (isDigit(bytes[offset] as number)) offset++
     return offset
   }

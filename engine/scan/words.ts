@@ -30,7 +30,7 @@ export function wordOf(text: string): number {
 }
 
 /** High nibbles are 3 before and after adding 6: each byte is 0x30 to 0x39. A carry fails its own byte first. */
-function areDigits(word: number): boolean {
+export function areDigits(word: number): boolean {
   return (word & (word + 0x06060606) & 0xf0f0f0f0) === 0x30303030
 }
 

@@ -121,7 +121,7 @@ export class DeribitRig {
   }
 
   /** @param padBehind bytes of the ring behind the frame; few of them, and the parser takes a copy */
-  parse(frame: string | Uint8Array, padBehind = 64): { outcome: Outcome; events: Record<string, unknown>[] } {
+  parse(frame: string | Uint8Array, padBehind = 256): { outcome: Outcome; events: Record<string, unknown>[] } {
     this.collector.events.length = 0
     const text = typeof frame === 'string' ? new TextEncoder().encode(frame) : frame
     // other records before and behind it, all of them digits: the worst neighbours of a number

@@ -17,7 +17,9 @@ export const LOWER_D = 100
 export const LOWER_I = 105
 export const LOWER_L = 108
 export const LOWER_P = 112
+export const LOWER_M = 109
 export const LOWER_Q = 113
+export const LOWER_S = 115
 export const LOWER_T = 116
 
 /** Every notification begins so. */
@@ -54,6 +56,14 @@ export const DIRECTION_BUY = new FixedText('"direction":"buy"')
 export const DIRECTION_SELL = new FixedText('"direction":"sell"')
 export const LIQUIDATION = new FixedText('"liquidation"')
 
+/** What nobody asks for, in each trade. */
+export const INDEX_PRICE = new FixedText('"index_price":')
+export const MARK_PRICE = new FixedText('"mark_price":')
+export const TICK_DIRECTION = new FixedText('"tick_direction":')
+export const CONTRACTS = new FixedText('"contracts":')
+export const STARBASE_MATCH_ID = new FixedText('"starbase_match_id":')
+export const STARBASE_TIMESTAMP = new FixedText('"starbase_timestamp":')
+
 export const TRUE = new FixedText('true')
 export const FALSE = new FixedText('false')
 export const NULL = new FixedText('null')
@@ -80,10 +90,11 @@ export function nameEnd(bytes: Uint8Array, at: number, end: number): number {
   return offset
 }
 
-/** `"instrument_name":"NAME"`, where NAME repeats [nameAt, nameAt + nameBytes). @returns the offset behind it, or −1. */
-export function repeatedName(bytes: Uint8Array, view: DataView, at: number, nameAt: number, nameBytes: number): number {
+/** `"instrument_name":"NAME"`, where NAME repeats the one at `nameAt`, up to its point or quote. @returns the offset behind it, or −1. */
+export function repeatedName(bytes: Uint8Array, view: DataView, at: number, nameAt: number): number {
   if (!INSTRUMENT_NAME.isAt(view, at)) return -1
   const valueAt = at + INSTRUMENT_NAME.length
+  const nameBytes = nameEnd(bytes, nameAt, at) - nameAt
   for (let index = 0; index < nameBytes; index++) if (bytes[valueAt + index] !== bytes[nameAt + index]) return -1
   return bytes[valueAt + nameBytes] === QUOTE ? valueAt + nameBytes + 1 : -1
 }

@@ -1,6 +1,7 @@
 import { LEVELS_MAX } from '../../record/emit.ts'
 import type { DepthEvent, Emit, FrameParser, Outcome, TradeChannel } from '../../record/emit.ts'
 import { NumberScanner } from '../../scan/number.ts'
+import { HEAD_BYTES_MAX } from '../../scan/known-heads.ts'
 import { WORD_SLACK_BYTES } from '../../scan/words.ts'
 import type { FixedText } from '../../scan/words.ts'
 import {
@@ -10,37 +11,28 @@ import {
   BEST_BID_AMOUNT,
   BEST_BID_PRICE,
   BIDS,
-  BOOK,
   CHANGE,
   CHANGE_ID,
   CLOSE_BRACE,
   CLOSE_BRACKET,
   COMMA,
-  DATA,
   DELETE,
   FRAME_BYTES_MIN,
-  HEAD,
   LOWER_A,
   LOWER_B,
   LOWER_C,
   LOWER_I,
   LOWER_P,
-  LOWER_Q,
   LOWER_T,
   NEW,
   OPEN_BRACE,
   OPEN_BRACKET,
-  POINT,
   PREV_CHANGE_ID,
-  QUOTE,
-  QUOTES,
   TIMESTAMP,
-  TRADES,
   TYPE_CHANGE,
   TYPE_SNAPSHOT,
-  nameEnd,
-  repeatedName,
 } from './frame-text.ts'
+import { FrameHead } from './frame-head.ts'
 import { GeneralParser } from './parse-general.ts'
 import { TradeScanner } from './trade-scanner.ts'
 
@@ -87,16 +79,14 @@ export class DeribitParser implements FrameParser {
   readonly #numbers = new NumberScanner()
   readonly #trades: TradeScanner
   #copy = new Uint8Array(4096)
-  /** Of the frame in hand: where the channel names its instrument, and which that is. */
-  #nameAt = 0
-  #nameBytes = 0
-  #instrument = 0
+  readonly #head: FrameHead
   #levelCount = 0
 
   constructor(emit: Emit) {
     this.#emit = emit
     this.#general = new GeneralParser(emit)
-    this.#trades = new TradeScanner(emit, this.#numbers)
+    this.#head = new FrameHead(emit)
+    this.#trades = new TradeScanner(emit, this.#numbers, this.#head)
   }
 
   get blamed(): { instrument: number; channel: number } {
@@ -105,7 +95,7 @@ export class DeribitParser implements FrameParser {
 
   parse(bytes: Uint8Array, offset: number, length: number): Outcome {
     if (length >= FRAME_BYTES_MIN && bytes[offset + length - 1] === CLOSE_BRACE) {
-      if (offset + length + WORD_SLACK_BYTES <= bytes.length) {
+      if (offset + length + HEAD_BYTES_MAX + WORD_SLACK_BYTES <= bytes.length) {
         this.#numbers.words.begin(bytes)
         if (this.#fast(offset, offset + length)) return ''
       } else if (this.#fastFromCopy(bytes, offset, length)) return ''
@@ -132,7 +122,7 @@ export class DeribitParser implements FrameParser {
   }
 
   #fastFromCopy(bytes: Uint8Array, offset: number, length: number): boolean {
-    const room = length + WORD_SLACK_BYTES
+    const room = length + HEAD_BYTES_MAX + WORD_SLACK_BYTES
     if (this.#copy.length < room) this.#copy = new Uint8Array(2 * room)
     this.#copy.set(bytes.subarray(offset, offset + length))
     this.#numbers.words.begin(this.#copy)
@@ -141,42 +131,15 @@ export class DeribitParser implements FrameParser {
 
   /** @returns false when the frame is not exactly as expected; nothing was emitted then. */
   #fast(offset: number, end: number): boolean {
-    const { bytes, view } = this.#numbers.words
-    if (bytes[end - 2] !== CLOSE_BRACE || !HEAD.isAt(view, offset)) return false
-    const at = offset + HEAD.length
-    const kind = bytes[at]
-    const prefix = kind === LOWER_B ? BOOK : kind === LOWER_T ? TRADES : kind === LOWER_Q ? QUOTES : undefined
-    if (prefix === undefined || !prefix.isAt(view, at)) return false
-    const dataAt = this.#channel(at + prefix.length, end, kind !== LOWER_Q)
+    const { words } = this.#numbers
+    const { bytes } = words
+    if (bytes[end - 2] !== CLOSE_BRACE) return false
+    const dataAt = this.#head.read(words, offset, end)
     if (dataAt < 0) return false
-    if (kind === LOWER_T) {
-      if (bytes[dataAt] !== OPEN_BRACKET) return false
-      return this.#trades.scan(dataAt + 1, end - 3, this.#instrument, this.#nameAt, this.#nameBytes)
-    }
+    const { kind } = this.#head
+    if (kind === LOWER_T) return bytes[dataAt] === OPEN_BRACKET && this.#trades.scan(dataAt + 1, end - 3)
     if (bytes[dataAt] !== OPEN_BRACE) return false
     return kind === LOWER_B ? this.#book(dataAt + 1, end - 3) : this.#quote(dataAt + 1, end - 3)
-  }
-
-  /** Behind the channel's first point: name, then an interval or not. @returns the offset of the value of `data`, or OTHER. */
-  #channel(at: number, end: number, hasInterval: boolean): number {
-    const { bytes, view } = this.#numbers.words
-    const stop = nameEnd(bytes, at, end)
-    let quote = stop
-    if (hasInterval) {
-      if (bytes[stop] !== POINT) return OTHER
-      quote = nameEnd(bytes, stop + 1, end)
-    }
-    if (quote === end || bytes[quote] !== QUOTE || !DATA.isAt(view, quote)) return OTHER
-    this.#instrument = this.#emit.find(bytes, at, stop)
-    if (this.#instrument < 0) return OTHER
-    this.#nameAt = at
-    this.#nameBytes = stop - at
-    return quote + DATA.length
-  }
-
-  #name(at: number): number {
-    const { bytes, view } = this.#numbers.words
-    return repeatedName(bytes, view, at, this.#nameAt, this.#nameBytes)
   }
 
   #integer(at: number, key: FixedText): number {
@@ -194,7 +157,7 @@ export class DeribitParser implements FrameParser {
     const event = this.#emit.depth
     const { words } = this.#numbers
     const { bytes, view } = words
-    event.instrument = this.#instrument
+    event.instrument = this.#head.instrument
     event.prevSeq = 0
     let seen = 0
     for (let at = start; ; at++) {
@@ -224,7 +187,7 @@ export class DeribitParser implements FrameParser {
           break
         case LOWER_I:
           member = HAS_NAME
-          at = this.#name(at)
+          at = this.#head.name(words, at)
           break
         case LOWER_B:
           member = HAS_BIDS
@@ -295,7 +258,7 @@ export class DeribitParser implements FrameParser {
     const numbers = this.#numbers
     const { words } = numbers
     const { bytes } = words
-    const instrument = this.#instrument
+    const instrument = this.#head.instrument
     const priceScale = this.#emit.priceScales[instrument] as number
     const quantityScale = this.#emit.quantityScales[instrument] as number
     let seen = 0
@@ -308,7 +271,7 @@ export class DeribitParser implements FrameParser {
         event.eventMs = words.value
       } else if (first === LOWER_I) {
         member = HAS_NAME
-        at = this.#name(at)
+        at = this.#head.name(words, at)
       } else if (first === LOWER_B) {
         const isBid = bytes[at + BEST_SIDE_BYTE] === LOWER_B
         if (bytes[at + BEST_WHAT_BYTE] === LOWER_P) {

@@ -2,6 +2,7 @@ import type { Emit } from '../../record/emit.ts'
 import { SIDES, TRADE_LIQUIDATIONS } from '../../record/schema.ts'
 import { asciiText } from '../../scan/json.ts'
 import type { NumberScanner } from '../../scan/number.ts'
+import type { FixedText } from '../../scan/words.ts'
 import {
   AMOUNT,
   CLOSE_BRACE,
@@ -12,7 +13,16 @@ import {
   DIRECTION_SELL,
   FALSE,
   INSTRUMENT_NAME,
+  INDEX_PRICE,
   LIQUIDATION,
+  LOWER_C,
+  LOWER_M,
+  LOWER_S,
+  MARK_PRICE,
+  CONTRACTS,
+  STARBASE_MATCH_ID,
+  STARBASE_TIMESTAMP,
+  TICK_DIRECTION,
   LOWER_A,
   LOWER_D,
   LOWER_I,
@@ -27,9 +37,9 @@ import {
   TRADE_ID,
   TRADE_SEQ,
   TRUE,
-  repeatedName,
   textEnd,
 } from './frame-text.ts'
+import type { FrameHead } from './frame-head.ts'
 import { type TradeRow, TradeRows } from './trade-rows.ts'
 
 /**
@@ -53,29 +63,24 @@ const MEMBERS = HAS_TIME | HAS_NAME | HAS_PRICE | HAS_AMOUNT | HAS_SIDE | HAS_SE
 /** Ids of up to this many digits are numbers below 2^53. */
 const ID_DIGITS_MAX = 15
 const TRADES_PER_FRAME_MAX = 4096
-const ZERO = 48
 
 export class TradeScanner {
   readonly #emit: Emit
   readonly #numbers: NumberScanner
   readonly #rows = new TradeRows()
-  #instrument = 0
-  #nameAt = 0
-  #nameBytes = 0
+  readonly #head: FrameHead
 
-  constructor(emit: Emit, numbers: NumberScanner) {
+  constructor(emit: Emit, numbers: NumberScanner, head: FrameHead) {
     this.#emit = emit
     this.#numbers = numbers
+    this.#head = head
   }
 
   /**
-   * `{…},…]`; `close` is the offset of the bracket that must end it. All trades are of the instrument that the channel
-   * names at `nameAt`. @returns false when something differs; nothing was emitted then.
+   * `{…},…]`; `close` is the offset of the bracket that must end it. All trades are of the instrument that the head
+   * names. @returns false when something differs; nothing was emitted then.
    */
-  scan(start: number, close: number, instrument: number, nameAt: number, nameBytes: number): boolean {
-    this.#instrument = instrument
-    this.#nameAt = nameAt
-    this.#nameBytes = nameBytes
+  scan(start: number, close: number): boolean {
     const { bytes } = this.#numbers.words
     const rows = this.#rows
     rows.clear()
@@ -97,7 +102,8 @@ export class TradeScanner {
     const { words } = numbers
     const { bytes, view } = words
     const row = this.#rows.next()
-    row.instrument = this.#instrument
+    const { instrument } = this.#head
+    row.instrument = instrument
     row.liquidation = TRADE_LIQUIDATIONS.none
     let seen = 0
     for (let at = start; ; at++) {
@@ -120,14 +126,14 @@ export class TradeScanner {
         case LOWER_P:
           if (PRICE.isAt(view, at)) {
             member = HAS_PRICE
-            at = numbers.mantissa(at + PRICE.length, this.#emit.priceScales[this.#instrument] as number)
+            at = numbers.mantissa(at + PRICE.length, this.#emit.priceScales[instrument] as number)
             row.price = numbers.value
           }
           break
         case LOWER_A:
           if (AMOUNT.isAt(view, at)) {
             member = HAS_AMOUNT
-            at = numbers.mantissa(at + AMOUNT.length, this.#emit.quantityScales[this.#instrument] as number)
+            at = numbers.mantissa(at + AMOUNT.length, this.#emit.quantityScales[instrument] as number)
             row.quantity = numbers.value
           }
           break
@@ -144,7 +150,7 @@ export class TradeScanner {
         case LOWER_I:
           if (INSTRUMENT_NAME.isAt(view, at)) {
             member = HAS_NAME
-            at = repeatedName(bytes, view, at, this.#nameAt, this.#nameBytes)
+            at = this.#head.name(words, at)
           }
           break
         case LOWER_L:
@@ -161,18 +167,26 @@ export class TradeScanner {
 
   /** Digits are a number of ours, `ETH-34066060` is a text. The closing quote is taken. */
   #tradeId(at: number, close: number, row: TradeRow): number {
-    const { bytes } = this.#numbers.words
+    const { words } = this.#numbers
+    const { bytes } = words
+    const behind = words.integer(at)
+    if (behind >= 0 && words.value > 0 && bytes[behind] === QUOTE && behind - at <= ID_DIGITS_MAX) {
+      row.tradeId = words.value
+      row.venueTradeId = ''
+      return behind + 1
+    }
     const quote = textEnd(bytes, at, close)
-    if (quote === close || quote === at) return OTHER
-    const id = quote - at <= ID_DIGITS_MAX ? plainInteger(bytes, at, quote) : OTHER
-    row.tradeId = Math.max(0, id)
-    row.venueTradeId = id < 0 ? asciiText(bytes, at, quote) : ''
-    return id >= 0 || isAscii(bytes, at, quote) ? quote + 1 : OTHER
+    if (quote === close || quote === at || !isAscii(bytes, at, quote)) return OTHER
+    row.tradeId = 0
+    row.venueTradeId = asciiText(bytes, at, quote)
+    return quote + 1
   }
 
   /** A member that nobody asks for: a plain key and a scalar, which may be any number (`starbase_match_id` is above 2^53). */
   #skip(at: number, close: number): number {
     const { bytes, view } = this.#numbers.words
+    const known = knownMember(view, at, bytes[at + 1] as number)
+    if (known !== undefined && bytes[at + known.length] !== QUOTE) return this.#numbers.skip(at + known.length)
     if (bytes[at] !== QUOTE) return OTHER
     const quote = textEnd(bytes, at + 1, close)
     if (quote === close || bytes[quote + 1] !== COLON) return OTHER
@@ -188,19 +202,26 @@ export class TradeScanner {
   }
 }
 
-/** @returns the number that the digits of [at, end) are, or −1: a leading zero makes them a name. */
-function plainInteger(bytes: Uint8Array, at: number, end: number): number {
-  if (bytes[at] === ZERO) return OTHER
-  let value = 0
-  for (let offset = at; offset < end; offset++) {
-    const digit = (bytes[offset] as number) - ZERO
-    if (digit >>> 0 >= 10) return OTHER
-    value = 10 * value + digit
-  }
-  return value
-}
-
 function isAscii(bytes: Uint8Array, at: number, end: number): boolean {
   for (let offset = at; offset < end; offset++) if ((bytes[offset] as number) > 126) return false
   return true
+}
+
+/** Members of every trade that nobody asks for; their values are numbers. */
+function knownMember(view: DataView, at: number, letter: number): FixedText | undefined {
+  switch (letter) {
+    case LOWER_C:
+      return CONTRACTS.isAt(view, at) ? CONTRACTS : undefined
+    case LOWER_I:
+      return INDEX_PRICE.isAt(view, at) ? INDEX_PRICE : undefined
+    case LOWER_M:
+      return MARK_PRICE.isAt(view, at) ? MARK_PRICE : undefined
+    case LOWER_S:
+      if (STARBASE_MATCH_ID.isAt(view, at)) return STARBASE_MATCH_ID
+      return STARBASE_TIMESTAMP.isAt(view, at) ? STARBASE_TIMESTAMP : undefined
+    case LOWER_T:
+      return TICK_DIRECTION.isAt(view, at) ? TICK_DIRECTION : undefined
+    default:
+      return undefined
+  }
 }
