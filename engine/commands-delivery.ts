@@ -70,7 +70,10 @@ function addAudit(program: Command, kit: CommandKit): void {
       'audit',
       'audit --since 24h --json',
       'audit --since 2026-11-21T10:00:00Z',
+      'audit trace collector/1795253359/17   # each station of one block, with its time',
     ])
+    .addArgument(new Argument('[what]', 'trace follows one block').choices(['trace']))
+    .argument('[block]', 'trace: producer/epoch/number')
     .option('--since <time>', 'rows received from then on: a time, or how long ago (90m, 12h, 7d)')
     .option(
       '--settle <seconds>',
@@ -78,7 +81,12 @@ function addAudit(program: Command, kit: CommandKit): void {
       seconds,
     )
     .option('--json', 'one JSON object')
-  kit.withConfigFlags(command).action(async (values: Values) => {
+  kit.withConfigFlags(command).action(async (what: string | undefined, block: string | undefined, values: Values) => {
+    if (what === 'trace') {
+      if (block === undefined) return command.error("error: missing argument 'block': producer/epoch/number")
+      const { runTrace } = await import('./tools/audit/trace.ts')
+      return await runTrace(block, values.json === true, kit.runOf('audit', values))
+    }
     const { runAudit } = await import('./tools/audit.ts')
     await runAudit(
       {
