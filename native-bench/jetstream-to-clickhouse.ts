@@ -13,8 +13,7 @@ import { startEmbeddedNats } from '../engine/embedded/nats.ts'
 import { type OpenBlock, writeIdentity } from '../engine/record/block.ts'
 import { TradeEvent } from '../engine/record/emit.ts'
 import { Recorder } from '../engine/record/recorder.ts'
-import { storeConsumer } from '../engine/record/streams.ts'
-import { intakeOptions, streamOptions } from '../engine/roles/settings.ts'
+import { consumerShapes, streamOptions } from '../engine/roles/settings.ts'
 import { CLICKHOUSE_DEFAULT, createClickHouseClient } from '../engine/sinks/clickhouse.ts'
 import { provisionStreams } from '../engine/sinks/provision-streams.ts'
 import { sealedBlock } from '../engine/sinks/sink.ts'
@@ -89,8 +88,7 @@ async function once(load: StoreLoad, say: (line: string) => void): Promise<{ sec
 
 async function publishAll(connection: NatsConnection, load: StoreLoad): Promise<number> {
   const { config } = loadConfig({ variables: {} })
-  const consumer = storeConsumer(intakeOptions(config).inFlightCountMax, config.nats.ackWaitSeconds)
-  await provisionStreams(await connection.jetstreamManager(), streamOptions(config), consumer)
+  await provisionStreams(await connection.jetstreamManager(), streamOptions(config), ...consumerShapes(config))
   const stream = connection.jetstream()
   const underWay = new Set<Promise<unknown>>()
   let blockCount = 0

@@ -20,7 +20,7 @@ test('trim should remove stored blocks of a stream that is half full, and no blo
     link.start()
     while (link.up() === undefined) await new Promise((done) => setTimeout(done, 10))
     const jetstream = nats.connection.jetstream()
-    const trim = new Trim(link, { ...TRIM_DEFAULT, stream: BLOCK_STREAM, consumer: STORE_CONSUMER }, log)
+    const trim = new Trim(link, { ...TRIM_DEFAULT, stream: BLOCK_STREAM, consumers: [STORE_CONSUMER] }, log)
     for (let count = 0; count < 10; count++) await jetstream.publish('block.trades.binance.test', MESSAGE)
     assert.equal(await trim.look(), 0) // far from full
     for (let count = 10; count < MESSAGES; count++) await jetstream.publish('block.trades.binance.test', MESSAGE)

@@ -9,10 +9,11 @@ import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { Counters } from '../engine/ring/counters.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
+import { BREAKER_STATES } from '../engine/sinks/breaker.ts'
 import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { CommitAnswers } from '../engine/sinks/commit-answers.ts'
 import { StreamLetters } from '../engine/sinks/dead-letters.ts'
-import { Intake, type IntakeOptions } from '../engine/sinks/intake.ts'
+import { Crew, type CrewOptions } from '../engine/sinks/crew.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
 import { Trim, TRIM_DEFAULT } from '../engine/sinks/trim.ts'
 import type { StoreSeat } from './loop.ts'
@@ -20,12 +21,12 @@ import type { StoreSeat } from './loop.ts'
 export interface StoreWorkerSettings {
   readonly nats: NatsOptions
   readonly clickhouse: ClickHouseOptions
-  readonly intake: IntakeOptions
+  readonly crew: CrewOptions
   readonly stopMsMax: number
   readonly logLevel: LogLevel
 }
 
-export const STORE_COUNTERS = [
+const CREW_COUNTERS = [
   'received',
   'stored',
   'storedRows',
@@ -33,8 +34,19 @@ export const STORE_COUNTERS = [
   'retries',
   'inFlight',
   'pending',
+  'workers',
+  'started',
+  'ended',
+] as const
+
+export const STORE_COUNTERS = [
+  ...CREW_COUNTERS,
   'inserts',
+  'blocks',
+  'found',
   'marks',
+  'breaker',
+  'breakerOpened',
   'up',
 ] as const
 
@@ -47,32 +59,34 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
   const random = seededRandom(freshSeed())
   const link = new NatsLink(settings.nats, 'marketprism store', random, log)
   const sink = new ClickHouseSink(settings.clickhouse, () => clock.nowNs(), log)
-  const intake = new Intake(link, sink, settings.intake, random, log, new StreamLetters(link))
+  const crew = new Crew(link, sink, settings.crew, random, log, new StreamLetters(link))
   const writeCounters = () => {
-    for (const name of ['received', 'stored', 'storedRows', 'poisoned', 'retries', 'inFlight', 'pending'] as const)
-      counters.set(name, intake.stats[name])
-    counters.set('inserts', sink.stats.inserts)
-    counters.set('marks', sink.stats.marks)
-    counters.set('up', intake.trouble() === undefined ? 1 : 0)
+    const stats = crew.stats()
+    for (const name of CREW_COUNTERS) counters.set(name, stats[name])
+    for (const name of ['inserts', 'blocks', 'found', 'marks'] as const) counters.set(name, sink.stats[name])
+    counters.set('breaker', BREAKER_STATES.indexOf(sink.breaker.state))
+    counters.set('breakerOpened', sink.breaker.opened)
+    counters.set('up', crew.trouble() === undefined ? 1 : 0)
   }
   const counting = setInterval(writeCounters, COUNT_MS)
   const trim = new Trim(
     link,
-    { ...TRIM_DEFAULT, stream: settings.intake.stream, consumer: settings.intake.consumer },
+    { ...TRIM_DEFAULT, stream: settings.crew.intake.stream, consumers: settings.crew.consumers },
     log,
   )
   const answers = new CommitAnswers(link, settings.clickhouse, log)
   answers.start()
   link.start()
-  intake.start()
+  crew.start()
   void trim.run()
   /** @param isLast nothing is published any more: what the stream holds is stored first. */
   const stop = async (isLast: boolean): Promise<void> => {
     const endMs = clock.monotonicMs() + settings.stopMsMax
     const left = () => Math.max(0, endMs - clock.monotonicMs())
     trim.stop()
-    if (isLast) await intake.drained(left())
-    await intake.stop(left())
+    sink.hurry()
+    if (isLast) await crew.drained(left())
+    await crew.stop(left())
     const closed = Promise.all([sink.close(), link.close(), answers.close()]).catch(() => undefined)
     await Promise.race([closed, sleep(left(), undefined, { ref: false })]) // a server that hangs does not hold us
     clearInterval(counting)

@@ -215,6 +215,30 @@ export const KEYS = {
     ),
     replicas: integer(1, limits.STREAM_REPLICAS, 'Copies of a stream in a cluster.', { unit: 'servers' }),
   }),
+  ...below('store', {
+    shards: choice(
+      'one',
+      ['one', 'exchange', 'table'],
+      'Consumers of the block stream: one for all, or one an exchange, or one a table.',
+    ),
+    workersMin: integer(1, limits.STORE_WORKERS, 'Workers that each consumer always has.', { unit: 'workers' }),
+    workersMax: integer(4, limits.STORE_WORKERS, 'Workers that a consumer may get when it lags.', { unit: 'workers' }),
+    startAbovePending: integer(
+      50_000,
+      limits.STORE_PENDING,
+      'With more blocks waiting than this a consumer gets another worker.',
+      { unit: 'blocks' },
+    ),
+    stopBelowPending: integer(1_000, limits.STORE_PENDING, 'With fewer waiting than this a worker ends.', {
+      unit: 'blocks',
+    }),
+    scaleHoldSeconds: integer(
+      30,
+      limits.SCALE_HOLD_S,
+      'How long either must last without a break, so that workers do not come and go.',
+      seconds,
+    ),
+  }),
   ...below('clickhouse', {
     url: url(['http', 'https'], 'ClickHouse server to use (its HTTP port).'),
     embedded: flag(true, 'With no clickhouse.url: run the ClickHouse engine in a child process.'),

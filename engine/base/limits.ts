@@ -86,6 +86,11 @@ export const STREAM_REPLICAS: Range = { min: 1, max: 5 }
 
 /** One insert holds one block; more in flight than this only queue in the server. */
 export const INSERTS_IN_FLIGHT: Range = { min: 1, max: 64 }
+/** A consumer with no worker stores nothing; each worker holds 64 MiB of blocks. */
+export const STORE_WORKERS: Range = { min: 1, max: 16 }
+export const STORE_PENDING: Range = { min: 0, max: 1_000_000_000 }
+/** A second is one look; an hour is no scaling at all. */
+export const SCALE_HOLD_S: Range = { min: 1, max: 3_600 }
 /** 0 inserts each block at once; a row that waits ten seconds is late for everybody who reads ClickHouse. */
 export const MERGE_MS: Range = { min: 0, max: 10_000 }
 /** The server remembers so many inserts; fewer than what can be sent again after a crash doubles rows. */

@@ -59,6 +59,16 @@ export const RELATIONS: readonly Relation[] = [
     allowed: 'the duplicate window lasts at least two ack timeouts, else a repeated publish is stored twice',
   },
   {
+    keys: ['store.workersMin', 'store.workersMax'],
+    holds: (config) => config.store.workersMin <= config.store.workersMax,
+    allowed: 'no fewer workers at most than always',
+  },
+  {
+    keys: ['store.stopBelowPending', 'store.startAbovePending'],
+    holds: (config) => config.store.stopBelowPending * 2 <= config.store.startAbovePending,
+    allowed: 'a worker ends at half the backlog that starts one, or less',
+  },
+  {
     keys: ['delivery', 'nats.url', 'nats.embedded'],
     holds: (config) => config.delivery !== 'jetstream' || config.nats.url !== '' || config.nats.embedded,
     allowed: 'delivery jetstream needs nats.url or nats.embedded',

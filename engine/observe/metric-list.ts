@@ -130,6 +130,16 @@ export const METRICS = {
   marketprism_live_latency_seconds: histogram('Socket receive → live message handed to NATS'),
 
   marketprism_clickhouse_inserts_total: counter('Inserts acknowledged'),
+  marketprism_clickhouse_blocks_total: counter('Blocks stored; several share an insert'),
+  marketprism_clickhouse_blocks_found_total: counter('Blocks that came again and were there'),
+  marketprism_clickhouse_breaker: gauge('1 for the state of the circuit breaker in front of ClickHouse', {
+    state: ['closed', 'half-open', 'open'],
+  }),
+  marketprism_clickhouse_breaker_opened_total: counter('Times that ClickHouse was left alone after failures in a row'),
+  marketprism_store_workers: gauge('Workers of the consumers of the block stream'),
+  marketprism_store_worker_changes_total: counter('Workers of consumers that came and went with the backlog', {
+    change: ['started', 'ended'],
+  }),
   marketprism_clickhouse_in_flight: gauge('Blocks on their way into ClickHouse'),
   marketprism_rows_committed_total: counter('Rows acknowledged by ClickHouse'),
   marketprism_poison_total: counter('Blocks that can never be stored and were set aside'),

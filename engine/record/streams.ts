@@ -46,6 +46,7 @@ export interface ConsumerShape {
   readonly max_ack_pending: number
   readonly max_deliver: number
   readonly deliver_policy: 'all'
+  readonly filter_subject?: string
 }
 
 export const BLOCK_STREAM = 'MARKETPRISM_BLOCKS'
@@ -112,6 +113,38 @@ export function streamShapes(options: StreamOptions): readonly StreamShape[] {
     duplicate_window: Math.min(120, options.live.maxAgeMinutes * 60) * NS_PER_SECOND,
   }
   return [blocks, letters, live]
+}
+
+export const STORE_SHARDS = ['one', 'exchange', 'table'] as const
+export type StoreShards = (typeof STORE_SHARDS)[number]
+
+/** The store's consumers: one for all blocks, or one an exchange, or one a table. */
+export function storeConsumers(
+  shards: StoreShards,
+  exchanges: readonly string[],
+  blocksInFlightMax: number,
+  ackWaitSeconds: number,
+): readonly ConsumerShape[] {
+  const all = storeConsumer(blocksInFlightMax, ackWaitSeconds)
+  const shard = (name: string, filter_subject: string) => ({
+    ...all,
+    durable_name: `${STORE_CONSUMER}-${name}`,
+    description: `Puts blocks of ${name} into ClickHouse`,
+    filter_subject,
+  })
+  switch (shards) {
+    case 'exchange':
+      return exchanges.map((exchange) => shard(exchange, `block.*.${exchange}.>`))
+    case 'table':
+      return TABLES.map(({ name }) => shard(name, `block.${name}.>`))
+    default:
+      return [all]
+  }
+}
+
+/** Whether a consumer of the block stream is the store's, of this or another way of sharding. */
+export function isStoreConsumer(name: string): boolean {
+  return name === STORE_CONSUMER || name.startsWith(`${STORE_CONSUMER}-`)
 }
 
 /** @param blocksInFlightMax blocks that the store holds unacknowledged. */

@@ -39,11 +39,11 @@ import type { Servers } from './servers.ts'
 import {
   clickHouseOptions,
   chosenMarkets,
+  crewOptions,
   dataDirectory,
   deliveryOptions,
   exchangeRules,
   idleOptions,
-  intakeOptions,
   planSettings,
   shardSettings,
   spoolOptions,
@@ -353,7 +353,7 @@ export function storeSettings(config: Config, servers: Servers): StoreWorkerSett
   return {
     nats: servers.nats,
     clickhouse: servers.clickhouse,
-    intake: intakeOptions(config),
+    crew: crewOptions(config),
     stopMsMax: DELIVERY_STOP_MS,
     logLevel: config.log.level,
   }

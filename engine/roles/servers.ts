@@ -7,15 +7,14 @@ import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../embedded/clickhouse.ts'
 import { type EmbeddedNats, startEmbeddedNats } from '../embedded/nats.ts'
-import { storeConsumer } from '../record/streams.ts'
 import { checkClickHouse, type ClickHouseOptions, createClickHouseClient } from '../sinks/clickhouse.ts'
 import { connectNats, type NatsOptions } from '../sinks/nats.ts'
 import { type ProvisionReport, provesDeduplication, provisionTables } from '../sinks/provision.ts'
 import { provisionStreams } from '../sinks/provision-streams.ts'
 import {
   clickHouseOptions,
+  consumerShapes,
   dataDirectory,
-  intakeOptions,
   natsOptions,
   storageOptions,
   streamOptions,
@@ -128,8 +127,7 @@ async function chooseClickHouse(config: Config, log: Log): Promise<ChosenClickHo
 async function provisionNats(config: Config, nats: NatsOptions): Promise<ProvisionReport> {
   const connection = await connectNats(nats, 'marketprism provision')
   try {
-    const consumer = storeConsumer(intakeOptions(config).inFlightCountMax, config.nats.ackWaitSeconds)
-    return await provisionStreams(await connection.jetstreamManager(), streamOptions(config), consumer)
+    return await provisionStreams(await connection.jetstreamManager(), streamOptions(config), ...consumerShapes(config))
   } finally {
     await connection.close()
   }

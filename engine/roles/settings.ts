@@ -3,11 +3,12 @@ import { isAbsolute, join } from 'node:path'
 import type { Config } from '../base/config.ts'
 import type { FeedRules, Instrument } from '../exchanges/exchange.ts'
 import { feedRules } from '../exchanges/index.ts'
-import type { StreamOptions } from '../record/streams.ts'
+import { type ConsumerShape, storeConsumers, type StreamOptions } from '../record/streams.ts'
 import type { StorageOptions } from '../record/tables.ts'
 import { IDLE_DEFAULT, type IdleOptions } from '../ring/idle.ts'
 import { type MarketSettings, PLAN_DEFAULTS, type PlanSettings } from '../route/plan.ts'
 import { CLICKHOUSE_DEFAULT, type ClickHouseOptions } from '../sinks/clickhouse.ts'
+import type { CrewOptions } from '../sinks/crew.ts'
 import { DELIVERY_DEFAULT, type DeliveryOptions } from '../sinks/delivery.ts'
 import { INTAKE_DEFAULT, type IntakeOptions } from '../sinks/intake.ts'
 import { NATS_DEFAULT, type NatsOptions } from '../sinks/nats.ts'
@@ -155,6 +156,8 @@ function fsyncPolicy({ spool }: Config): FsyncPolicy {
   }
 }
 
+/** Each look is one question to NATS a consumer. */
+const SCALE_LOOK_MS = 2_000
 /** Small blocks share an insert: so many may be in hand for each that runs. Large ones are bounded by their bytes. */
 const BLOCKS_AN_INSERT = 48
 
@@ -206,6 +209,24 @@ export function streamOptions(config: Config): StreamOptions {
     deadLetterBytesMax: deadLetterBytes,
     replicas,
     live: null,
+  }
+}
+
+/** Names of the store's consumers, as they are provisioned. */
+export function consumerShapes(config: Config): readonly ConsumerShape[] {
+  const { shards, workersMax } = config.store
+  const blocksMax = intakeOptions(config).inFlightCountMax * workersMax
+  return storeConsumers(shards, Object.keys(config.exchanges), blocksMax, config.nats.ackWaitSeconds)
+}
+
+export function crewOptions(config: Config): CrewOptions {
+  const { workersMin, workersMax, startAbovePending, stopBelowPending, scaleHoldSeconds } = config.store
+  return {
+    consumers: consumerShapes(config).map(({ durable_name }) => durable_name),
+    intake: intakeOptions(config),
+    scale: { workersMin, workersMax, startAbovePending, stopBelowPending, holdMs: scaleHoldSeconds * 1000 },
+    lookMs: SCALE_LOOK_MS,
+    insertsAWorker: config.clickhouse.insertsInFlight,
   }
 }
 

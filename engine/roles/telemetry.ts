@@ -8,6 +8,7 @@ import { observeRuntime } from '../observe/runtime.ts'
 import { IGNORE_REASONS, REJECT_REASONS } from '../record/emit.ts'
 import { BOOK_STATES, type BookState } from '../record/schema.ts'
 import { PUBLISH_OUTCOMES } from '../book/publisher.ts'
+import { BREAKER_STATES } from '../sinks/breaker.ts'
 import type { Counters } from '../ring/counters.ts'
 import { RingReader } from '../ring/ring.ts'
 import type { ShardCounter } from '../../workers/shard-counters.ts'
@@ -66,6 +67,17 @@ export class Telemetry {
     metrics.source('marketprism_nats_pending_messages', () => counters.read('pending'))
     metrics.source('marketprism_poison_total', () => counters.read('poisoned'))
     metrics.source('marketprism_workers', () => [{ labels: { kind: 'store' }, value: 1 }])
+    metrics.source('marketprism_clickhouse_blocks_total', () => counters.read('blocks'))
+    metrics.source('marketprism_clickhouse_blocks_found_total', () => counters.read('found'))
+    metrics.source('marketprism_store_workers', () => counters.read('workers'))
+    metrics.source('marketprism_store_worker_changes_total', () => [
+      { labels: { change: 'started' }, value: counters.read('started') },
+      { labels: { change: 'ended' }, value: counters.read('ended') },
+    ])
+    metrics.source('marketprism_clickhouse_breaker', () =>
+      BREAKER_STATES.map((state, index) => ({ labels: { state }, value: counters.read('breaker') === index ? 1 : 0 })),
+    )
+    metrics.source('marketprism_clickhouse_breaker_opened_total', () => counters.read('breakerOpened'))
     for (const name of ['clickhouse', 'nats'])
       this.health.dependency(name, () =>
         counters.read('up') === 1 ? { status: 'up' } : { status: 'down', detail: 'see the log' },

@@ -59,6 +59,8 @@ export interface ClickHouseStats {
   insertMsSum: number
 }
 
+/** Never reached: what runs at once is bounded by inserts. */
+const CONNECTIONS_MAX = 64
 /** A block that ClickHouse cannot read this often is set aside. */
 const SUSPECT_ATTEMPTS_MAX = 5
 const MARKS_MAX = 256
@@ -78,7 +80,7 @@ export function createClickHouseClient(options: ClickHouseOptions): ClickHouseCl
     username: options.username,
     password: options.password,
     request_timeout: options.requestTimeoutMs,
-    max_open_connections: options.insertsMax + 2,
+    max_open_connections: CONNECTIONS_MAX,
     log: { level: ClickHouseLogLevel.OFF }, // failures are told once, by us
   })
 }
@@ -98,6 +100,8 @@ interface Entry extends Waiting {
 
 export class ClickHouseSink implements Sink {
   readonly name = 'clickhouse'
+  /** inserts under way at once; may change at any time */
+  insertsMax: number
   readonly stats: ClickHouseStats = {
     inserts: 0,
     blocks: 0,
@@ -120,7 +124,6 @@ export class ClickHouseSink implements Sink {
   /** Blocks that failed in an insert: they are tried alone. */
   readonly #suspects = new Map<string, number>()
   readonly #marks: Mark[] = []
-  #insertsMax: number
   #markTimer: NodeJS.Timeout | undefined
   #marking = Promise.resolve()
   #pumpTimer: NodeJS.Timeout | undefined
@@ -137,7 +140,7 @@ export class ClickHouseSink implements Sink {
     this.#breaker = new Breaker(`ClickHouse at ${options.url}`, options.breaker, isOutage, log)
     this.#log = log
     this.#queue = new MergeQueue(options.merge)
-    this.#insertsMax = options.insertsMax
+    this.insertsMax = options.insertsMax
   }
 
   trouble(): string | undefined {
@@ -182,7 +185,7 @@ export class ClickHouseSink implements Sink {
     if (this.#isClosed) return
     const nowMs = performance.now()
     if (nowMs >= this.#busyUntilMs) {
-      while (this.#running < this.#insertsMax) {
+      while (this.#running < this.insertsMax) {
         const taken = this.#queue.take(nowMs)
         if (taken === undefined) break
         this.#running++
@@ -195,7 +198,7 @@ export class ClickHouseSink implements Sink {
     }
     clearTimeout(this.#pumpTimer)
     const waitMs = this.#queue.waitMs(nowMs)
-    if (waitMs === undefined || this.#running >= this.#insertsMax) return
+    if (waitMs === undefined || this.#running >= this.insertsMax) return
     this.#pumpTimer = setTimeout(() => this.#pump(), Math.max(1, waitMs, this.#busyUntilMs - nowMs))
   }
 

@@ -1,8 +1,9 @@
-import type { ConsumerConfig, JetStreamManager, NatsError, StreamConfig } from 'nats'
+import type { ConsumerConfig, ConsumerInfo, JetStreamManager, NatsError, StreamConfig } from 'nats'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import {
   BLOCK_STREAM,
   type ConsumerShape,
+  isStoreConsumer,
   type StreamOptions,
   type StreamShape,
   streamShapes,
@@ -23,11 +24,11 @@ const STORAGE_FULL = [10047, 10046, 10023] // error codes of JetStream: no room 
 export async function provisionStreams(
   manager: JetStreamManager,
   options: StreamOptions,
-  consumer: ConsumerShape,
+  ...consumers: readonly ConsumerShape[]
 ): Promise<ProvisionReport> {
   const report: ProvisionReport = { created: [], changed: [], notes: [] }
   for (const shape of streamShapes(options)) await provisionStream(manager, shape, report)
-  await provisionConsumer(manager, consumer, report)
+  await provisionConsumers(manager, consumers, report)
   return report
 }
 
@@ -97,16 +98,42 @@ function covers(wide: string, subject: string): boolean {
   return wide === subject || (wide.endsWith('.>') && subject.startsWith(wide.slice(0, -1)))
 }
 
+/**
+ * When the way of sharding has changed, the new consumers begin where the slowest of the old ones was, and those go. What
+ * the others had done already is found by its marks.
+ */
+async function provisionConsumers(
+  manager: JetStreamManager,
+  wanted: readonly ConsumerShape[],
+  report: ProvisionReport,
+): Promise<void> {
+  const names = wanted.map(({ durable_name }) => durable_name)
+  const old: ConsumerInfo[] = []
+  for await (const info of manager.consumers.list(BLOCK_STREAM))
+    if (isStoreConsumer(info.name) && !names.includes(info.name)) old.push(info)
+  const floor = Math.min(...old.map(({ ack_floor }) => ack_floor.stream_seq))
+  for (const shape of wanted) await provisionConsumer(manager, shape, old.length === 0 ? 0 : floor + 1, report)
+  for (const { name } of old) {
+    await manager.consumers.delete(BLOCK_STREAM, name)
+    report.changed.push(`consumer ${name} of ${BLOCK_STREAM} is of another way of sharding (store.shards): removed`)
+  }
+}
+
+/** @param startSeq where a new one begins; 0: at the beginning */
 async function provisionConsumer(
   manager: JetStreamManager,
   wanted: ConsumerShape,
+  startSeq: number,
   report: ProvisionReport,
 ): Promise<void> {
   const name = wanted.durable_name
   const label = `consumer ${name} of ${BLOCK_STREAM}`
   const found = await orNull(() => manager.consumers.info(BLOCK_STREAM, name))
   if (found === null) {
-    await asked(BLOCK_STREAM, () => manager.consumers.add(BLOCK_STREAM, { ...wanted } as Partial<ConsumerConfig>))
+    const start = startSeq === 0 ? {} : { deliver_policy: 'by_start_sequence', opt_start_seq: startSeq }
+    await asked(BLOCK_STREAM, () =>
+      manager.consumers.add(BLOCK_STREAM, { ...wanted, ...start } as Partial<ConsumerConfig>),
+    )
     report.created.push(label)
     return
   }

@@ -9,7 +9,7 @@ import type { NatsLink } from './nats.ts'
  */
 export interface TrimOptions {
   readonly stream: string
-  readonly consumer: string
+  readonly consumers: readonly string[]
   readonly lookMs: number
   readonly fullShare: number
 }
@@ -46,14 +46,18 @@ export class Trim {
 
   /** @returns how many blocks were removed. */
   async look(): Promise<number> {
-    const { stream, consumer, fullShare } = this.#options
+    const { stream, consumers, fullShare } = this.#options
     const manager = await this.#link.up()?.jetstreamManager()
     if (manager === undefined) return 0
     const { config, state } = await manager.streams.info(stream)
     if (config.max_bytes <= 0 || state.bytes < config.max_bytes * fullShare) return 0
-    const { ack_floor } = await manager.consumers.info(stream, consumer)
+    const infos = await Promise.all(consumers.map((consumer) => manager.consumers.info(stream, consumer)))
+    // of a consumer of few subjects the floor is its last block, however old: what it has none of, it is done with
+    const floors = infos.map((info) =>
+      info.num_pending + info.num_ack_pending === 0 ? state.last_seq : info.ack_floor.stream_seq,
+    )
     // half of what is there, by number: the blocks are of like size
-    const upTo = Math.min(ack_floor.stream_seq, state.first_seq + Math.ceil(state.messages / 2))
+    const upTo = Math.min(...floors, state.first_seq + Math.ceil(state.messages / 2))
     if (upTo < state.first_seq) return 0
     const { purged } = await manager.streams.purge(stream, { seq: upTo + 1 })
     this.trimmedBlocks += purged
