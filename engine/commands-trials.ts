@@ -64,3 +64,33 @@ export function addConservation(program: Command, kit: CommandKit): void {
     )
   })
 }
+
+export function addOutages(program: Command, kit: CommandKit): void {
+  const command = kit
+    .tool(
+      program,
+      'outages',
+      'trial: NATS away for minutes and back, the engine killed and stopped under load; nothing is lost, each in its time',
+      ['outages --json', 'outages --seconds 30 --rate 2000'],
+    )
+    .option('--seconds <count>', 'how long NATS is away', wholeNumber(1, 86_400), 300)
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 10_000)
+    .option('--instruments <count>', 'of all venues together', wholeNumber(1, 1_000), 6)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, ['binance'])
+    .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff))
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  kit.withConfigFlags(command).action(async (values: Values) => {
+    const { runOutages } = await import('./tools/outages.ts')
+    await runOutages(
+      {
+        seconds: values.seconds as number,
+        rate: values.rate as number,
+        instruments: values.instruments as number,
+        venues: values.venues as ExchangeName[],
+        seed: values.seed as number | undefined,
+        json: values.json === true,
+      },
+      kit.runOf('outages', values),
+    )
+  })
+}

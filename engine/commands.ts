@@ -10,7 +10,7 @@ import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
 import { addDeliveryTools, type CommandKit } from './commands-delivery.ts'
-import { addConservation, venueList, wholeNumber } from './commands-trials.ts'
+import { addConservation, addOutages, venueList, wholeNumber } from './commands-trials.ts'
 import { FAULT_KINDS, type FaultKind } from './simulate/faults.ts'
 import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
 import type { ReplayOptions } from './tools/replay.ts'
@@ -418,6 +418,7 @@ export function createProgram(version: string, stop: AbortController): Command {
   const kit: CommandKit = { tool, withConfigFlags, runOf: (name, values) => runOf(name, values, shell) }
   addDeliveryTools(program, kit)
   addConservation(program, kit)
+  addOutages(program, kit)
   addPlanAndConfig(program, shell)
   return program
 }

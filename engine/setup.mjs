@@ -1,5 +1,5 @@
 /*
- * node engine/setup.mjs <demo|start|test|bench|soak|faults|rotation|scale|conservation|build> [arguments]
+ * node engine/setup.mjs <demo|start|test|bench|soak|faults|rotation|scale|conservation|outages|build> [arguments]
  *
  * What stands between a fresh checkout and a running program: the right Node, the packages of the lock file, the compiled
  * code, for tests a nats-server. Runs before anything is installed, so it is plain JavaScript that even an old Node can
@@ -119,6 +119,7 @@ const COMMANDS = {
   rotation: (words) => become([main, 'rotation', ...words]),
   scale: (words) => become([main, 'scale', ...words]),
   conservation: (words) => become([main, 'conservation', ...words]),
+  outages: (words) => become([main, 'outages', ...words]),
   soak: (words) => become([join(dist, 'test', 'system', 'soak.js'), ...words]),
   bench: (words) => become([join(dist, 'native-bench', 'main.js'), ...words]),
   test,

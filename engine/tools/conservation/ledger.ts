@@ -40,6 +40,35 @@ export async function countMarked(client: ClickHouseClient, database: string): P
   return Number(row?.blocks ?? 0)
 }
 
+/** Rows of the blocks that have their mark. */
+export async function countMarkedRows(client: ClickHouseClient, database: string): Promise<number> {
+  const answer = await client.query({
+    query: `SELECT sum(rows) AS rows FROM (SELECT any(rows) AS rows FROM ${database}.blocks GROUP BY producer, epoch, block_seq)`,
+    format: 'JSONEachRow',
+  })
+  const [row] = await answer.json<{ rows: string }>()
+  return Number(row?.rows ?? 0)
+}
+
+/** Rows of an event table that were made by a later start of the engine than this one. */
+export async function countOfLaterEpochs(client: ClickHouseClient, database: string, epoch: number): Promise<number> {
+  const answer = await client.query({
+    query: `SELECT count() AS rows FROM ${database}.book_tickers WHERE epoch > ${epoch}`,
+    format: 'JSONEachRow',
+  })
+  const [row] = await answer.json<{ rows: string }>()
+  return Number(row?.rows ?? 0)
+}
+
+export async function lastEpoch(client: ClickHouseClient, database: string): Promise<number> {
+  const answer = await client.query({
+    query: `SELECT max(epoch) AS epoch FROM ${database}.blocks`,
+    format: 'JSONEachRow',
+  })
+  const [row] = await answer.json<{ epoch: string }>()
+  return Number(row?.epoch ?? 0)
+}
+
 export async function countRows(
   client: ClickHouseClient,
   database: string,

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { appendFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Fault } from '../../base/fault.ts'
 import { createLog } from '../../base/log.ts'
@@ -12,6 +13,7 @@ const MAIN = fileURLToPath(new URL('../../main.js', import.meta.url))
 const READY_MS_MAX = 60_000
 const STOP_MS_MAX = 20_000
 const PAGE_MS_MAX = 2_000
+const LOOK_MS = 250
 
 export class RoleProcess {
   readonly name: string
@@ -93,6 +95,13 @@ export class RoleProcess {
       throw error
     }
   }
+}
+
+/** @returns false when the time was over first */
+export async function until(isDone: () => Promise<boolean> | boolean, msMax: number): Promise<boolean> {
+  for (const deadline = performance.now() + msMax; performance.now() < deadline; await sleep(LOOK_MS))
+    if (await isDone()) return true
+  return false
 }
 
 /** @param labels those that a line must have */

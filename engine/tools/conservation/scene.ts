@@ -15,30 +15,53 @@ import { createLog } from '../../base/log.ts'
 import type { Run } from '../../base/run.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../embedded/clickhouse.ts'
 import { isAlive } from '../../embedded/kept-child.ts'
-import { type EmbeddedNats, startEmbeddedNats } from '../../embedded/nats.ts'
+import { type EmbeddedNats, type EmbeddedNatsOptions, startEmbeddedNats } from '../../embedded/nats.ts'
 import { dataDirectory } from '../../roles/settings.ts'
 import { CLICKHOUSE_DEFAULT, createClickHouseClient } from '../../sinks/clickhouse.ts'
-import type { MarketPlans, Venue } from '../demo/venue.ts'
+import { emptyDirectory } from '../demo/stage.ts'
+import { type MarketPlans, startVenue, type Venue } from '../demo/venue.ts'
 import { AcceptedBlocks } from './accepted.ts'
 import { FaultLink } from './fault-link.ts'
+import { forgetInserts, stopMerges } from './ledger.ts'
 import { type Act, type Actor, LINKS, type LinkName } from './nemesis.ts'
-import { RoleProcess } from './role-process.ts'
+import { RoleProcess, until } from './role-process.ts'
 
 export interface SceneOptions {
   readonly directory: string
   readonly markets: MarketPlans
-  /** less than usual: a run must not wait a minute for what a killed store held */
-  readonly ackWaitSeconds: number
-  /** each time that the store has (re)started and looked after its tables */
-  readonly onStoreReady: () => Promise<void>
+  readonly rate: number
+  readonly seed: number
+  /** negative control: ClickHouse forgets at once which inserts it has seen */
+  readonly forgetsInserts: boolean
 }
 
+/** Less than usual: a run must not wait a minute for what a killed store held. */
+const ACK_WAIT_SECONDS = 5
+const READY_MS_MAX = 60_000
 /** Nothing is deleted from the spool in the run, so that all that was accepted can be read from it. */
 const RETAIN_SECONDS = 86_400
 const ALIVE_MS_MAX = 15_000
 const LOOK_MS = 20
 
 type Undo = () => Promise<unknown>
+
+/** @param act what is done with all of it there and nothing started but the venues; all of it is ended afterwards */
+export async function onScene<T>(options: SceneOptions, run: Run, act: (scene: Scene) => Promise<T>): Promise<T> {
+  const { directory, markets, rate, seed } = options
+  emptyDirectory(directory)
+  const truthDirectory = join(directory, 'truth')
+  const venue = await startVenue({ seconds: null, rate, seed, recordings: [], speed: 1, truthDirectory, markets })
+  try {
+    const scene = await Scene.open(venue, run, options)
+    try {
+      return await act(scene)
+    } finally {
+      await scene.close()
+    }
+  } finally {
+    await venue.kill()
+  }
+}
 
 export class Scene {
   readonly venue: Venue
@@ -48,10 +71,11 @@ export class Scene {
   readonly database: string
   readonly accepted = new AcceptedBlocks()
   readonly spoolDirectory: string
-  readonly #nats: EmbeddedNats
+  readonly #natsOptions: EmbeddedNatsOptions
+  #nats: EmbeddedNats
   readonly #clickhouse: EmbeddedClickHouse
   readonly #links: ReadonlyMap<LinkName, FaultLink>
-  readonly #undo: readonly Undo[]
+  readonly #undo: Undo[]
 
   static async open(venue: Venue, run: Run, options: SceneOptions): Promise<Scene> {
     const undo: Undo[] = []
@@ -65,13 +89,13 @@ export class Scene {
 
   /** @param undo takes what ends each thing that was started */
   static async #open(venue: Venue, { config }: Run, options: SceneOptions, undo: Undo[]) {
-    const { directory, ackWaitSeconds } = options
+    const { directory } = options
     const log = createLog('silent', 'conservation')
     const at = (name: string): string => join(directory, name)
     for (const name of ['nats', 'clickhouse', 'engine', 'store']) mkdirSync(at(name), { recursive: true })
     const cacheDirectory = dataDirectory(config, '', config.cache.directory)
-    const nats = await startEmbeddedNats({ storeDirectory: at('nats'), cacheDirectory, port: 0, mayFetch: true, log })
-    if ('reason' in nats) throw new Fault('NATS', `conservation needs a NATS server: ${nats.reason}`)
+    const natsOptions = { storeDirectory: at('nats'), cacheDirectory, port: 0, mayFetch: true, log }
+    const nats = await startNats(natsOptions)
     undo.push(() => nats.stop())
     const clickhouse = await startEmbeddedClickHouse({ dataDirectory: at('clickhouse'), port: 0, log })
     undo.push(() => clickhouse.stop())
@@ -85,7 +109,7 @@ export class Scene {
     })
     const own = (name: string): string[] => [
       ...['--data', at(name), '--port', '0'],
-      ...setFlags({ 'nats.ackWaitSeconds': ackWaitSeconds, 'clickhouse.database': database }),
+      ...setFlags({ 'nats.ackWaitSeconds': ACK_WAIT_SECONDS, 'clickhouse.database': database }),
     ]
     const store = new RoleProcess(
       'store',
@@ -98,7 +122,10 @@ export class Scene {
         }),
       ],
       at('store.log'),
-      options.onStoreReady,
+      async () => {
+        await stopMerges(client, database)
+        if (options.forgetsInserts) await forgetInserts(client, database)
+      },
     )
     const engine = new RoleProcess(
       'engine',
@@ -119,6 +146,7 @@ export class Scene {
       client,
       database,
       nats,
+      natsOptions,
       clickhouse,
       links,
       undo,
@@ -135,7 +163,8 @@ export class Scene {
     nats: EmbeddedNats
     clickhouse: EmbeddedClickHouse
     links: ReadonlyMap<LinkName, FaultLink>
-    undo: readonly Undo[]
+    undo: Undo[]
+    natsOptions: EmbeddedNatsOptions
     spool: string
   }) {
     this.venue = parts.venue
@@ -145,15 +174,29 @@ export class Scene {
     this.database = parts.database
     this.spoolDirectory = parts.spool
     this.#nats = parts.nats
+    this.#natsOptions = parts.natsOptions
     this.#clickhouse = parts.clickhouse
     this.#links = parts.links
     this.#undo = parts.undo
   }
 
-  /** Store first: its tables and streams are there when the first block comes. */
-  async start(): Promise<void> {
+  /** Store first: its tables and streams are there when the first block comes. @param onEngineExit see RoleProcess */
+  async start(onEngineExit: () => void = () => {}): Promise<void> {
     await this.store.start()
-    await this.engine.start(() => this.accepted.look(this.spoolDirectory))
+    await this.engine.start(onEngineExit)
+    await until(async () => ((await this.engine.metric('marketprism_messages_total')) ?? 0) > 0, READY_MS_MAX)
+  }
+
+  /** NATS ends, and comes again with all that it had. @param act what happens while it is away */
+  async withoutNats<T>(act: () => Promise<T>): Promise<T> {
+    await this.#nats.stop()
+    try {
+      return await act()
+    } finally {
+      this.#nats = await startNats({ ...this.#natsOptions, port: Number(new URL(this.#nats.url).port) })
+      const server = this.#nats
+      this.#undo.push(() => server.stop())
+    }
   }
 
   /** Resolves when it is done, for a pause or a sick link when it is over. */
@@ -211,6 +254,12 @@ export class Scene {
         throw new Fault('NOT_BACK', `${actor} did not come back within ${ALIVE_MS_MAX} ms`)
     return pid()
   }
+}
+
+async function startNats(options: EmbeddedNatsOptions): Promise<EmbeddedNats> {
+  const server = await startEmbeddedNats(options)
+  if ('reason' in server) throw new Fault('NATS', `this trial needs a NATS server: ${server.reason}`)
+  return server
 }
 
 function setFlags(values: Readonly<Record<string, string | number | boolean>>): string[] {
