@@ -14,6 +14,7 @@ import { Intake, INTAKE_DEFAULT } from '../engine/sinks/intake.ts'
 import { connectNats, NATS_DEFAULT, NatsLink, NatsSink } from '../engine/sinks/nats.ts'
 import { provisionStreams } from '../engine/sinks/provision-streams.ts'
 import { openSpool, SPOOL_DEFAULT } from '../engine/spool/spool.ts'
+import { FaultLink } from '../engine/tools/conservation/fault-link.ts'
 import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
 import { cleanUp } from './support/clean-up.ts'
 import { startTestClickHouse, type TestClickHouse } from './support/clickhouse.ts'
@@ -231,4 +232,30 @@ test('blocks should stay in the spool while no store says what is stored', async
   const stopStore = chain.startStore()
   await chain.assertAllStored()
   await stopStore()
+})
+
+test('a consumer should be left alone when messages come while the store looks where the stream ends', async (t) => {
+  const chain = await startChain(t)
+  if (chain === undefined) return
+  cleanUp(t, chain.startStore())
+  const slow = new FaultLink('store that answers late')
+  const link = new NatsLink({ ...NATS_DEFAULT, url: await slow.through(chain.nats.url) }, 'slow store', random, SILENT)
+  const answers = new CommitAnswers(link, chain.clickhouse.options, SILENT)
+  cleanUp(t, async () => {
+    await Promise.all([link.close(), answers.close()])
+    slow.close()
+  })
+  slow.strike({ kind: 'latency', ms: 40 })
+  answers.start()
+  link.start()
+  await until(
+    async () => {
+      await chain.append(1)
+      return answers.stats.answered >= 5
+    },
+    WAIT_MS,
+    'the late store has answered',
+  )
+  assert.equal(answers.stats.consumersRenewed, 0)
+  await chain.assertAllStored()
 })

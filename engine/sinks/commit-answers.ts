@@ -97,7 +97,7 @@ export class CommitAnswers {
     let floor = state.last_seq
     for await (const consumer of manager.consumers.list(BLOCK_STREAM)) {
       if (!consumer.name.startsWith(STORE_CONSUMER)) continue // another reader's
-      if (consumer.delivered.stream_seq > state.last_seq) {
+      if (consumer.delivered.stream_seq > state.last_seq && (await this.#isBeyondEnd(manager, consumer))) {
         await this.#renew(manager, consumer, state.last_seq)
         pending++ // what it is given now is not known yet
       }
@@ -106,6 +106,12 @@ export class CommitAnswers {
       if (own > 0) floor = Math.min(floor, consumer.ack_floor.stream_seq)
     }
     return { pending, floor, lastSeq: state.last_seq }
+  }
+
+  /** Messages may have come and been delivered since the stream was asked where it ends. */
+  async #isBeyondEnd(manager: JetStreamManager, { delivered }: ConsumerInfo): Promise<boolean> {
+    const { state } = await manager.streams.info(BLOCK_STREAM)
+    return delivered.stream_seq > state.last_seq
   }
 
   async #purgeUnreadable(manager: JetStreamManager): Promise<void> {
