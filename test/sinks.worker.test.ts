@@ -36,6 +36,7 @@ function startSinkWorker(
   const counters = new Counters(SINK_COUNTERS)
   const settings: SinkWorkerSettings = {
     producer: 'worker',
+    batchAgeMs: 250,
     spoolDirectory,
     spool: { ...SPOOL_DEFAULT, ...spool },
     delivery: { ...DELIVERY_DEFAULT, retryMsMin: 20, retryMsMax: 100 },

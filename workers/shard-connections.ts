@@ -1,8 +1,8 @@
 import type { Cadence } from '../engine/book/cadence.ts'
 import type { Channel } from '../engine/exchanges/exchange.ts'
 import { READ_RULES } from '../engine/exchanges/index.ts'
-import type { FrameTime } from '../engine/record/recorder.ts'
-import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
+import type { FrameTime, GapRow } from '../engine/record/recorder.ts'
+import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, GAP_STATUSES } from '../engine/record/schema.ts'
 import type { InstrumentList, InstrumentSlot } from './shard-instruments.ts'
 import type { ShardMarket } from './shard-market.ts'
 
@@ -56,12 +56,24 @@ function gapChannels(channels: readonly Channel[]): readonly number[] {
   return [...new Set(channels.map((channel) => CHANNEL_OF[channel]))]
 }
 
-/** The end of the worker before this one, and the channels whose gap is written. */
-interface Restart {
+/** A time in which nothing was kept, whatever the connections carry, and the channels whose gap is written. */
+interface Absence {
+  readonly cause: number
   readonly hi: number
   readonly lo: number
+  /** 0 while it lasts: until the channel delivers again */
+  readonly toHi: number
+  readonly toLo: number
   readonly detail: string
   readonly told: Set<string>
+}
+
+/** What DOWN says: times in ns since the epoch, as decimal text. */
+export interface DownNotice {
+  /** everything received before is kept; absent when nothing is known of an earlier run */
+  readonly sinceNs?: string
+  /** blocks that were accepted and are damaged */
+  readonly lost: readonly { readonly fromNs: string; readonly toNs: string; readonly detail: string }[]
 }
 
 /**
@@ -74,7 +86,7 @@ export class Connections {
   readonly #time: FrameTime
   readonly #cadence: Cadence
   readonly #marketOf: (slot: InstrumentSlot | undefined) => ShardMarket
-  #restart: Restart | undefined
+  readonly #absences: Absence[] = []
   /** The last one looked up: frames come in bursts. */
   #last: Connection | undefined
 
@@ -102,7 +114,7 @@ export class Connections {
   open(source: number, generation: number, notice: OpenNotice): void {
     if (this.#open.has(keyOf(source, generation))) this.close(source, generation, 'opened twice')
     const instruments = this.#named(notice)
-    if (this.#restart !== undefined) this.#tellRestart(this.#restart, instruments)
+    for (const absence of this.#absences) this.#tellAbsence(absence, instruments)
     const { hi, lo } = this.#time
     const connection: Connection = {
       source,
@@ -121,16 +133,31 @@ export class Connections {
 
   /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
   restarted(hi: number, lo: number, detail: string): void {
-    this.#restart = { hi, lo, detail, told: new Set() }
+    this.#absences.push({ cause: GAP_CAUSES.worker_restart, hi, lo, toHi: 0, toLo: 0, detail, told: new Set() })
   }
 
-  #tellRestart({ hi, lo, detail, told }: Restart, instruments: readonly CarriedInstrument[]): void {
+  /** The process did not run, or its disk lost what it had kept. */
+  wasDown({ sinceNs, lost }: DownNotice): void {
+    for (const { fromNs, toNs, detail } of lost) {
+      const [hi, lo] = wordsOf(fromNs)
+      const [toHi, toLo] = wordsOf(toNs)
+      this.#absences.push({ cause: GAP_CAUSES.spool_corrupt, hi, lo, toHi, toLo, detail, told: new Set() })
+    }
+    if (sinceNs === undefined) return
+    const [hi, lo] = wordsOf(sinceNs)
+    const detail = 'the collector did not run'
+    this.#absences.push({ cause: GAP_CAUSES.collector_down, hi, lo, toHi: 0, toLo: 0, detail, told: new Set() })
+  }
+
+  #tellAbsence(absence: Absence, instruments: readonly CarriedInstrument[]): void {
+    const { cause, hi, lo, toHi, detail, told } = absence
     for (const { slot, channels } of instruments) {
       for (const channel of channels) {
         const key = `${slot.index}/${channel}`
         if (told.has(key)) continue
         told.add(key)
-        slot.record.gaps.open(slot.index, channel, GAP_CAUSES.worker_restart, hi, lo, 0, 0, detail)
+        if (toHi === 0) slot.record.gaps.open(slot.index, channel, cause, hi, lo, 0, 0, detail)
+        else slot.record.gaps.write(closedGap(slot.index, channel, absence))
       }
     }
   }
@@ -257,6 +284,17 @@ export class Connections {
     }
     return carrier
   }
+}
+
+function closedGap(instrument: number, channel: number, absence: Absence): GapRow {
+  const { cause, hi: fromHi, lo: fromLo, toHi, toLo, detail } = absence
+  const { closed: status } = GAP_STATUSES
+  return { instrument, channel, cause, status, fromHi, fromLo, toHi, toLo, fromSeq: 0, toSeq: 0, lostCount: 0, detail }
+}
+
+function wordsOf(ns: string): [hi: number, lo: number] {
+  const value = BigInt(ns)
+  return [Number(value >> 32n) | 0, Number(value & 0xffffffffn) | 0]
 }
 
 function keyOf(source: number, generation: number): number {

@@ -11,6 +11,7 @@ import type { Counters } from '../engine/ring/counters.ts'
 import {
   CLOSE,
   DATA,
+  DOWN,
   DRAIN,
   INSTRUMENT,
   JOIN,
@@ -187,6 +188,8 @@ export class Shard {
         return this.#answers.trades(bytes, offset, length, extra(bytes, offset))
       case TRADES_FAILED:
         return this.#answers.tradesFailed(extra(bytes, offset))
+      case DOWN:
+        return this.#connections.wasDown(JSON.parse(plainText(bytes, offset, length)))
       case DRAIN:
         return this.#drain()
       default:

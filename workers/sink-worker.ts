@@ -10,7 +10,6 @@
  * Arithmetic: 100,000 rows/s in blocks of 16 k rows and less are 10 to 40 blocks/s of 200 KB: one copy out of the ring
  * (0.05 ms), one checksum (0.1 ms), one write. Live messages, 10,000/s and more, cost about 5 µs each.
  */
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Clock } from '../engine/base/clock.ts'
@@ -24,25 +23,25 @@ import { Heartbeat } from '../engine/ring/heartbeat.ts'
 import { Histogram } from '../engine/ring/histogram.ts'
 import { EventIdle } from '../engine/ring/idle.ts'
 import { RingReader } from '../engine/ring/ring.ts'
-import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
-import { type DeadLetters, DirectoryLetters, StreamLetters } from '../engine/sinks/dead-letters.ts'
+import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { COMMIT_QUESTIONS_DEFAULT, CommitQuestions } from '../engine/sinks/commit-questions.ts'
 import { Delivery, type DeliveryOptions } from '../engine/sinks/delivery.ts'
-import { LivePublisher, NatsLink, type NatsOptions, NatsSink } from '../engine/sinks/nats.ts'
+import { LivePublisher, NatsLink, NatsSink } from '../engine/sinks/nats.ts'
 import type { Sink } from '../engine/sinks/sink.ts'
 import { openSpool, type Spool, type SpoolOptions } from '../engine/spool/spool.ts'
+import { type BlockSinkSettings, openBlockSink } from './block-sink.ts'
+import { downNotice, timesOf } from './down-notice.ts'
+import { KeptTime } from './kept-time.ts'
 import { runEventLoop, type SinkSeat } from './loop.ts'
+import type { DownNotice } from './shard-connections.ts'
 
-export interface SinkWorkerSettings {
+export interface SinkWorkerSettings extends BlockSinkSettings {
   /** whose blocks these are */
   readonly producer: string
-  readonly spoolDirectory: string
+  /** age at which book workers seal a batch */
+  readonly batchAgeMs: number
   readonly spool: SpoolOptions
   readonly delivery: DeliveryOptions
-  /** where blocks go */
-  readonly blocks: { readonly to: 'jetstream' } | { readonly to: 'clickhouse'; readonly clickhouse: ClickHouseOptions }
-  /** for JetStream and for live messages; without it live messages are not sent */
-  readonly nats?: NatsOptions
   /** memory of the histogram receive → live message handed to the socket */
   readonly liveLatency: SharedArrayBuffer
   /** memory of the histogram of fdatasync */
@@ -100,6 +99,8 @@ export type SinkWorkerMessage =
       readonly undelivered: number
       readonly tornBytes: number
       readonly lostBlocks: number
+      /** what the runs before this one missed or lost */
+      readonly down: DownNotice
     }
   /** the disk failed: stop the process; nothing more is accepted */
   | { readonly type: 'fault'; readonly code: string; readonly message: string }
@@ -109,6 +110,8 @@ export type SinkWorkerMessage =
 const RECORDS_PER_DRAIN_MAX = 512
 const FULL_LOOK_MS = 20
 const TEND_MS = 100
+/** A book worker is this much behind at most, or it is replaced and tells so. */
+const WORKER_BEHIND_MS = 2_000
 /** Shorter shortages are the work of back-pressure, and nothing for a person to do. */
 const SHORTAGE_TOLD_MS = 1_000
 
@@ -142,6 +145,7 @@ export class SinkWorker {
   readonly #directory: string
   #shortSinceMs: number | undefined
   #isShortageTold = false
+  readonly #keptTime: KeptTime
   #drained = 0
   #givenUp = 0
 
@@ -161,6 +165,7 @@ export class SinkWorker {
     this.#log = log
     this.#directory = settings.spoolDirectory
     this.#epoch = BigInt(spool.epoch)
+    this.#keptTime = new KeptTime(settings.batchAgeMs + WORKER_BEHIND_MS, TEND_MS)
     this.#inboxes = seat.batches.map((memory) => {
       const reader = new RingReader(memory)
       return { reader, text: Buffer.from(memory, reader.bytes.byteOffset, reader.bytes.byteLength) }
@@ -175,7 +180,7 @@ export class SinkWorker {
       this.#liveLink = link
       this.#live = new LivePublisher(link)
     }
-    const { sink, letters, link } = createSink(settings, clock, random, log)
+    const { sink, letters, link } = openBlockSink(settings, clock, random, log)
     this.#sink = sink
     this.#delivery = new Delivery(spool, sink, settings.delivery, random, log, letters)
     this.#delivery.start()
@@ -201,6 +206,7 @@ export class SinkWorker {
       )
       if (this.#stamps.count > 0) this.#flushStamps()
     }
+    if (count === 0) this.#keptTime.empty(this.spool.nextSeq)
     return count
   }
 
@@ -284,6 +290,10 @@ export class SinkWorker {
 
   /** Housekeeping of the spool, and the counters. */
   async tend(): Promise<void> {
+    this.#keptTime.look(this.#clock.nowNs())
+    if (this.readers.every((reader) => reader.fillBytes() === 0)) this.#keptTime.empty(this.spool.nextSeq)
+    const keptNs = this.#givenUp === 0 ? this.#keptTime.tryTake(this.spool.durableSeq) : undefined
+    if (keptNs !== undefined) this.spool.kept.untilNs = keptNs
     if (this.spool.writerFault === undefined) await this.spool.tend()
     this.#tellShortage()
     this.writeCounters()
@@ -365,24 +375,6 @@ export class SinkWorker {
   }
 }
 
-function createSink(
-  settings: SinkWorkerSettings,
-  clock: Clock,
-  random: Random,
-  log: Log,
-): { sink: Sink; letters: DeadLetters; link?: NatsLink } {
-  if (settings.blocks.to === 'clickhouse') {
-    return {
-      sink: new ClickHouseSink(settings.blocks.clickhouse, () => clock.nowNs(), log),
-      letters: new DirectoryLetters(join(settings.spoolDirectory, 'poison'), () => clock.nowMs()),
-    }
-  }
-  if (settings.nats === undefined) throw new Error('delivery through JetStream needs a NATS server')
-  const link = new NatsLink(settings.nats, 'marketprism blocks', random, log)
-  link.start()
-  return { sink: new NatsSink(link, log), letters: new StreamLetters(link), link }
-}
-
 async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   const { settings } = seat
   const port = parentPort as NonNullable<typeof parentPort>
@@ -392,10 +384,11 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   const random = seededRandom(freshSeed())
   const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
   let beating = setInterval(() => heartbeat.beat(), seat.idle.beatMs) // a long recovery is no hang
-  const spool = await openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs()).finally(() =>
+  const spool = await openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs(), timesOf).finally(() =>
     clearInterval(beating),
   )
-  for (const lost of spool.recovery.lost) log.error(lost, 'blocks of the spool are damaged and lost')
+  for (const { firstNs: _from, lastNs: _to, ...lost } of spool.recovery.lost)
+    log.error(lost, 'blocks of the spool are damaged and lost')
   const worker = new SinkWorker(seat, spool, clock, random, log, (fault) =>
     tell({ type: 'fault', code: fault.code, message: fault.message }),
   )
@@ -405,6 +398,7 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
     undelivered: spool.stats.unacked,
     tornBytes: spool.stats.tornBytes,
     lostBlocks: spool.stats.lostBlocks,
+    down: downNotice(spool, settings.batchAgeMs + WORKER_BEHIND_MS, clock.nowNs()),
   })
   const tending = setInterval(() => void worker.tend(), TEND_MS)
   const idle = new EventIdle(seat.idle, worker.readers)

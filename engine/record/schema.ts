@@ -48,6 +48,7 @@ export const GAP_CAUSES = {
   crossed: 9, // best bid >= best ask and it stayed
   reset: 10, // the venue started its book anew
   checksum: 11, // the book does not sum to what the venue says
+  spool_corrupt: 12, // blocks that were accepted are damaged on the disk of the collector
 } as const
 export type GapCause = keyof typeof GAP_CAUSES
 export const GAP_CHANNELS = {

@@ -31,6 +31,7 @@ import {
   type SinkWorkerMessage,
   type SinkWorkerSettings,
 } from '../../workers/sink-worker.ts'
+import type { DownNotice } from '../../workers/shard-connections.ts'
 import { SLOT_DEFAULT } from '../../workers/slot.ts'
 import { STORE_COUNTERS, type StoreCounter, type StoreWorkerSettings } from '../../workers/store-worker.ts'
 import { Network } from './network.ts'
@@ -90,7 +91,7 @@ export class Collector {
   readonly #events: CollectorEvents
   readonly #rejected: RejectedFile
   readonly #traffic: Traffic
-  #ready: PromiseWithResolvers<void> = promiseWithResolvers()
+  #ready: PromiseWithResolvers<DownNotice> = promiseWithResolvers()
   #stopped: SinkWorkerMessage & { type: 'stopped' } = { type: 'stopped', undelivered: 0, givenUp: 0 }
   #ticking: NodeJS.Timeout | undefined
 
@@ -210,7 +211,8 @@ export class Collector {
   /** Starts the workers, waits until the spool is open, then connects. */
   async start(): Promise<void> {
     this.pool.start()
-    await this.#ready.promise
+    const down = await this.#ready.promise
+    if (down.sinceNs !== undefined || down.lost.length > 0) this.router.down(down)
     for (const connection of this.plan.connections) this.#traffic.route(connection)
     this.network.connect(this.plan)
     this.roster.start()
@@ -287,6 +289,7 @@ export class Collector {
     assert(!isDirect || clickhouse !== undefined, 'direct delivery needs ClickHouse')
     return {
       producer: this.#config.producer,
+      batchAgeMs: this.#config.batch.ageMs,
       spoolDirectory: dataDirectory(this.#config, 'spool', this.#config.spool.directory),
       spool: spoolOptions(this.#config),
       delivery: deliveryOptions(this.#config, delivery),
@@ -334,7 +337,7 @@ export class Collector {
       case 'ready':
         if (message.undelivered > 0)
           this.#log.warn(message, 'blocks of an earlier run are in the spool and go out first')
-        this.#ready.resolve()
+        this.#ready.resolve(message.down)
         return
       case 'fault': {
         const fault = new Fault(message.code, message.message)

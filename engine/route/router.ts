@@ -16,6 +16,7 @@ import type { Log } from '../base/log.ts'
 import type { DiscardedFrames } from '../ring/discard.ts'
 import {
   CLOSE,
+  DOWN,
   DRAIN,
   INSTRUMENT,
   JOIN,
@@ -189,6 +190,12 @@ export class Router {
   /** An instrument that is not collected any more; its index stays taken. */
   remove(shardIndex: number, instrumentIndex: number, reason: string): void {
     this.#toLane(this.#lane(shardIndex), REMOVE, NO_SOURCE, 0, instrumentIndex, TEXT.encode(reason))
+  }
+
+  /** The collector did not run for a time; told to every shard before anything is open. */
+  down(notice: object): void {
+    const payload = TEXT.encode(JSON.stringify(notice))
+    for (const lane of this.#lanes) this.#toLane(lane, DOWN, NO_SOURCE, 0, 0, payload)
   }
 
   /** Time passes, on every shard. */

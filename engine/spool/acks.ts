@@ -22,6 +22,11 @@ export function uncommittedIn(segment: Segment): number {
   return segment.lastSeq + 1 - segment.base.firstSeq - segment.committed.count
 }
 
+/** By segment, the first block that was not known to be stored when the file was written. */
+export async function committedBelow(disk: Disk): Promise<Readonly<Record<string, number>>> {
+  return (await readJson<Advice>(disk, ACKED_FILE))?.committed ?? {}
+}
+
 export async function restoreAcked(disk: Disk, segments: readonly Segment[]): Promise<void> {
   const advice = await readJson<Advice>(disk, ACKED_FILE)
   for (const segment of segments) {

@@ -45,6 +45,22 @@ export async function replaceFile(disk: Disk, name: string, content: string): Pr
   await disk.syncDirectory()
 }
 
+/**
+ * Replaces a small file without waiting for the disk: what a crash of the machine makes of it is found out when it is read.
+ * A full disk is no reason to fail.
+ */
+export async function replaceAdvice(disk: Disk, name: string, content: string): Promise<void> {
+  const draft = `${name}.${randomBytes(4).toString('hex')}.tmp`
+  try {
+    const file = await disk.create(draft)
+    await file.append([Buffer.from(content)])
+    await file.close()
+    await disk.rename(draft, name)
+  } catch (error) {
+    if (osCode(error) !== 'ENOSPC' && osCode(error) !== 'EDQUOT') throw error
+  }
+}
+
 /** A small file, or undefined when it is missing or damaged: those kept here may be lost without harm. */
 export async function readJson<T>(disk: Disk, name: string): Promise<T | undefined> {
   try {

@@ -1,12 +1,21 @@
 import { assert } from '../base/assert.ts'
 import { Fault } from '../base/fault.ts'
-import { restoreAcked, unackedIn, uncommittedIn, writeAcked } from './acks.ts'
+import { committedBelow, restoreAcked, unackedIn, uncommittedIn, writeAcked } from './acks.ts'
 import { AgainQueue, recordOf, type SpoolRecord } from './again.ts'
 import { type Disk, openNodeDisk, osCode, readJson, replaceFile } from './disk.ts'
+import { KeptNote, readKept } from './kept.ts'
 import { type BlockRange, Ledger } from './ledger.ts'
 import { type DirectoryLock, lockDirectory } from './lock.ts'
 import type { SpoolOptions, SpoolStats } from './options.ts'
-import { type Recovery, recover, type Segment, SegmentCursor, type StoredRecord, type TimesOf } from './reader.ts'
+import {
+  type LostBlocks,
+  type Recovery,
+  recover,
+  type Segment,
+  SegmentCursor,
+  type StoredRecord,
+  type TimesOf,
+} from './reader.ts'
 import { RECORD_HEAD_BYTES } from './segment.ts'
 import { type DurableRecord, SegmentWriter } from './writer.ts'
 
@@ -56,6 +65,14 @@ export async function openSpool(
 export class Spool {
   readonly epoch: number
   readonly recovery: Recovery
+  /** blocks that are damaged and were not stored before */
+  readonly lost: readonly LostBlocks[]
+  /** what was received before this time was durable when the last run ended, ns since the epoch; 0 when that is not known */
+  readonly keptUntilNs: bigint
+  /** what this run tells the next one */
+  readonly kept: KeptNote
+  /** the last block of this run that is durable */
+  durableSeq = 0
   readonly stats: SpoolStats
   /** Called when `next()` may have something again. */
   onDurable: () => void = () => {}
@@ -106,9 +123,15 @@ export class Spool {
     assert(epoch <= EPOCH_MAX, `epoch ${epoch} does not fit 32 bits`)
     await replaceFile(disk, EPOCH_FILE, JSON.stringify({ epoch, bootId: disk.bootId() } satisfies EpochFile))
     // After a start of the operating system nobody knows what the others had on disk: everything is delivered again.
-    if (before?.bootId === disk.bootId()) await restoreAcked(disk, recovery.segments)
+    const isSameBoot = before?.bootId === disk.bootId()
+    const stored = isSameBoot ? await committedBelow(disk) : {}
+    const lost = recovery.lost.filter(({ segment, lastSeq }) => lastSeq >= (stored[segment] ?? 0))
+    // after a power cut the file may be younger than what the disk holds, unless each block was synced
+    const isKept = isSameBoot || options.fsync.kind === 'group' || options.fsync.kind === 'every'
+    const keptUntilNs = isKept ? await readKept(disk) : 0n
+    if (isSameBoot) await restoreAcked(disk, recovery.segments)
     for (const name of await disk.list()) if (name.endsWith('.tmp')) await disk.remove(name)
-    return new Spool(disk, options, nowMs, lock, recovery, epoch)
+    return new Spool(disk, options, nowMs, lock, { recovery, lost, keptUntilNs }, epoch)
   }
 
   private constructor(
@@ -116,17 +139,21 @@ export class Spool {
     options: SpoolOptions,
     nowMs: () => number,
     lock: DirectoryLock | undefined,
-    recovery: Recovery,
+    found: Pick<Spool, 'recovery' | 'lost' | 'keptUntilNs'>,
     epoch: number,
   ) {
     this.#disk = disk
     this.#options = options
     this.#nowMs = nowMs
     this.#lock = lock
+    const { recovery } = found
     this.recovery = recovery
+    this.lost = found.lost
+    this.keptUntilNs = found.keptUntilNs
     this.epoch = epoch
     this.#segments = [...recovery.segments]
     this.#cursor = new SegmentCursor(disk)
+    this.kept = new KeptNote(disk)
     this.stats = {
       appended: 0,
       appendedBytes: 0,
@@ -287,13 +314,17 @@ export class Spool {
   /** Blocks that wait for a full disk are given up; @returns how many. */
   async close(): Promise<number> {
     const given = await this.#writer.close()
-    if (this.#writer.fault === undefined) await this.#writeAcked()
+    if (this.#writer.fault === undefined) {
+      await this.#writeAcked()
+      await this.kept.write()
+    }
     await this.#lock?.release()
     return given
   }
 
   #takeDurable(records: readonly DurableRecord[]): void {
     const now = this.#nowMs()
+    this.durableSeq = records.at(-1)?.blockSeq ?? this.durableSeq
     for (const record of records) {
       const { times } = record.segment
       if (now - (times.at(-1)?.ms ?? 0) >= TIMES_MS) times.push({ seq: record.blockSeq, ms: now })
@@ -363,6 +394,7 @@ export class Spool {
       short = this.#isShort()
     }
     if (now - this.#ackedWrittenAtMs >= ACKED_WRITE_MS) await this.#writeAcked()
+    await this.kept.writeIfDue(now)
   }
 
   #isShort(): boolean {

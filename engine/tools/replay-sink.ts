@@ -76,6 +76,7 @@ class Conveyor implements RowSink {
     const memory = createRing(config.rings.batchesBytes)
     const settings: SinkWorkerSettings = {
       producer: config.producer,
+      batchAgeMs: config.batch.ageMs,
       spoolDirectory: join(dataDirectory(config, 'replay'), 'spool'),
       spool: spoolOptions(config),
       delivery: deliveryOptions(config, delivery),
