@@ -26,17 +26,18 @@ test('tables should begin with the instrument and end with the identity', () => 
 })
 
 test('streams should refuse when full and take the subjects of blocks', () => {
-  const [blocks, ...others] = streamShapes(STREAMS)
+  const [blocks, letters, ...others] = streamShapes(STREAMS)
   assert.deepEqual(others, [])
+  assert.deepEqual([letters?.name, letters?.subjects, letters?.discard], ['DLQ', ['deadletter.>'], 'new'])
   assert.deepEqual([blocks?.subjects, blocks?.discard, blocks?.storage], [['block.>'], 'new', 'file'])
   assert.equal(blocks?.duplicate_window, 300e9)
   assert.equal(blockSubject('trades', 'binance'), 'block.trades.binance')
   const withLive = streamShapes({ ...STREAMS, live: { maxAgeMinutes: 1, bytesMax: 1e6 } })
   assert.deepEqual(
-    withLive[1]?.subjects,
+    withLive[2]?.subjects,
     liveTypes().map((type) => `${type}.>`),
   )
-  assert.ok((withLive[1]?.duplicate_window ?? 0) <= (withLive[1]?.max_age ?? 0)) // the server refuses a window longer than the age
+  assert.ok((withLive[2]?.duplicate_window ?? 0) <= (withLive[2]?.max_age ?? 0)) // the server refuses a window longer than the age
 })
 
 async function create(client: ClickHouseClient): Promise<void> {

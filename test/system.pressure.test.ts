@@ -68,11 +68,21 @@ for (const illness of ['crash', 'hang'])
     const result = await afterRun(t, data, venue)
     assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
     assert.ok((await assertInGaps(result, venue.truthDirectory)) > 0)
-    const gaps = await result.sql<{ market: string; symbol: string; causes: string[]; open: string }>(
-      `SELECT market, symbol, groupUniqArray(toString(cause)) AS causes, countIf(status = 'open') AS open FROM gaps FINAL GROUP BY market, symbol`,
+    const gaps = await result.sql<{ market: string; symbol: string; causes: string[]; open: string[] }>(
+      `SELECT market, symbol, groupUniqArray(toString(cause)) AS causes, groupArrayIf(toString(channel), status = 'open') AS open FROM gaps FINAL GROUP BY market, symbol`,
     )
     assert.ok(gaps.length > 0 && gaps.length < 9, `gaps of ${gaps.length} of 9 instruments`)
-    for (const { causes, open } of gaps) assert.deepEqual([causes, Number(open)], [['worker_restart'], 0])
+    for (const { market, symbol, causes, open } of gaps) {
+      assert.deepEqual(causes, ['worker_restart'])
+      // a gap lasts until something of its channel comes; a quiet instrument may have brought nothing since
+      for (const channel of open) {
+        const [after] = await result.sql<{ rows: string }>(
+          `SELECT count() AS rows FROM ${channel} WHERE market = '${market}' AND symbol = '${symbol}' AND received_ns >
+           (SELECT max(from_ns) FROM gaps WHERE market = '${market}' AND symbol = '${symbol}' AND channel = '${channel}')`,
+        )
+        assert.equal(Number(after?.rows), 0, `${market} ${symbol} ${channel}`)
+      }
+    }
   })
 
 const TINY = [
@@ -180,8 +190,8 @@ test('engine should wait for room on a full disk, say so once, and go on when th
   engine.kill('SIGTERM')
   const { code, stderr } = await engine.ended
   assert.equal(code, 0, stderr)
-  const told = stderr.split('\n').filter((line) => /has no room/.test(line))
-  assert.equal(told.length, 1, stderr)
+  const told = stderr.split('\n').filter((line) => /has no room|has room again/.test(line))
+  told.forEach((line, index) => assert.match(line, index % 2 === 0 ? /has no room/ : /has room again/, stderr))
   assert.ok((told[0] as string).includes(spool), stderr)
   assert.match(stderr, /has room again/)
   const result = await afterRun(t, data, venue)
