@@ -129,7 +129,7 @@ describe('audit', () => {
         block_seq: '2',
         exchange: 'binance',
         wanted: 100,
-        found: '0',
+        found: 0,
       },
     ])
     assert.deepEqual(
@@ -149,8 +149,8 @@ describe('audit', () => {
     assert.deepEqual(
       found['wrong row counts']?.map(({ table, block_seq, wanted, found: there }) => [table, block_seq, wanted, there]),
       [
-        ['trades', '4', 100, '99'],
-        ['book_deltas', '8', 0, '1'],
+        ['trades', '4', 100, 99],
+        ['book_deltas', '8', 0, 1],
       ],
     )
   })
@@ -170,6 +170,20 @@ describe('audit', () => {
       ['1', '6'],
       'a boot begins with block 1',
     )
+  })
+
+  it('audit should take damaged blocks that gaps tell for a told loss, and no others', async () => {
+    await fresh()
+    await run('ALTER TABLE book_deltas DELETE WHERE block_seq IN (6, 7)')
+    await run('ALTER TABLE blocks DELETE WHERE block_seq IN (6, 7)')
+    const told = { channel: 1, cause: 6, detail: 'blocks 7/6 to 6 are damaged in 0000000007-0000000001.seg' }
+    await store([{ table: 'gaps', rows: [gap(0, told)] }], 'audited', 9)
+    assert.equal((await audit()).pass, false)
+    const rest = { ...told, detail: told.detail.replace('7/6 to 6', '7/7 to 7'), from_ns: AT }
+    await store([{ table: 'gaps', rows: [gap(0, rest)] }], 'audited', 10)
+    const { pass, notes } = await audit()
+    assert.deepEqual([pass, notes.length], [true, 1])
+    assert.match(notes[0] ?? '', /^2 blocks are missing, and gaps say so/)
   })
 
   it('audit should find a row that is there twice, of the same block or of another', async () => {
@@ -206,7 +220,7 @@ describe('audit', () => {
     const all = (await audit()).found
     assert.deepEqual(
       all['wrong row counts']?.map(({ table, wanted, found: there }) => [table, wanted, there]),
-      [['gaps', 2, '0']],
+      [['gaps', 2, 0]],
     )
     assert.equal(all['unexplained holes']?.length, 2)
   })
@@ -304,6 +318,8 @@ describe('audit', () => {
     assert.equal((await audit('--since', '2026-09-21T00:00:00Z')).pass, false)
     const later = await audit('--since', '2026-09-22')
     assert.deepEqual([later.pass, later.blocks], [true, 0])
+    const kept = await audit('--set', 'clickhouse.ttlDays=2') // what is older is on its way out
+    assert.deepEqual([kept.pass, kept.blocks], [true, 0])
     const wrong = await runCli(['audit', '--since', 'yesterday', '--set', `clickhouse.url=${clickhouse.server.url}`])
     assert.equal(wrong.code, 2)
     assert.match(wrong.stderr, /^marketprism: --since yesterday is no time: give /)

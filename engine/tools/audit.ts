@@ -9,7 +9,7 @@ import { EXIT_MISSED, EXIT_USAGE, Fault } from '../base/fault.ts'
 import type { Run } from '../base/run.ts'
 import { TABLES } from '../record/schema.ts'
 import type { TableName } from '../record/schema-columns.ts'
-import { doubledRows, missingBlocks, replacedGaps, wrongCounts } from './audit/blocks.ts'
+import { doubledRows, missingBlocks, replacedGaps, untoldBlocks, wrongCounts } from './audit/blocks.ts'
 import { type AuditStore, daysOf, type Finding } from './audit/store.ts'
 import { brokenChains, openGaps, unexplainedHoles, wrongBars } from './audit/streams.ts'
 import { reachClickHouse } from './reach.ts'
@@ -49,8 +49,9 @@ export async function runAudit(options: AuditOptions, run: Run): Promise<void> {
   try {
     const settleSeconds = options.settleSeconds ?? (isOwn ? 0 : SETTLE_SECONDS)
     const nowNs = clock.nowNs()
+    const firstNs = later(sinceNs(options.since, nowNs), keptSinceNs(run.config.clickhouse.ttlDays, nowNs))
     const untilNs = nowNs - BigInt(settleSeconds) * 1_000_000_000n
-    const store = { client, database: place.database, sinceNs: sinceNs(options.since, nowNs), untilNs }
+    const store = { client, database: place.database, sinceNs: firstNs, untilNs }
     const progress = progressLine(clock, options.json || run.config.log.level === 'silent')
     const audit = await auditStore(store, progress)
     process.stdout.write(options.json ? `${JSON.stringify(audit)}\n` : `${forPeople(audit)}\n`)
@@ -74,7 +75,8 @@ async function auditStore(store: AuditStore, progress: (what: string) => void): 
   const { missing, short, doubled, chain, hole, bar } = checks
   let [blocks, shared] = [0, 0]
   progress('blocks')
-  missing.findings.push(...(await missingBlocks(store)))
+  const { untold, told } = await untoldBlocks(store, await missingBlocks(store))
+  missing.findings.push(...untold)
   const replaceable = new Map(await replacedGaps(store))
   for (const { name: table } of TABLES) {
     for (const day of await daysOf(store, table)) {
@@ -95,6 +97,9 @@ async function auditStore(store: AuditStore, progress: (what: string) => void): 
     blocks,
     checks: Object.values(checks),
     notes: [
+      ...(told === 0
+        ? []
+        : [`${told} blocks are missing, and gaps say so: they were damaged on the disk of their collector`]),
       ...(open === 0
         ? []
         : [`${open} gaps are open: something is missing now (SELECT * FROM gaps FINAL WHERE status = 'open')`]),
@@ -121,7 +126,7 @@ async function auditStreams(
 function newChecks() {
   const check = (name: string, rule: string): Check => ({ name, rule, findings: [] })
   return {
-    missing: check('missing blocks', 'the blocks of each boot are numbered without a hole (I2)'),
+    missing: check('missing blocks', 'the blocks of each boot are numbered without a hole that gaps do not tell (I2)'),
     short: check('wrong row counts', 'each block has the rows that its mark says, and each row a marked block (I2)'),
     doubled: check('doubled rows', 'no boot stores a fact twice (I3)'),
     chain: check(
@@ -157,6 +162,13 @@ function sinceNs(text: string | undefined, nowNs: bigint): bigint {
     throw new Fault('WRONG_TIME', `--since ${text} is no time: give 2026-11-21T10:00:00Z, or 90m, 12h, 7d`, EXIT_USAGE)
   return BigInt(ms) * 1_000_000n
 }
+
+/** The store drops whole days that are older: of the oldest one a part may be gone. */
+function keptSinceNs(ttlDays: number, nowNs: bigint): bigint {
+  return ttlDays === 0 ? 0n : nowNs - BigInt(ttlDays - 1) * 86_400_000_000_000n
+}
+
+const later = (a: bigint, b: bigint): bigint => (a > b ? a : b)
 
 const timeText = (ns: bigint): string => new Date(Number(ns / 1_000_000n)).toISOString()
 

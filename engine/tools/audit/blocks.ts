@@ -28,6 +28,33 @@ export async function missingBlocks(store: AuditStore): Promise<Finding[]> {
   )
 }
 
+/** Blocks that a collector found damaged on its disk, as its rows of `gaps` name them. */
+const TOLD_BLOCKS = /\bblocks (\d+)\/(\d+) to (\d+)\b/
+
+/** @returns the missing blocks of which no row of `gaps` speaks, and how many are told. */
+export async function untoldBlocks(store: AuditStore, missing: readonly Finding[]) {
+  if (missing.length === 0) return { untold: [], told: 0 }
+  const rows = await askRows<{ producer: string; detail: string }>(
+    store,
+    `SELECT DISTINCT producer, detail FROM gaps FINAL WHERE match(detail, 'blocks \\\\d+/\\\\d+ to \\\\d+ are damaged')`,
+  )
+  const ranges = rows.flatMap(({ producer, detail }) => {
+    const [, epoch, first, last] = TOLD_BLOCKS.exec(detail) ?? []
+    return epoch === undefined ? [] : [{ boot: `${producer}/${epoch}`, first: Number(first), last: Number(last) }]
+  })
+  const isTold = ({ producer, epoch, first_block, last_block }: Finding): boolean => {
+    let from = Number(first_block)
+    const own = ranges.filter(({ boot }) => boot === `${producer}/${epoch}`).sort((a, b) => a.first - b.first)
+    for (const { first, last } of own) if (first <= from && from <= last) from = last + 1
+    return from > Number(last_block)
+  }
+  const told = missing.filter(isTold)
+  return {
+    untold: missing.filter((hole) => !told.includes(hole)),
+    told: told.reduce((sum, hole) => sum + Number(hole.blocks), 0),
+  }
+}
+
 export interface WrongCounts {
   readonly findings: Finding[]
   /** short blocks of which another collector may have replaced rows: nobody can tell any more */
@@ -52,7 +79,7 @@ export async function wrongCounts(store: AuditStore, table: TableName, day: numb
        FROM blocks FINAL WHERE table = {table:String} AND ${within('first_received_ns', day)}
        GROUP BY producer, epoch, block_seq
      ) AS b FULL OUTER JOIN (
-       SELECT producer, epoch, block_seq, toString(any(exchange)) AS name, uniqExact(row_in_block) AS found, min(received_ns) AS at
+       SELECT producer, epoch, block_seq, toString(any(exchange)) AS name, groupBitmap(row_in_block) AS found, min(received_ns) AS at
        FROM \`${table}\` WHERE toYYYYMMDD(received_ns) = ${day}
        GROUP BY producer, epoch, block_seq HAVING ${within('at')}
      ) AS f USING (producer, epoch, block_seq)
