@@ -36,8 +36,7 @@ export class TimedTickers {
 
   /** @param carrier the connection that brought it: any number that is its own. @returns whether it is new. */
   see(event: TickerEvent, carrier: number): boolean {
-    const known = this.#carriers.indexOf(carrier)
-    const index = known < 0 ? this.#newCarrier(carrier) : known
+    const index = this.#indexOf(carrier)
     const last = this.#lastPlace[index] as number
     if (last !== NOTHING && this.#isAt(last, event)) return false
     if (event.eventMs <= this.#newestMs) {
@@ -105,6 +104,12 @@ export class TimedTickers {
   #brought(place: number, index: number): void {
     this.#broughtBy[place] = (this.#broughtBy[place] as number) | (1 << index)
     this.#lastPlace[index] = place
+  }
+
+  #indexOf(carrier: number): number {
+    const carriers = this.#carriers
+    for (let index = 0; index < CARRIERS_MAX; index++) if (carriers[index] === carrier) return index
+    return this.#newCarrier(carrier)
   }
 
   /** Takes the place of the carrier that came longest ago. */

@@ -13,12 +13,13 @@
  */
 const PLACES_BITS = 12
 const PLACES = 1 << PLACES_BITS
-const HEAD_WORDS_MAX = 32
-const TEXT_WORDS_MAX = 16
+const WORD_BYTES = 8
+const HEAD_WORDS_MAX = 16
+const TEXT_WORDS_MAX = 8
 
 /** The longest head that is remembered: so many bytes of a frame are read, whatever its length. */
-export const HEAD_BYTES_MAX = 4 * HEAD_WORDS_MAX
-const TEXT_BYTES_MAX = 4 * TEXT_WORDS_MAX
+export const HEAD_BYTES_MAX = WORD_BYTES * (HEAD_WORDS_MAX - 1)
+const TEXT_BYTES_MAX = WORD_BYTES * (TEXT_WORDS_MAX - 1)
 const MULTIPLIERS = Int32Array.of(
   0x9e3779b1,
   0x85ebca6b,
@@ -32,10 +33,10 @@ const MULTIPLIERS = Int32Array.of(
 
 export class KnownHeads {
   readonly #hashed: Int32Array
-  readonly #heads = new Int32Array(PLACES * HEAD_WORDS_MAX)
+  readonly #heads = new Float64Array(PLACES * HEAD_WORDS_MAX)
   readonly #headBytes = new Uint8Array(PLACES)
   readonly #kinds = new Uint8Array(PLACES)
-  readonly #texts = new Int32Array(PLACES * TEXT_WORDS_MAX)
+  readonly #texts = new Float64Array(PLACES * TEXT_WORDS_MAX)
   readonly #textBytes = new Uint8Array(PLACES)
   readonly #instruments = new Int32Array(PLACES)
   /** What each instrument was found in; it holds for that alone. */
@@ -67,7 +68,7 @@ export class KnownHeads {
 
   /** Takes the place; what is known of it otherwise is forgotten. */
   keepHead(view: DataView, at: number, place: number, length: number, kind: number): void {
-    if (length > HEAD_BYTES_MAX) return
+    if (length < WORD_BYTES || length > HEAD_BYTES_MAX) return
     copy(view, at, this.#heads, place * HEAD_WORDS_MAX, length)
     this.#headBytes[place] = length
     this.#kinds[place] = kind
@@ -82,7 +83,7 @@ export class KnownHeads {
   }
 
   keepText(view: DataView, at: number, place: number, length: number): void {
-    if (length > TEXT_BYTES_MAX) return
+    if (length < WORD_BYTES || length > TEXT_BYTES_MAX) return
     copy(view, at, this.#texts, place * TEXT_WORDS_MAX, length)
     this.#textBytes[place] = length
   }
@@ -98,16 +99,19 @@ export class KnownHeads {
   }
 }
 
-/** All whole words, then the last four bytes once more or for the first time; both texts are longer than that. */
-function isSame(view: DataView, at: number, words: Int32Array, first: number, length: number): boolean {
-  const count = length >> 2
+/**
+ * By eight bytes, the last of them once more or for the first time; both texts are longer than that. As doubles, which
+ * is exact: what is remembered is no zero, and a NaN (no text) is never the same.
+ */
+function isSame(view: DataView, at: number, words: Float64Array, first: number, length: number): boolean {
+  const count = length >> 3
   for (let index = 0; index < count; index++)
-    if (view.getInt32(at + 4 * index, true) !== words[first + index]) return false
-  return (length & 3) === 0 || view.getInt32(at + length - 4, true) === words[first + count]
+    if (view.getFloat64(at + WORD_BYTES * index, true) !== words[first + index]) return false
+  return view.getFloat64(at + length - WORD_BYTES, true) === words[first + count]
 }
 
-function copy(view: DataView, at: number, words: Int32Array, first: number, length: number): void {
-  const count = length >> 2
-  for (let index = 0; index < count; index++) words[first + index] = view.getInt32(at + 4 * index, true)
-  if ((length & 3) !== 0) words[first + count] = view.getInt32(at + length - 4, true)
+function copy(view: DataView, at: number, words: Float64Array, first: number, length: number): void {
+  const count = length >> 3
+  for (let index = 0; index < count; index++) words[first + index] = view.getFloat64(at + WORD_BYTES * index, true)
+  words[first + count] = view.getFloat64(at + length - WORD_BYTES, true)
 }

@@ -55,12 +55,12 @@ export class GeneralParser {
    * The best level of each side. After three seconds without a change it comes again with the same update id: handed
    * over all the same, so that the stream is seen to live; a repetition becomes no row.
    */
-  emitTop(event: DepthEvent, eventMs: number, engineMs: number): '' {
+  emitTop(event: DepthEvent): '' {
     const { ticker } = this.#emit
     ticker.instrument = event.instrument
     ticker.updateId = event.lastSeq
-    ticker.eventMs = eventMs
-    ticker.transactionMs = engineMs
+    ticker.eventMs = event.eventMs
+    ticker.transactionMs = event.transactionMs
     // a side without orders has quantity 0
     ticker.bidPrice = event.bidCount > 0 ? (event.bidPrices[0] as number) : 0
     ticker.bidQuantity = event.bidCount > 0 ? (event.bidQuantities[0] as number) : 0
@@ -139,16 +139,17 @@ export class GeneralParser {
     event.lastSeq = integer(data['u'])
     event.bidCount = this.#levels(data['b'], event, true)
     event.askCount = this.#levels(data['a'], event, false)
+    event.eventMs = eventMs
+    event.transactionMs = engineMs
     if (isTop) {
       // level 1 comes whole: a change of it could not be told from a change of some other level
-      return type === 'snapshot' ? this.emitTop(event, eventMs, engineMs) : 'unknown_event'
+      return type === 'snapshot' ? this.emitTop(event) : 'unknown_event'
     }
     event.firstSeq = event.lastSeq
     event.prevSeq = 0
     event.checksum = NO_CHECKSUM
     event.isSnapshot = type === 'snapshot' || event.lastSeq === RESTART_SEQ
-    event.eventMs = eventMs
-    event.transactionMs = engineMs === 0 ? eventMs : engineMs
+    if (engineMs === 0) event.transactionMs = eventMs
     this.#emit.onDepth()
     return ''
   }

@@ -45,6 +45,7 @@ export class BybitParser implements FrameParser {
   readonly #trades = new TradeBatch()
   #copy = new Uint8Array(4096)
   readonly #head: FrameHead
+  #engineMs = 0
   #levelCount = 0
 
   /** @param market decides what turnover is counted in; '' for recordings that do not say it */
@@ -113,7 +114,7 @@ export class BybitParser implements FrameParser {
   #book(start: number, last: number): Outcome | undefined {
     const scan = this.#scan
     const { view } = scan
-    const { kind, instrument, eventMs } = this.#head
+    const { kind, instrument } = this.#head
     const event = this.#emit.depth
     event.instrument = instrument
     let at = this.#levels(start, event, true)
@@ -126,26 +127,29 @@ export class BybitParser implements FrameParser {
     if (at < 0) return undefined
     event.lastSeq = scan.value
     if (text.SEQUENCE.isAt(view, at)) at = scan.integer(at + text.SEQUENCE.length)
-    const engineMs = this.#engineMs(at, last)
-    if (engineMs < 0) return undefined
-    if (kind === TOP) return this.#general.emitTop(event, eventMs, engineMs)
+    if (!this.#isEnd(at, last)) return undefined
+    event.eventMs = this.#head.eventMs
+    event.transactionMs = this.#engineMs
+    if (kind === TOP) return this.#general.emitTop(event)
     event.firstSeq = event.lastSeq
     event.prevSeq = 0
     event.checksum = NO_CHECKSUM
     event.isSnapshot = kind === WHOLE || event.lastSeq === RESTART_SEQ
-    event.eventMs = eventMs
-    event.transactionMs = engineMs === 0 ? eventMs : engineMs
+    if (this.#engineMs === 0) event.transactionMs = event.eventMs
     this.#emit.onDepth()
     return ''
   }
 
-  /** `},"cts":…}` or, before 2023, `}}`, to the end of the frame. @returns 0 without, or −1. */
-  #engineMs(start: number, last: number): number {
+  /** `},"cts":…}` or, before 2023, `}}`, to the end of the frame: `#engineMs`, 0 without. */
+  #isEnd(start: number, last: number): boolean {
     const scan = this.#scan
-    if (start < 0 || start >= last) return OTHER
-    if (start + 1 === last) return scan.bytes[start] === text.CLOSE_BRACE ? 0 : OTHER
-    if (!text.ENGINE_TIME.isAt(scan.view, start)) return OTHER
-    return scan.integer(start + text.ENGINE_TIME.length) === last ? scan.value : OTHER
+    this.#engineMs = 0
+    if (start < 0 || start >= last) return false
+    if (start + 1 === last) return scan.bytes[start] === text.CLOSE_BRACE
+    if (!text.ENGINE_TIME.isAt(scan.view, start)) return false
+    const end = scan.integer(start + text.ENGINE_TIME.length)
+    this.#engineMs = scan.value
+    return end === last
   }
 
   /** `["price","quantity"],…]`; their count is in `#levelCount`. */

@@ -57,6 +57,8 @@ export class OkxParser implements FrameParser {
   readonly #head: FrameHead
   #copy = new Uint8Array(4096)
   #levelCount = 0
+  #price = 0
+  #quantity = 0
 
   constructor(emit: Emit) {
     this.#emit = emit
@@ -218,6 +220,23 @@ export class OkxParser implements FrameParser {
     }
   }
 
+  /** `["price","quantity","0","orders"]]`, or none: `#price` and `#quantity`. */
+  #level(start: number, instrument: number): number {
+    const scan = this.#scan
+    const { bytes, view } = scan
+    this.#price = 0
+    this.#quantity = 0
+    if (bytes[start] === CLOSE_BRACKET) return start + 1
+    if (view.getUint16(start, true) !== BRACKET_QUOTE) return OTHER
+    let at = scan.decimal(start + 2, this.#emit.priceScales[instrument] as number)
+    if (at < 0 || (view.getInt32(at, true) & THREE_BYTES) !== BETWEEN_NUMBERS) return OTHER
+    this.#price = scan.value
+    at = scan.decimal(at + 3, this.#emit.quantityScales[instrument] as number)
+    this.#quantity = scan.value
+    at = at < 0 ? OTHER : this.#orders(at)
+    return at >= 0 && (view.getInt32(at, true) & THREE_BYTES) === AFTER_LEVELS ? at + 3 : OTHER
+  }
+
   /** `","0","12`: a number that means nothing any more, and the count of orders. */
   #orders(start: number): number {
     const { bytes, view } = this.#scan
@@ -241,18 +260,13 @@ export class OkxParser implements FrameParser {
     const event = this.#emit.ticker
     const { instrument } = this.#head
     event.instrument = instrument
-    const levels = this.#emit.depth
-    let at = this.#levels(start, levels, instrument, false)
-    if (at < 0 || this.#levelCount > 1) return false
-    const hasAsk = this.#levelCount === 1
-    event.askPrice = hasAsk ? (levels.askPrices[0] as number) : 0
-    event.askQuantity = hasAsk ? (levels.askQuantities[0] as number) : 0
-    if (!BIDS.isAt(view, at)) return false
-    at = this.#levels(at + BIDS.length, levels, instrument, true)
-    if (at < 0 || this.#levelCount > 1) return false
-    const hasBid = this.#levelCount === 1
-    event.bidPrice = hasBid ? (levels.bidPrices[0] as number) : 0
-    event.bidQuantity = hasBid ? (levels.bidQuantities[0] as number) : 0
+    let at = this.#level(start, instrument)
+    event.askPrice = this.#price
+    event.askQuantity = this.#quantity
+    if (at < 0 || !BIDS.isAt(view, at)) return false
+    at = this.#level(at + BIDS.length, instrument)
+    event.bidPrice = this.#price
+    event.bidQuantity = this.#quantity
     at = this.#time(at)
     event.eventMs = this.#scan.value
     event.transactionMs = event.eventMs
