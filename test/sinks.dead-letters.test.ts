@@ -9,6 +9,7 @@ import { BLOCK_STREAM, DEAD_LETTER_STREAM, STORE_CONSUMER } from '../engine/reco
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { DirectoryLetters, StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Intake, INTAKE_DEFAULT } from '../engine/sinks/intake.ts'
+import { StreamLetterBox } from '../engine/sinks/letter-box.ts'
 import { NatsLink, natsHeaders, subjectOf } from '../engine/sinks/nats.ts'
 import { openBlock, type SealedBlock, sealedBlock } from '../engine/sinks/sink.ts'
 import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
@@ -141,6 +142,10 @@ describe('dead letters', () => {
     assert.match(headers['Marketprism-Reason']?.[0] ?? '', /code 469 VIOLATED_CONSTRAINT/)
     assert.deepEqual([await stored('refused'), await rowsOf('refused')], [[1, 3], 2 * ROWS])
     await clickhouse.client.command({ query: 'ALTER TABLE trades DROP CONSTRAINT refuses' })
+    const box = new StreamLetterBox(nats.connection, manager)
+    for await (const letter of box.letters()) if (letter.name === bad.messageId) await box.replay(letter, 'again')
+    await until(async () => (await stored('refused')).length === 3, 20_000, 'the replayed block is stored')
+    assert.deepEqual([await stored('refused'), await rowsOf('refused')], [[1, 2, 3], 3 * ROWS])
   })
 
   it('a letter that nothing takes should leave its block unacknowledged, the blocks behind stored, and go when there is room', async (t) => {
