@@ -156,7 +156,7 @@ const GAP: GapRow = {
   ...{ from_seq: '0', to_seq: '0', from_ms: '5000', to_ms: '7000' },
 }
 
-test('hole should be explained by a row of its stream that holds its numbers or touches its time, and by no other', () => {
+test('hole should be explained by a row of its stream that holds its numbers, or by rows that cover its time, and by no other', () => {
   const isExplained = (change: Partial<GapRow>): boolean => unexplained([HOLE], [{ ...GAP, ...change }]).length === 0
   assert.ok(isExplained({}))
   assert.ok(isExplained({ from_ms: '9000', to_ms: '9500', from_seq: '100', to_seq: '110' }))
@@ -165,6 +165,8 @@ test('hole should be explained by a row of its stream that holds its numbers or 
     { symbol: 'ETHUSDT' },
     { market: 'usdm' },
     { channel: 'book' },
+    { from_ms: '6500', to_ms: '7000' },
+    { from_ms: '5000', to_ms: '5900' },
     { from_ms: '7001', to_ms: '8000' },
     { from_ms: '3000', to_ms: '4999' },
     { status: 'open', from_ms: '7001', to_ms: '0' },
@@ -173,6 +175,14 @@ test('hole should be explained by a row of its stream that holds its numbers or 
   ]
   for (const change of others) assert.ok(!isExplained(change), JSON.stringify(change))
   assert.equal(unexplained([HOLE], []).length, 1)
+  const halves = [
+    { ...GAP, to_ms: '5900' },
+    { ...GAP, from_ms: '5800' },
+  ]
+  assert.equal(unexplained([HOLE], halves).length, 0)
+  const atTheEnd = { ...HOLE, afterMs: null }
+  assert.equal(unexplained([atTheEnd], [{ ...GAP, status: 'open', to_ms: '0' }]).length, 0)
+  assert.equal(unexplained([{ ...HOLE, beforeMs: null }], [GAP]).length, 0)
 })
 
 interface Figures {

@@ -4,7 +4,7 @@
  *   hole    missing events of one stream between two stored ones, with the times at which those two were received
  *
  * Whatever was late or held back on its way, a hole has its place in the order in which the engine received the stream. So
- * no clock of the venue is asked: a row of `gaps` explains a hole when it holds its numbers, or when its interval touches the
+ * no clock of the venue is asked: rows of `gaps` explain a hole when one holds its numbers, or when their intervals cover the
  * time between the two stored events.
  */
 import type { ClickHouseClient } from '@clickhouse/client'
@@ -24,6 +24,9 @@ export interface Hole {
   readonly beforeMs: string | null
   readonly afterMs: string | null
 }
+
+/** A row ends when its channel delivers again; the stream of one instrument may have its first event later. */
+const UNTOLD_MS_MAX = 1_000
 
 const TABLE_OF: Readonly<Record<string, CheckedTable>> = {
   trades: 'trades',
@@ -115,7 +118,7 @@ export function unexplained(holes: readonly Hole[], gaps: readonly GapRow[]): Ho
   }
   return holes.filter((hole) => {
     const rows = byPlace.get([hole.exchange, hole.market, hole.symbol, hole.table].join()) ?? []
-    return !rows.some((gap) => holdsNumbers(gap, hole) || touches(gap, hole))
+    return !rows.some((gap) => holdsNumbers(gap, hole)) && untoldMs(hole, rows) > UNTOLD_MS_MAX
   })
 }
 
@@ -123,8 +126,22 @@ function holdsNumbers({ from_seq, to_seq }: GapRow, { first, last }: Hole): bool
   return BigInt(from_seq) > 0n && BigInt(from_seq) < BigInt(first) && BigInt(last) < BigInt(to_seq)
 }
 
-function touches({ from_ms, to_ms, status }: GapRow, { beforeMs, afterMs }: Hole): boolean {
-  const isOver = status !== 'open' && beforeMs !== null && Number(to_ms) < Number(beforeMs)
-  const isLater = afterMs !== null && Number(from_ms) > Number(afterMs)
-  return !isOver && !isLater
+/** The longest time between the two stored events that is in no row; without an event before or after: since or for ever. */
+function untoldMs({ beforeMs, afterMs }: Hole, rows: readonly GapRow[]): number {
+  const endMs = afterMs === null ? Number.POSITIVE_INFINITY : Number(afterMs)
+  const intervals = rows
+    .map(
+      ({ from_ms, to_ms, status }) =>
+        [Number(from_ms), status === 'open' ? Number.POSITIVE_INFINITY : Number(to_ms)] as const,
+    )
+    .filter(([fromMs, toMs]) => fromMs <= endMs && (beforeMs === null || toMs >= Number(beforeMs)))
+    .sort(([left], [right]) => left - right)
+  if (intervals.length === 0) return Number.POSITIVE_INFINITY
+  let toldMs = beforeMs === null ? (intervals[0] as readonly [number, number])[0] : Number(beforeMs)
+  let longestMs = 0
+  for (const [fromMs, toMs] of intervals) {
+    longestMs = Math.max(longestMs, fromMs - toldMs)
+    toldMs = Math.max(toldMs, toMs)
+  }
+  return endMs === Number.POSITIVE_INFINITY ? longestMs : Math.max(longestMs, endMs - toldMs)
 }
