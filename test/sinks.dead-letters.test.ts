@@ -7,6 +7,7 @@ import type { JetStreamManager } from 'nats'
 import { seededRandom } from '../engine/base/random.ts'
 import { BLOCK_STREAM, DEAD_LETTER_STREAM, STORE_CONSUMER } from '../engine/record/streams.ts'
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
+import { COMMIT_SUBJECT, CommitAnswers } from '../engine/sinks/commit-answers.ts'
 import { DirectoryLetters, StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Intake, INTAKE_DEFAULT } from '../engine/sinks/intake.ts'
 import { StreamLetterBox } from '../engine/sinks/letter-box.ts'
@@ -67,6 +68,27 @@ describe('dead letters', () => {
     return intake
   }
 
+  /** What the store says to a collector that asks for its blocks 1 to 3. */
+  async function answers(t: TestContext, { options, connection }: TestNats) {
+    const link = new NatsLink(options, 'answers', seededRandom(1), SILENT)
+    const answering = new CommitAnswers(link, clickhouse.options, SILENT)
+    link.start()
+    answering.start()
+    cleanUp(t, () => link.close())
+    cleanUp(t, () => answering.close())
+    await until(() => link.up() !== undefined, 5000, 'the connection')
+    await link.up()?.flush()
+    return async (producer: string) => {
+      const question = JSON.stringify({ producer, epoch: 7, firstSeq: 1, lastSeq: 3 })
+      const { missing, error } = (await connection.request(COMMIT_SUBJECT, question, { timeout: 10_000 })).json<{
+        missing: unknown
+        error?: string
+      }>()
+      assert.equal(error, undefined)
+      return missing
+    }
+  }
+
   const publish = ({ connection }: TestNats, block: SealedBlock, bytes: Uint8Array = block.payload) =>
     connection.jetstream().publish(subjectOf(block), bytes, {
       msgID: block.messageId,
@@ -124,6 +146,8 @@ describe('dead letters', () => {
       },
     )
     assert.deepEqual(await stored('damaged'), [1, 3, 4, 5])
+    const ask = await answers(t, nats)
+    assert.deepEqual(await ask('damaged'), [[2, 2]], 'the collector, which has it whole, shall send it again')
     await until(async () => (await unacknowledged()) === 0, 10_000, 'nothing comes again')
   })
 
@@ -142,6 +166,9 @@ describe('dead letters', () => {
     assert.match(headers['Marketprism-Reason']?.[0] ?? '', /code 469 VIOLATED_CONSTRAINT/)
     assert.deepEqual([await stored('refused'), await rowsOf('refused')], [[1, 3], 2 * ROWS])
     await clickhouse.client.command({ query: 'ALTER TABLE trades DROP CONSTRAINT refuses' })
+    const ask = await answers(t, nats)
+    assert.deepEqual(await ask('refused'), [], 'the collector need not keep what is a letter')
+    assert.deepEqual(await ask('nobody'), [[1, 3]])
     const box = new StreamLetterBox(nats.connection, manager)
     for await (const letter of box.letters()) if (letter.name === bad.messageId) await box.replay(letter, 'again')
     await until(async () => (await stored('refused')).length === 3, 20_000, 'the replayed block is stored')

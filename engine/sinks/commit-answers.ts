@@ -3,6 +3,7 @@ import type { ConsumerConfig, ConsumerInfo, JetStreamManager, Msg, NatsConnectio
 import type { Log } from '../base/log.ts'
 import { BLOCK_STREAM, STORE_CONSUMER } from '../record/streams.ts'
 import { type ClickHouseOptions, createClickHouseClient } from './clickhouse.ts'
+import { deadBlocks } from './letter-box.ts'
 import type { NatsLink } from './nats.ts'
 
 /**
@@ -88,7 +89,11 @@ export class CommitAnswers {
     const manager = await connection.jetstreamManager()
     if (question.doubts === true) await this.#purgeUnreadable(manager)
     const progress = await this.#progress(manager)
-    return { missing: missingOf(question, await this.#storedOf(question)), ...progress }
+    const done = await this.#storedOf(question)
+    // a dead letter is not stored, nor is it lost: sent again it would only be one once more
+    if (missingOf(question, done).length > 0)
+      for (const seq of await deadBlocks(connection, question.producer, question.epoch)) done.add(seq)
+    return { missing: missingOf(question, done), ...progress }
   }
 
   async #progress(manager: JetStreamManager): Promise<Omit<CommitAnswer, 'missing'>> {

@@ -43,6 +43,8 @@ export const SEQ_HEADER = 'Marketprism-Stream-Sequence'
 /** Before a header of the original that begins with `Nats-`: under its own name it would be an order to the server. */
 export const ORIGINAL_PREFIX = 'Marketprism-Original-'
 const REASON_CHARS_MAX = 1000
+/** A reason that begins so: these are not the bytes that were sent. */
+export const DAMAGED = 'damaged: '
 
 /** Letters as messages of the stream `DLQ`. */
 export class StreamLetters implements DeadLetters {

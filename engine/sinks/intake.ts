@@ -5,7 +5,7 @@ import { backoffMs } from '../base/backoff.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, STORE_CONSUMER } from '../record/streams.ts'
-import type { DeadLetters } from './dead-letters.ts'
+import { DAMAGED, type DeadLetters } from './dead-letters.ts'
 import { headersOf, type NatsLink } from './nats.ts'
 import { openBlock, type Poison, type SealedBlock, type Sink } from './sink.ts'
 
@@ -258,6 +258,6 @@ function opened(message: JsMsg): SealedBlock | Poison {
   try {
     return openBlock(message.data, message.headers?.get('Nats-Msg-Id'))
   } catch (error) {
-    return { reason: `damaged: ${(error as Error).message}`, attempts: 1 }
+    return { reason: `${DAMAGED}${(error as Error).message}`, attempts: 1 }
   }
 }

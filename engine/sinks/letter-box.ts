@@ -3,6 +3,7 @@ import { BLOCK_STREAM, DEAD_LETTER_STREAM } from '../record/streams.ts'
 import {
   ATTEMPTS_HEADER,
   BLOCK_HEADER,
+  DAMAGED,
   ORIGINAL_PREFIX,
   REASON_HEADER,
   SEQ_HEADER,
@@ -37,6 +38,7 @@ export interface LetterBox {
 }
 
 const NOT_FOUND = 10037
+const LOOK_MS = 2000
 
 /** The stream `DLQ`. */
 export class StreamLetterBox implements LetterBox {
@@ -105,6 +107,28 @@ function originalHeaders(headers: Headers): Headers {
       ([name]) => !OURS.includes(name) && !name.startsWith(ORIGINAL_PREFIX) && !/^nats-/i.test(name),
     ),
   )
+}
+
+/**
+ * Numbers of the blocks of one boot that are dead letters: nobody will store them, and yet they are not lost. Not those
+ * whose bytes were damaged on their way: the collector has them whole, and shall send them again.
+ */
+export async function deadBlocks(connection: NatsConnection, producer: string, epoch: number): Promise<number[]> {
+  const filter = `deadletter.*.*.${producer.replace(/[^A-Za-z0-9_-]/g, '_')}`
+  const manager = await connection.jetstreamManager()
+  const { state } = await manager.streams.info(DEAD_LETTER_STREAM, { subjects_filter: filter })
+  let left = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0)
+  if (left === 0) return []
+  const stream = connection.jetstream()
+  const consumer = await stream.consumers.get(DEAD_LETTER_STREAM, { filterSubjects: filter, headers_only: true })
+  const found: number[] = []
+  for await (const message of await consumer.fetch({ max_messages: left, expires: LOOK_MS })) {
+    const [, boot, seq] = /^(.+)\/(\d+):/.exec(message.headers?.get(BLOCK_HEADER) ?? '') ?? []
+    const isDamaged = message.headers?.get(REASON_HEADER).startsWith(DAMAGED) === true
+    if (boot === `${producer}/${epoch}` && !isDamaged) found.push(Number(seq))
+    if (--left === 0) break
+  }
+  return found
 }
 
 /** The directory of a collector that delivers without NATS. */
