@@ -26,6 +26,8 @@ import { RingReader } from '../engine/ring/ring.ts'
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { COMMIT_QUESTIONS_DEFAULT, CommitQuestions } from '../engine/sinks/commit-questions.ts'
 import { Delivery, type DeliveryOptions } from '../engine/sinks/delivery.ts'
+import { type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
+import { followBlocks, type HopBook } from '../engine/sinks/hops.ts'
 import { LivePublisher, NatsLink, NatsSink } from '../engine/sinks/nats.ts'
 import type { Sink } from '../engine/sinks/sink.ts'
 import { openSpool, type Spool, type SpoolOptions } from '../engine/spool/spool.ts'
@@ -44,6 +46,8 @@ export interface SinkWorkerSettings extends BlockSinkSettings {
   readonly delivery: DeliveryOptions
   /** memory of the histogram receive → live message handed to the socket */
   readonly liveLatency: SharedArrayBuffer
+  /** memory of the histograms of each hop, for direct delivery */
+  readonly hops?: HopMemories
   /** memory of the histogram of fdatasync */
   readonly fsyncLatency: SharedArrayBuffer
   /** time for delivering what is in the spool when the process stops; the rest stays there */
@@ -127,6 +131,7 @@ export class SinkWorker {
   readonly #clock: Clock
   readonly #inboxes: readonly Inbox[]
   readonly #delivery: Delivery
+  readonly #hops: HopBook
   readonly #sink: Sink
   /** through JetStream only: who asks ClickHouse itself has its answer */
   readonly #questions: CommitQuestions | undefined
@@ -184,6 +189,8 @@ export class SinkWorker {
     this.#sink = sink
     this.#delivery = new Delivery(spool, sink, settings.delivery, random, log, letters)
     this.#delivery.start()
+    this.#hops = followBlocks(spool, this.#delivery, () => clock.nowNs())
+    if (sink instanceof ClickHouseSink && settings.hops !== undefined) recordHops(sink, settings.hops)
     if (sink instanceof NatsSink && link !== undefined) {
       const questions = { ...COMMIT_QUESTIONS_DEFAULT, producer: settings.producer }
       this.#questions = new CommitQuestions(link, sink, spool, questions, () => clock.monotonicMs(), log)
@@ -259,6 +266,7 @@ export class SinkWorker {
   }
 
   #accept(block: Uint8Array): void {
+    this.#hops.sealed(this.spool.nextSeq)
     writeIdentity(block, this.#epoch, BigInt(this.spool.nextSeq))
     this.spool.append(block)
   }

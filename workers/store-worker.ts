@@ -14,6 +14,7 @@ import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhou
 import { CommitAnswers } from '../engine/sinks/commit-answers.ts'
 import { StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Crew, type CrewOptions } from '../engine/sinks/crew.ts'
+import { type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
 import { Trim, TRIM_DEFAULT } from '../engine/sinks/trim.ts'
 import type { StoreSeat } from './loop.ts'
@@ -22,6 +23,8 @@ export interface StoreWorkerSettings {
   readonly nats: NatsOptions
   readonly clickhouse: ClickHouseOptions
   readonly crew: CrewOptions
+  /** memory of the histograms of each hop */
+  readonly hops: HopMemories
   readonly stopMsMax: number
   readonly logLevel: LogLevel
 }
@@ -59,6 +62,7 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
   const random = seededRandom(freshSeed())
   const link = new NatsLink(settings.nats, 'marketprism store', random, log)
   const sink = new ClickHouseSink(settings.clickhouse, () => clock.nowNs(), log)
+  recordHops(sink, settings.hops)
   const crew = new Crew(link, sink, settings.crew, random, log, new StreamLetters(link))
   const writeCounters = () => {
     const stats = crew.stats()

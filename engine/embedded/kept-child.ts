@@ -59,6 +59,11 @@ export class KeptChild {
     this.#listeners.push(listener)
   }
 
+  /** Kills the process, which hangs; another follows as after any unexpected end. */
+  renew(): void {
+    this.#child.kill('SIGKILL')
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort()
     await this.#restarting

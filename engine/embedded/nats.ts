@@ -49,7 +49,10 @@ export interface EmbeddedNats {
   readonly source: 'path' | 'cache' | 'fetched'
   readonly pid: number
   readonly restarts: number
+  readonly storeDirectory: string
   onExit(listener: (exit: ChildExit) => void): void
+  /** Kills a server that hangs; it is started again. */
+  renew(): void
   stop(): Promise<void>
 }
 
@@ -113,7 +116,9 @@ export async function startEmbeddedNats(
     get restarts() {
       return kept.restarts
     },
+    storeDirectory: directory,
     onExit: (listener) => kept.onExit(listener),
+    renew: () => kept.renew(),
     stop: async () => {
       await kept.stop()
       rmSync(ownerFile(directory), { force: true })

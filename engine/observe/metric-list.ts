@@ -129,6 +129,9 @@ export const METRICS = {
   marketprism_live_dropped_total: counter('Live messages dropped: no room, or NATS away'),
   marketprism_live_latency_seconds: histogram('Socket receive → live message handed to NATS'),
 
+  marketprism_hop_seconds: histogram('Way of blocks: exchange → socket, → sealed, → on disk, → published, → store, → row', {
+    hop: ['exchange', 'seal', 'spool', 'publish', 'broker', 'store', 'total'],
+  }),
   marketprism_clickhouse_inserts_total: counter('Inserts acknowledged'),
   marketprism_clickhouse_blocks_total: counter('Blocks stored; several share an insert'),
   marketprism_clickhouse_blocks_found_total: counter('Blocks that came again and were there'),

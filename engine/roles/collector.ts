@@ -18,6 +18,7 @@ import { type FeedTime, realTime } from '../feed/timer.ts'
 import type { Repair } from '../feed/repair.ts'
 import { RejectedFile } from '../observe/rejected-file.ts'
 import { Counters } from '../ring/counters.ts'
+import { createHopMemories, type HopMemories } from '../sinks/hop-histograms.ts'
 import { Histogram } from '../ring/histogram.ts'
 import { type Plan, plan as planConnections } from '../route/plan.ts'
 import { Placement } from '../route/placement.ts'
@@ -84,6 +85,7 @@ export class Collector {
   readonly shardCounters: readonly Counters<ShardCounter>[]
   readonly sinkCounters: Counters<SinkCounter>
   readonly storeCounters: Counters<StoreCounter> | undefined
+  readonly hops = createHopMemories()
   readonly liveLatency = new Histogram()
   readonly fsyncLatency = new Histogram()
   readonly #config: Config
@@ -179,7 +181,7 @@ export class Collector {
               store: {
                 url: workerUrl('store-worker'),
                 counterBytes: STORE_COUNTERS.length * COUNTER_BYTES,
-                settings: storeSettings(config, servers),
+                settings: storeSettings(config, servers, this.hops),
               },
             }
           : {}),
@@ -297,6 +299,7 @@ export class Collector {
         ? { to: 'clickhouse', clickhouse: clickhouse ?? clickHouseOptions(this.#config, '') }
         : { to: 'jetstream' },
       ...(nats === undefined ? {} : { nats }),
+      hops: this.hops,
       liveLatency: this.liveLatency.memory,
       fsyncLatency: this.fsyncLatency.memory,
       stopMsMax: DELIVERY_STOP_MS,
@@ -351,12 +354,13 @@ export class Collector {
   }
 }
 
-export function storeSettings(config: Config, servers: Servers): StoreWorkerSettings {
+export function storeSettings(config: Config, servers: Servers, hops: HopMemories): StoreWorkerSettings {
   assert(servers.nats !== undefined && servers.clickhouse !== undefined, 'the store needs NATS and ClickHouse')
   return {
     nats: servers.nats,
     clickhouse: servers.clickhouse,
     crew: crewOptions(config),
+    hops,
     stopMsMax: DELIVERY_STOP_MS,
     logLevel: config.log.level,
   }

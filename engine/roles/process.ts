@@ -9,8 +9,10 @@ import type { Fault } from '../base/fault.ts'
 import type { Run } from '../base/run.ts'
 import { type ObserveServer, startObserveServer } from '../observe/server.ts'
 import { Counters } from '../ring/counters.ts'
+import { createHopMemories } from '../sinks/hop-histograms.ts'
 import { openStore, STORE_COUNTERS } from '../../workers/store-worker.ts'
 import { Collector, storeSettings } from './collector.ts'
+import { Revival, REVIVAL_DEFAULT } from './revival.ts'
 import { type Servers, startServers } from './servers.ts'
 import { Telemetry } from './telemetry.ts'
 
@@ -57,11 +59,21 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
       undo.push(async () => problems.push(...stopLines(await started.stop())))
       telemetry.watchCollector(started)
       await started.start()
+      const { natsServer } = servers
+      if (natsServer !== undefined) {
+        const { sinkCounters: sink } = started
+        const read = () => ({ acks: sink.read('acks'), timeouts: sink.read('ackTimeouts') })
+        const revival = new Revival(natsServer, read, REVIVAL_DEFAULT, log)
+        revival.start()
+        undo.push(async () => revival.stop())
+      }
     } else if (roles.includes('store')) {
       const counters = new Counters(STORE_COUNTERS)
-      const store = openStore(storeSettings(config, servers), counters, clock, log)
+      const hops = createHopMemories()
+      const store = openStore(storeSettings(config, servers, hops), counters, clock, log)
       undo.push(() => store.stop(false))
       telemetry.watchStore(counters)
+      telemetry.watchHops(hops)
     }
     const stopRoles = async (): Promise<void> => {
       telemetry.stopping()

@@ -31,6 +31,8 @@ export interface Servers {
   readonly deliveryReason: string
   readonly nats: NatsOptions | undefined
   readonly clickhouse: ClickHouseOptions | undefined
+  /** where it is ours */
+  readonly natsServer: EmbeddedNats | undefined
   /** one line a server, for people */
   readonly lines: readonly string[]
   stop(): Promise<void>
@@ -55,7 +57,8 @@ export async function startServers(config: Config, roles: readonly string[], log
     if (broker.nats !== undefined) tell(log, await provisionNats(config, broker.nats))
     if (engine !== undefined) tell(log, await provisionClickHouse(config, engine.clickhouse, log))
     const { reason: deliveryReason, nats } = broker
-    return { delivery, deliveryReason, nats, clickhouse: engine?.clickhouse, lines, stop }
+    const { server: natsServer } = broker
+    return { delivery, deliveryReason, nats, natsServer, clickhouse: engine?.clickhouse, lines, stop }
   } catch (error) {
     await stop()
     throw error

@@ -9,6 +9,8 @@ import { IGNORE_REASONS, REJECT_REASONS } from '../record/emit.ts'
 import { BOOK_STATES, type BookState } from '../record/schema.ts'
 import { PUBLISH_OUTCOMES } from '../book/publisher.ts'
 import { BREAKER_STATES } from '../sinks/breaker.ts'
+import { HOPS, type HopMemories } from '../sinks/hop-histograms.ts'
+import { Histogram } from '../ring/histogram.ts'
 import type { Counters } from '../ring/counters.ts'
 import { RingReader } from '../ring/ring.ts'
 import type { ShardCounter } from '../../workers/shard-counters.ts'
@@ -84,7 +86,15 @@ export class Telemetry {
       )
   }
 
+  watchHops(memories: HopMemories): void {
+    const histograms = HOPS.map((hop) => ({ hop, histogram: new Histogram(memories[hop]) }))
+    this.metrics.histogram('marketprism_hop_seconds', () =>
+      histograms.map(({ hop, histogram }) => latencySample(histogram, { hop })),
+    )
+  }
+
   watchCollector(collector: Collector): void {
+    this.watchHops(collector.hops)
     this.#isStarted = true
     this.#watchNetwork(collector)
     this.#watchRoster(collector)

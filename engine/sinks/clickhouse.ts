@@ -4,6 +4,7 @@ import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { Breaker, BREAKER_DEFAULT, type BreakerOptions, type BreakerState, isRest } from './breaker.ts'
 import { classify, type Failure, isOutage, WAITS } from './clickhouse-failure.ts'
+import { NO_HOPS } from './hops.ts'
 import { encodeMarks, marksToken } from './marks.ts'
 import { MergeQueue, type MergeOptions, type Waiting } from './merge.ts'
 import { assertEncodable, encodeNative, type NativeBlock } from './native.ts'
@@ -102,6 +103,8 @@ export class ClickHouseSink implements Sink {
   readonly name = 'clickhouse'
   /** inserts under way at once; may change at any time */
   insertsMax: number
+  /** told of each block whose mark is made */
+  onStored: (block: SealedBlock, storedNs: bigint) => void = () => {}
   readonly stats: ClickHouseStats = {
     inserts: 0,
     blocks: 0,
@@ -158,6 +161,8 @@ export class ClickHouseSink implements Sink {
     } catch (error) {
       return Promise.resolve(this.#refused(damagedFailure(block, error as Error), block))
     }
+    block.hops ??= { ...NO_HOPS }
+    if (block.hops.takenNs === 0n) block.hops.takenNs = this.#nowNs()
     return new Promise((resolve) => {
       this.#queue.add({ block, isAlone: this.#suspects.has(block.messageId), resolve }, performance.now())
       this.#pump()
@@ -360,8 +365,10 @@ export class ClickHouseSink implements Sink {
     const blocks = marks.map((mark) => mark.block)
     try {
       // The table replaces rows of the same block, so that a mark made twice is one row; the token is for the usual case.
-      await this.#insert('blocks', encodeMarks(blocks, this.#nowNs()), marksToken(blocks))
+      const storedNs = this.#nowNs()
+      await this.#insert('blocks', encodeMarks(blocks, storedNs), marksToken(blocks))
       this.stats.marks += marks.length
+      for (const block of blocks) this.onStored(block, storedNs)
       for (const mark of marks) mark.resolve()
     } catch (error) {
       for (const mark of marks) mark.reject(error)

@@ -4,6 +4,7 @@ import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { BlockRange, Spool, SpoolRecord } from '../spool/spool.ts'
 import type { DeadLetters } from './dead-letters.ts'
+import { type Hops, NO_HOPS } from './hops.ts'
 import { openBlock, type Outcome, type Poison, type SealedBlock, type Sink } from './sink.ts'
 
 /**
@@ -49,6 +50,8 @@ export class Delivery {
     inFlight: 0,
     inFlightBytes: 0,
   }
+  /** Where a block has been so far, asked when it is given to the sink. */
+  hopsOf: (record: Pick<SpoolRecord, 'epoch' | 'blockSeq'>) => Hops = () => ({ ...NO_HOPS })
   readonly #spool: Spool
   readonly #sink: Sink
   readonly #options: DeliveryOptions
@@ -139,6 +142,7 @@ export class Delivery {
 
   async #sendUntilDone(block: SealedBlock, record: SpoolRecord): Promise<boolean> {
     while (!this.#stop.signal.aborted) {
+      block.hops = this.hopsOf(record)
       const outcome: Outcome = await this.#sink.send(block, record.againMs)
       if (outcome !== 'retry') this.#recovered()
       if (outcome === 'acknowledged') {

@@ -6,6 +6,7 @@ import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, STORE_CONSUMER } from '../record/streams.ts'
 import { DAMAGED, type DeadLetters } from './dead-letters.ts'
+import { readHops } from './hops.ts'
 import { headersOf, type NatsLink } from './nats.ts'
 import { openBlock, type Poison, type SealedBlock, type Sink } from './sink.ts'
 
@@ -198,6 +199,7 @@ export class Intake {
     const busy = setInterval(() => message.working(), this.#options.workingMs)
     try {
       const block = opened(message)
+      if (!('reason' in block)) block.hops = readHops((name) => message.headers?.get(name) ?? '')
       if ('reason' in block) return await this.#poison(undefined, message, block)
       for (;;) {
         const outcome = await this.#sink.send(block)

@@ -1,8 +1,16 @@
 import { createHash } from 'node:crypto'
+import { type Hops, NO_HOPS } from './hops.ts'
 import { type NativeBlock, NativeWriter } from './native.ts'
 import type { SealedBlock } from './sink.ts'
 
 /** The rows of the table `blocks`: one a block, inserted after the block's rows, the mark that it is committed. */
+
+const HOP_COLUMNS: readonly (readonly [string, (hops: Hops) => bigint])[] = [
+  ['sealed_ns', (hops) => hops.sealedNs],
+  ['durable_ns', (hops) => hops.durableNs],
+  ['published_ns', (hops) => hops.publishedNs],
+  ['taken_ns', (hops) => hops.takenNs],
+]
 
 /** Of all the blocks in it: a used token swallows other rows. */
 export function marksToken(blocks: readonly SealedBlock[]): string {
@@ -58,6 +66,8 @@ export function encodeMarks(blocks: readonly SealedBlock[], storedNs: bigint): N
     'last_received_ns',
     BigInt64Array.from(blocks, (block) => block.head.lastReceivedNs),
   )
+  const hops = blocks.map((block) => block.hops ?? NO_HOPS)
+  for (const [name, read] of HOP_COLUMNS) writer.times(name, BigInt64Array.from(hops, read))
   writer.times('stored_ns', new BigInt64Array(blocks.length).fill(storedNs))
   return writer.finish()
 }

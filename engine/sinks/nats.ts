@@ -15,6 +15,7 @@ import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, blockSubject, LETTER_HEAD_BYTES_MAX } from '../record/streams.ts'
+import { hopHeaders } from './hops.ts'
 import type { Outcome, SealedBlock, Sink } from './sink.ts'
 
 /**
@@ -264,6 +265,7 @@ export class NatsSink implements Sink {
         msgID: againMs === 0 ? block.messageId : `${block.messageId}~${againMs.toString(36)}`,
         timeout: this.#link.options.ackTimeoutMs,
         expect: { streamName: BLOCK_STREAM },
+        ...(block.hops === undefined ? {} : { headers: natsHeaders(hopHeaders(block.hops)) }),
       })
       this.stats.acks++
       if (ack.duplicate) this.stats.duplicates++

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import { assert } from '../base/assert.ts'
 import { BLOCK_FORMAT } from '../record/block.ts'
 import { type Block, decodeBlock } from '../record/decode.ts'
+import type { Hops } from './hops.ts'
 
 /**
  * `acknowledged`: the other side has the block for good. `retry`: not now, the same bytes again later (the other side may
@@ -30,6 +31,8 @@ export interface Sink {
 
 /** A block as it travels: its bytes, what they say, and the name under which they are taken once only. */
 export interface SealedBlock extends Block {
+  /** where it has been, and when */
+  hops?: Hops
   readonly payload: Uint8Array
   readonly crc32: number
   /**
