@@ -14,6 +14,7 @@ import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhou
 import { CommitAnswers } from '../engine/sinks/commit-answers.ts'
 import { StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Crew, type CrewOptions } from '../engine/sinks/crew.ts'
+import { GuardedLetters } from '../engine/sinks/guarded-letters.ts'
 import { type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
 import { Trim, TRIM_DEFAULT } from '../engine/sinks/trim.ts'
@@ -50,6 +51,8 @@ export const STORE_COUNTERS = [
   'marks',
   'breaker',
   'breakerOpened',
+  'letterBreaker',
+  'letterBreakerOpened',
   'up',
 ] as const
 
@@ -63,13 +66,16 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
   const link = new NatsLink(settings.nats, 'marketprism store', random, log)
   const sink = new ClickHouseSink(settings.clickhouse, () => clock.nowNs(), log)
   recordHops(sink, settings.hops)
-  const crew = new Crew(link, sink, settings.crew, random, log, new StreamLetters(link))
+  const letters = new GuardedLetters(new StreamLetters(link), settings.clickhouse.breaker, log)
+  const crew = new Crew(link, sink, settings.crew, random, log, letters)
   const writeCounters = () => {
     const stats = crew.stats()
     for (const name of CREW_COUNTERS) counters.set(name, stats[name])
     for (const name of ['inserts', 'blocks', 'found', 'marks'] as const) counters.set(name, sink.stats[name])
     counters.set('breaker', BREAKER_STATES.indexOf(sink.breaker.state))
     counters.set('breakerOpened', sink.breaker.opened)
+    counters.set('letterBreaker', BREAKER_STATES.indexOf(letters.breaker.state))
+    counters.set('letterBreakerOpened', letters.breaker.opened)
     counters.set('up', crew.trouble() === undefined ? 1 : 0)
   }
   const counting = setInterval(writeCounters, COUNT_MS)

@@ -25,6 +25,7 @@ const MARKET: Labels = { exchange: null, market: null }
 const SHARD: Labels = { shard: null }
 const WORKER: Labels = { kind: ['book', 'sink', 'store'] }
 const STATES = Object.keys(BOOK_STATES)
+const BREAKERS = ['clickhouse', 'deadLetters']
 
 const counter = (help: string, labels: Labels = {}): Typed<'counter'> => ({ type: 'counter', help, labels })
 const gauge = (help: string, labels: Labels = {}): Typed<'gauge'> => ({ type: 'gauge', help, labels })
@@ -129,16 +130,20 @@ export const METRICS = {
   marketprism_live_dropped_total: counter('Live messages dropped: no room, or NATS away'),
   marketprism_live_latency_seconds: histogram('Socket receive → live message handed to NATS'),
 
-  marketprism_hop_seconds: histogram('Way of blocks: exchange → socket, → sealed, → on disk, → published, → store, → row', {
-    hop: ['exchange', 'seal', 'spool', 'publish', 'broker', 'store', 'total'],
-  }),
+  marketprism_hop_seconds: histogram(
+    'Way of blocks: exchange → socket, → sealed, → on disk, → published, → store, → row',
+    {
+      hop: ['exchange', 'seal', 'spool', 'publish', 'broker', 'store', 'total'],
+    },
+  ),
   marketprism_clickhouse_inserts_total: counter('Inserts acknowledged'),
   marketprism_clickhouse_blocks_total: counter('Blocks stored; several share an insert'),
   marketprism_clickhouse_blocks_found_total: counter('Blocks that came again and were there'),
-  marketprism_clickhouse_breaker: gauge('1 for the state of the circuit breaker in front of ClickHouse', {
+  marketprism_breaker: gauge('1 for the state of the circuit breaker in front of this server', {
+    of: BREAKERS,
     state: ['closed', 'half-open', 'open'],
   }),
-  marketprism_clickhouse_breaker_opened_total: counter('Times that ClickHouse was left alone after failures in a row'),
+  marketprism_breaker_opened_total: counter('Times that it was left alone after failures in a row', { of: BREAKERS }),
   marketprism_store_workers: gauge('Workers of the consumers of the block stream'),
   marketprism_store_worker_changes_total: counter('Workers of consumers that came and went with the backlog', {
     change: ['started', 'ended'],

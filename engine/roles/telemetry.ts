@@ -76,10 +76,18 @@ export class Telemetry {
       { labels: { change: 'started' }, value: counters.read('started') },
       { labels: { change: 'ended' }, value: counters.read('ended') },
     ])
-    metrics.source('marketprism_clickhouse_breaker', () =>
-      BREAKER_STATES.map((state, index) => ({ labels: { state }, value: counters.read('breaker') === index ? 1 : 0 })),
+    const breakers = [
+      ['clickhouse', 'breaker', 'breakerOpened'],
+      ['deadLetters', 'letterBreaker', 'letterBreakerOpened'],
+    ] as const
+    metrics.source('marketprism_breaker', () =>
+      breakers.flatMap(([of, name]) =>
+        BREAKER_STATES.map((state, index) => ({ labels: { of, state }, value: counters.read(name) === index ? 1 : 0 })),
+      ),
     )
-    metrics.source('marketprism_clickhouse_breaker_opened_total', () => counters.read('breakerOpened'))
+    metrics.source('marketprism_breaker_opened_total', () =>
+      breakers.map(([of, , name]) => ({ labels: { of }, value: counters.read(name) })),
+    )
     for (const name of ['clickhouse', 'nats'])
       this.health.dependency(name, () =>
         counters.read('up') === 1 ? { status: 'up' } : { status: 'down', detail: 'see the log' },
