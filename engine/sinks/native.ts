@@ -23,6 +23,8 @@ import type { Block, BlockColumn, BlockHead } from '../record/decode.ts'
 const KEYS_VERSION = 1n
 const HAS_ADDITIONAL_KEYS = 512n
 const INDEX_UINT16 = 1n
+/** a varuint of 32 bits */
+const LENGTH_BYTES_MAX = 5
 
 export interface NativeBlock {
   /** in the order of the data, for the INSERT statement */
@@ -222,13 +224,15 @@ function assertColumn(column: Column, stored: BlockColumn, rows: number): void {
   }
   assert(ends !== null, `${name} is without its ends`)
   assert(ends.length === rows * 8, `${name} has ${ends.length} bytes of ends ${forRows}`)
-  const view = new DataView(ends.buffer, ends.byteOffset, ends.byteLength)
+  const words = new Uint32Array(new Uint8Array(ends).buffer)
   let last = 0
-  for (let row = 0; row < rows; row++) {
-    const end = view.getUint32(row * 8, true)
-    assert(end >= last && view.getUint32(row * 8 + 4, true) === 0, `${name} has ends that do not rise`)
+  let isRising = true
+  for (let word = 0; word < words.length; word += 2) {
+    const end = words[word] as number
+    isRising &&= end >= last && words[word + 1] === 0
     last = end
   }
+  assert(isRising, `${name} has ends that do not rise`)
   assert(values.length === last * valueBytes, `${name} has ${values.length} bytes of values, its ends say ${last}`)
 }
 
@@ -284,20 +288,24 @@ function joinedEnds(stored: readonly BlockColumn[]): Uint8Array[] {
   })
 }
 
+/** One array for the whole column: an object a row would be most of what the store does. */
 function framedStrings({ ends, values }: BlockColumn, rows: number): Buffer {
   assert(ends !== null, 'string column without its ends')
-  const pieces: Uint8Array[] = []
+  if (values.length === 0) return Buffer.alloc(rows) // each has length 0
+  const words = new Uint32Array(new Uint8Array(ends).buffer) // low word, high word (0) of each end
+  const framed = Buffer.allocUnsafe(values.length + rows * LENGTH_BYTES_MAX)
+  let at = 0
   let start = 0
   for (let row = 0; row < rows; row++) {
-    const end = endAt(ends, row)
-    pieces.push(varuint(end - start), values.subarray(start, end))
+    const end = words[2 * row] as number
+    let rest = end - start
+    for (; rest >= 128; rest >>>= 7) framed[at++] = (rest & 127) | 128
+    framed[at++] = rest
+    framed.set(values.subarray(start, end), at)
+    at += end - start
     start = end
   }
-  return Buffer.concat(pieces)
-}
-
-function endAt(ends: Uint8Array, row: number): number {
-  return new DataView(ends.buffer, ends.byteOffset, ends.byteLength).getUint32(row * 8, true)
+  return framed.subarray(0, at)
 }
 
 function placeOf(key: string, places: Map<string, number>): number {
