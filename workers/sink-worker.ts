@@ -34,6 +34,7 @@ import { openSpool, type Spool, type SpoolOptions } from '../engine/spool/spool.
 import { type BlockSinkSettings, openBlockSink } from './block-sink.ts'
 import { downNotice, timesOf } from './down-notice.ts'
 import { KeptTime } from './kept-time.ts'
+import { holdProducer } from './one-producer.ts'
 import { runEventLoop, type SinkSeat } from './loop.ts'
 import type { DownNotice } from './shard-connections.ts'
 
@@ -204,7 +205,8 @@ export class SinkWorker {
 
   /** Drains every ring a piece; waits a moment when the spool has no room. */
   doWork(): number | Promise<number> {
-    if (!this.#canAccept()) return this.#mustGiveUp() ? this.#giveUp() : sleep(FULL_LOOK_MS, 1)
+    if (this.spool.writerFault !== undefined || this.#shortage() !== '')
+      return this.#mustGiveUp() ? this.#giveUp() : sleep(FULL_LOOK_MS, 1)
     let count = 0
     for (const { reader, text } of this.#inboxes) {
       count += reader.drain(
@@ -215,10 +217,6 @@ export class SinkWorker {
     }
     if (count === 0) this.#keptTime.empty(this.spool.nextSeq)
     return count
-  }
-
-  #canAccept(): boolean {
-    return this.spool.writerFault === undefined && this.#shortage() === ''
   }
 
   #shortage(): string {
@@ -392,14 +390,15 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   const random = seededRandom(freshSeed())
   const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
   let beating = setInterval(() => heartbeat.beat(), seat.idle.beatMs) // a long recovery is no hang
+  const taken = (fault: Fault) => tell({ type: 'fault', code: fault.code, message: fault.message })
+  const producer = await holdProducer(settings.producer, settings, clock, random, log, taken)
   const spool = await openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs(), timesOf).finally(() =>
     clearInterval(beating),
   )
   for (const { firstNs: _from, lastNs: _to, ...lost } of spool.recovery.lost)
     log.error(lost, 'blocks of the spool are damaged and lost')
-  const worker = new SinkWorker(seat, spool, clock, random, log, (fault) =>
-    tell({ type: 'fault', code: fault.code, message: fault.message }),
-  )
+  const worker = new SinkWorker(seat, spool, clock, random, log, taken)
+  await worker.tend() // it has looked at the disk before it accepts anything
   tell({
     type: 'ready',
     epoch: spool.epoch,
@@ -413,6 +412,7 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   await runEventLoop(worker.readers, heartbeat, idle, () => worker.doWork())
   beating = setInterval(() => heartbeat.beat(), seat.idle.beatMs) // nor is the last delivery
   tell({ type: 'stopped', ...(await worker.stop(settings.stopMsMax)) })
+  await producer.release()
   clearInterval(tending)
   clearInterval(beating)
   idle.close()
@@ -422,8 +422,7 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
 /** What a person must mend (a locked or damaged directory): said once, then this thread waits to be ended. A restart would not help. */
 async function tellAndWait(seat: SinkSeat, error: unknown): Promise<void> {
   if (!(error instanceof Fault)) throw error
-  const message: SinkWorkerMessage = { type: 'fault', code: error.code, message: error.message }
-  parentPort?.postMessage(message)
+  parentPort?.postMessage({ type: 'fault', code: error.code, message: error.message } satisfies SinkWorkerMessage)
   const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
   const readers = seat.batches.map((memory) => new RingReader(memory))
   while (!readers.every((reader) => reader.isStopped())) {
