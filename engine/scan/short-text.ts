@@ -2,7 +2,7 @@
  * A short text as bytes, and as words of four with zeros behind its end: to be held against another, hashed and copied
  * into a column without a string being made of it.
  *
- * Arithmetic: a UUID of 36 bytes is nine words, 10 ns to copy; as a string it is 70 ns, and 100 more to make bytes of it.
+ * Arithmetic: a UUID of 36 bytes is nine words, 10 ns to copy. As a string it was 70 ns, an encoder made bytes of it again.
  */
 const WORD_BYTES = 4
 

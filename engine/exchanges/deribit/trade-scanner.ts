@@ -46,8 +46,8 @@ import { type TradeRow, TradeRows } from './trade-rows.ts'
  * The list of a trades channel by bytes, in any order of keys; members that nobody asks for are passed over, but as
  * JSON. All of its trades are handed over, or none.
  *
- * Measured (as bench `scanDeribit` does): a frame with one trade, 419 bytes, of which 150 are numbers nobody asks for, 800 ns at
- * best, 930 in the median of a busy machine.
+ * Measured (as bench `scanDeribit` does): a frame with one trade, 419 bytes, of which 150 are numbers nobody asks for, 580 ns at
+ * best, 610 in the median of a busy machine.
  */
 const OTHER = -1
 

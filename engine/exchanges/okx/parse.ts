@@ -39,8 +39,8 @@ import { UnnumberedBooks } from './unnumbered.ts'
  * frame that differs in anything, and every other channel, goes to the general parser. Fast and never wrong.
  *
  * Measured (as bench `scanOkx` does, a cloud core with others at work, best and median): an update of `books` with 37 levels,
- * 1,130 bytes, 1.4 and 1.8 µs, or 39 and 49 ns a level of two numbers and a count; so 25 levels are 1.0 to 1.3 µs. A trade
- * of 217 bytes 200 and 290 ns, a best level of 178 bytes 200 and 250 ns.
+ * 1,130 bytes, 1.6 and 1.7 µs, or 44 and 45 ns a level of two numbers and a count. A trade of 217 bytes 190 and 350 ns, a
+ * best level of 178 bytes 170 and 180 ns.
  *
  * A frame whose last bytes are `}]}` is not overrun: no loop over digits passes a brace, loops over strings watch the end,
  * and fixed text that holds a brace is compared only where the frame still goes on. Words may reach a little beyond a
