@@ -5,7 +5,7 @@ import type { RecordedMessage } from '../engine/simulate/recording.ts'
 import { type Bench, type BenchResult, check } from './bench.ts'
 import { type Measured, measured, repeat } from './measure.ts'
 import { type BenchMessages, foundIn } from './messages.ts'
-import { type BenchVenue, type Found } from './venues.ts'
+import type { BenchVenue, Found } from './venues.ts'
 
 const KINDS: readonly Found['kind'][] = ['book', 'trades', 'tickers']
 /** Behind each frame, for scanners that read by words; in a ring that is the head of the next record. */
