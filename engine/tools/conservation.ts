@@ -33,6 +33,8 @@ export interface ConservationOptions {
 
 const WARM_UP_MS = 3_000
 const CALM_MS = 3_000
+/** The usual blocks share an insert with others; those of a second are alone in theirs. Both ways have their own retries. */
+const BATCH_AGES_MS = [250, 1_000] as const
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
@@ -41,8 +43,9 @@ export async function runConservation(options: ConservationOptions, run: Run): P
   const directory = stageDirectory(run, 'conservation')
   const markets = spreadOverMarkets(options.instruments, venues)
   const forgetsInserts = controls.includes('dedupe')
+  const batchAgeMs = BATCH_AGES_MS[seed % 2] as number
   const startedMs = performance.now()
-  await onScene({ directory, markets, rate, seed, forgetsInserts }, run, async (scene) => {
+  await onScene({ directory, markets, rate, seed, batchAgeMs, forgetsInserts }, run, async (scene) => {
     say(`seed ${seed}, all in ${directory}`)
     await scene.start(() => scene.accepted.look(scene.spoolDirectory))
     const acts = planNemesis(seed, options.seconds, killed)

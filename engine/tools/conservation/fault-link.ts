@@ -5,6 +5,7 @@
  *   slow        so many bytes a second and direction
  *   slicer      in pieces of a few bytes, each on its own
  *   blackhole   nothing passes and nothing is said; afterwards what was held back goes on
+ *   swallow     what is asked arrives, and where the answer would come each connection is reset
  *   limit       each connection is reset after so many bytes more
  *
  * And at any time `reset`: every connection ends by RST, and what was on its way is lost.
@@ -18,6 +19,7 @@ export type Toxic =
   | { readonly kind: 'slow'; readonly bytesPerSecond: number }
   | { readonly kind: 'slicer'; readonly bytes: number }
   | { readonly kind: 'blackhole' }
+  | { readonly kind: 'swallow' }
   | { readonly kind: 'limit'; readonly bytes: number }
 
 /** Held back per direction; then the sender is not read any more, as with a full socket. */
@@ -83,8 +85,8 @@ class Pair {
     this.#target = target
     this.ended = Promise.all([client, target].map((socket) => new Promise((done) => socket.once('close', done))))
     for (const socket of [client, target]) socket.on('error', () => this.reset())
-    new Direction(client, target, toxic, () => this.reset())
-    new Direction(target, client, toxic, () => this.reset())
+    new Direction(client, target, false, toxic, () => this.reset())
+    new Direction(target, client, true, toxic, () => this.reset())
   }
 
   reset(): void {
@@ -97,6 +99,7 @@ class Pair {
 class Direction {
   readonly #source: Socket
   readonly #target: Socket
+  readonly #answers: boolean
   readonly #toxic: () => Toxic | undefined
   readonly #reset: () => void
   readonly #held: { readonly chunk: Buffer; readonly atMs: number }[] = []
@@ -106,9 +109,11 @@ class Direction {
   #isPumping = false
   #hasEnded = false
 
-  constructor(source: Socket, target: Socket, toxic: () => Toxic | undefined, reset: () => void) {
+  /** @param answers from the one that was connected to */
+  constructor(source: Socket, target: Socket, answers: boolean, toxic: () => Toxic | undefined, reset: () => void) {
     this.#source = source
     this.#target = target
+    this.#answers = answers
     this.#toxic = toxic
     this.#reset = reset
     source.on('data', (chunk: Buffer) => {
@@ -150,6 +155,8 @@ class Direction {
       case 'blackhole':
         while (this.#toxic() === toxic && !this.#target.destroyed) await sleep(LOOK_MS)
         return this.#write(chunk)
+      case 'swallow':
+        return this.#answers ? this.#reset() : this.#write(chunk)
       case 'limit':
         this.#passedBytes += chunk.length
         if (this.#passedBytes <= toxic.bytes) return this.#write(chunk)

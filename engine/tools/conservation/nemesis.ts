@@ -20,6 +20,9 @@ type Deed = Act extends infer A ? (A extends Act ? Omit<A, 'atMs'> : never) : ne
 /** A pause is shorter than what a venue or a broker takes for death. */
 const PAUSE_MS = { min: 500, max: 3_000 } as const
 const TOXIC_MS = { min: 1_000, max: 4_000 } as const
+/** Inserts that are done and not acknowledged: each of them comes again. */
+const SWALLOW_MS = { min: 500, max: 1_500 } as const
+const SWALLOWED_INSERTS = { link: 'store → clickhouse', toxic: { kind: 'swallow' } } as const
 
 /** Each process killed and paused, each link reset and made ill: all of it once at least, whatever the seed. */
 export function planNemesis(seed: number, seconds: number, killed: readonly Actor[] = ACTORS): Act[] {
@@ -29,11 +32,12 @@ export function planNemesis(seed: number, seconds: number, killed: readonly Acto
     ...killed.map((actor): Deed => ({ what: 'kill', actor })),
     ...ACTORS.map((actor): Deed => ({ what: 'pause', actor, forMs: within(PAUSE_MS) })),
     ...LINKS.map((link): Deed => ({ what: 'reset', link })),
+    ...[1, 2].map((): Deed => ({ what: 'toxic', ...SWALLOWED_INSERTS, forMs: within(SWALLOW_MS) })),
     ...shuffled(LINKS, random).map(
       (link, index): Deed => ({
         what: 'toxic',
         link,
-        toxic: toxicOf(index + (seed % 5), random),
+        toxic: toxicOf(index + seed, random),
         forMs: within(TOXIC_MS),
       }),
     ),
@@ -48,6 +52,7 @@ function toxicOf(index: number, random: Random): Toxic {
     { kind: 'slow', bytesPerSecond: 20_000 + Math.round(random() * 80_000) },
     { kind: 'slicer', bytes: 1 + Math.round(random() * 60) },
     { kind: 'blackhole' },
+    { kind: 'swallow' },
     { kind: 'limit', bytes: 10_000 + Math.round(random() * 200_000) },
   ]
   return kinds[index % kinds.length] as Toxic

@@ -31,6 +31,8 @@ export interface SceneOptions {
   readonly markets: MarketPlans
   readonly rate: number
   readonly seed: number
+  /** absent: as configured */
+  readonly batchAgeMs?: number
   /** negative control: ClickHouse forgets at once which inserts it has seen */
   readonly forgetsInserts: boolean
 }
@@ -38,6 +40,8 @@ export interface SceneOptions {
 /** Less than usual: a run must not wait a minute for what a killed store held. */
 const ACK_WAIT_SECONDS = 5
 const READY_MS_MAX = 60_000
+/** A question over millions of rows, on a busy machine. */
+const JUDGE_MS_MAX = 600_000
 /** Nothing is deleted from the spool in the run, so that all that was accepted can be read from it. */
 const RETAIN_SECONDS = 86_400
 const ALIVE_MS_MAX = 15_000
@@ -100,7 +104,10 @@ export class Scene {
     const clickhouse = await startEmbeddedClickHouse({ dataDirectory: at('clickhouse'), port: 0, log })
     undo.push(() => clickhouse.stop())
     const { database } = config.clickhouse
-    const client = createClickHouseClient({ ...CLICKHOUSE_DEFAULT, url: clickhouse.url, database: 'default' })
+    const client = createClickHouseClient({
+      ...{ ...CLICKHOUSE_DEFAULT, url: clickhouse.url, database: 'default' },
+      requestTimeoutMs: JUDGE_MS_MAX,
+    })
     undo.push(() => client.close())
     const links = new Map(LINKS.map((name) => [name, new FaultLink(name)]))
     const link = (name: LinkName): FaultLink => links.get(name) as FaultLink
@@ -134,6 +141,7 @@ export class Scene {
         ...setFlags({
           'nats.url': await link('engine → nats').through(nats.url),
           'spool.retainSeconds': RETAIN_SECONDS,
+          'batch.ageMs': options.batchAgeMs ?? config.batch.ageMs,
         }),
         ...(await marketFlags(venue, options.markets, link('venue → engine'))),
       ],
