@@ -33,6 +33,8 @@ interface Chain {
   readonly clickhouse: TestClickHouse
   readonly spool: Awaited<ReturnType<typeof openSpool>>
   readonly questions: CommitQuestions
+  readonly sink: NatsSink
+  readonly link: NatsLink
   /** so many blocks more into the spool */
   append(count: number): Promise<void>
   delivered(): Promise<void>
@@ -91,6 +93,8 @@ async function startChain(t: TestContext): Promise<Chain | undefined> {
     clickhouse,
     spool,
     questions,
+    sink,
+    link,
     startStore,
     async append(count) {
       for (let left = count; left > 0; left--) {
@@ -258,4 +262,26 @@ test('a consumer should be left alone when messages come while the store looks w
   )
   assert.equal(answers.stats.consumersRenewed, 0)
   await chain.assertAllStored()
+})
+
+test('a server that is connected and does not acknowledge should count as down, and no block be lost by it', async (t) => {
+  const chain = await startChain(t)
+  if (chain === undefined) return
+  await chain.append(5)
+  await chain.delivered()
+  assert.equal(chain.sink.trouble(), undefined)
+  process.kill(chain.nats.pid, 'SIGSTOP')
+  try {
+    await chain.append(5)
+    await until(() => chain.sink.stats.timeouts > 0, WAIT_MS, 'no acknowledgement comes')
+    assert.notEqual(chain.link.up(), undefined, 'it is connected')
+    assert.match(chain.sink.trouble() ?? '', /is connected but does not acknowledge: check the disk of its JetStream/)
+  } finally {
+    process.kill(chain.nats.pid, 'SIGCONT')
+  }
+  await chain.delivered()
+  assert.equal(chain.sink.trouble(), undefined)
+  const stopStore = chain.startStore()
+  await chain.assertAllStored()
+  await stopStore()
 })

@@ -121,6 +121,9 @@ export const METRICS = {
 
   marketprism_delivered_blocks_total: counter('Blocks that JetStream, or ClickHouse directly, has taken'),
   marketprism_delivery_retries_total: counter('Blocks sent again'),
+  marketprism_delivery_up: gauge(
+    '1 while those behind the spool take blocks; 0 also when they are connected and do not acknowledge',
+  ),
   marketprism_delivery_in_flight: gauge('Blocks that await an acknowledgement'),
   marketprism_nats_publish_acks_total: counter('Blocks that JetStream acknowledged'),
   marketprism_nats_publish_duplicates_total: counter('Acknowledged blocks that JetStream had already'),

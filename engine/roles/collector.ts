@@ -169,7 +169,7 @@ export class Collector {
           frameRingBytes: config.rings.framesBytes,
           batchRingBytes: config.rings.batchesBytes,
           requestRingBytes: config.rings.requestsBytes,
-          settings: (workerIndex) => this.#bookSettings(workerIndex, servers.nats !== undefined),
+          settings: (workerIndex) => this.#bookSettings(workerIndex, servers),
         },
         sink: {
           url: workerUrl('sink-worker'),
@@ -280,8 +280,9 @@ export class Collector {
     await this.roster.reload(chosenMarkets(config))
   }
 
-  #bookSettings(workerIndex: number, hasLive: boolean): BookWorkerSettings {
-    const shard = shardSettings(this.#config, workerIndex, this.placement.members(workerIndex), hasLive)
+  #bookSettings(workerIndex: number, { nats, payloadBytesMax }: Servers): BookWorkerSettings {
+    const members = this.placement.members(workerIndex)
+    const shard = shardSettings(this.#config, workerIndex, members, nats !== undefined, payloadBytesMax)
     return { shard, reportOnDrain: false, tellsRejected: true }
   }
 

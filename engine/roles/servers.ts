@@ -20,6 +20,9 @@ import {
   streamOptions,
 } from './settings.ts'
 
+/** The anchor of a book, 5,000 levels a side of 16 bytes each, is one row of 160 kB; a block has one row at least. */
+const PAYLOAD_BYTES_MIN = 256 * 1024
+
 /** Our last rows are in, or wait in the spool, when a server is asked to end: nothing is lost when it is then ended by force. */
 const SERVER_STOP_MS = 2_000
 
@@ -30,6 +33,8 @@ export interface Servers {
   /** why it is not JetStream, where that is not by configuration */
   readonly deliveryReason: string
   readonly nats: NatsOptions | undefined
+  /** what a message may have; blocks are sealed so that they fit */
+  readonly payloadBytesMax: number
   readonly clickhouse: ClickHouseOptions | undefined
   /** where it is ours */
   readonly natsServer: EmbeddedNats | undefined
@@ -54,11 +59,12 @@ export async function startServers(config: Config, roles: readonly string[], log
     const engine = isStoring ? await chooseClickHouse(config, log) : undefined
     if (engine?.server !== undefined) started.push(engine.server)
     if (engine !== undefined) lines.push(engine.line)
-    if (broker.nats !== undefined) tell(log, await provisionNats(config, broker.nats))
+    const payloadBytesMax =
+      broker.nats === undefined ? Number.POSITIVE_INFINITY : await provisionNats(config, broker.nats, log)
     if (engine !== undefined) tell(log, await provisionClickHouse(config, engine.clickhouse, log))
     const { reason: deliveryReason, nats } = broker
     const { server: natsServer } = broker
-    return { delivery, deliveryReason, nats, natsServer, clickhouse: engine?.clickhouse, lines, stop }
+    return { delivery, deliveryReason, nats, payloadBytesMax, natsServer, clickhouse: engine?.clickhouse, lines, stop }
   } catch (error) {
     await stop()
     throw error
@@ -127,10 +133,23 @@ async function chooseClickHouse(config: Config, log: Log): Promise<ChosenClickHo
   return { clickhouse: clickHouseOptions(config, server.url), server, line }
 }
 
-async function provisionNats(config: Config, nats: NatsOptions): Promise<ProvisionReport> {
+/**
+ * @returns how long a message may be.
+ * @throws Fault NATS_PAYLOAD when the largest row does not fit: rows cannot be split, and a block would wait for ever.
+ */
+async function provisionNats(config: Config, nats: NatsOptions, log: Log): Promise<number> {
   const connection = await connectNats(nats, 'marketprism provision')
   try {
-    return await provisionStreams(await connection.jetstreamManager(), streamOptions(config), ...consumerShapes(config))
+    const payloadBytesMax = connection.info?.max_payload ?? Number.POSITIVE_INFINITY
+    if (payloadBytesMax < PAYLOAD_BYTES_MIN)
+      throw new Fault(
+        'NATS_PAYLOAD',
+        `NATS at ${nats.url} takes messages of ${payloadBytesMax} bytes, the row of a whole book may need ${PAYLOAD_BYTES_MIN}: raise max_payload in nats.conf`,
+        EXIT_CONFIG,
+      )
+    const manager = await connection.jetstreamManager()
+    tell(log, await provisionStreams(manager, streamOptions(config), ...consumerShapes(config)))
+    return payloadBytesMax
   } finally {
     await connection.close()
   }

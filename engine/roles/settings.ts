@@ -86,12 +86,20 @@ export function planSettings(config: Config, startMs = 0): PlanSettings {
   }
 }
 
-/** @param hasLive whether there is a NATS server to take live messages. */
+/** Of what a message may have, the rest is for the head of the block and for headers. */
+const PAYLOAD_SHARE = 0.8
+
+/**
+ * @param hasLive whether there is a NATS server to take live messages
+ * @param payloadBytesMax what a message of that server may have: blocks are sealed smaller from the start, because a block
+ *   that has its identity is never split: the parts of a second try could be others than those of the first
+ */
 export function shardSettings(
   config: Config,
   shardIndex: number,
   instruments: readonly Instrument[],
   hasLive: boolean,
+  payloadBytesMax = Number.POSITIVE_INFINITY,
 ): BookShardSettings {
   const { batch, snapshots, publisher, live } = config
   const cut = chosenMarkets(config).filter(({ snapshotLimit }) => snapshotLimit > 0)
@@ -103,7 +111,11 @@ export function shardSettings(
     market: instruments[0]?.market ?? '',
     instruments,
     producer: config.producer,
-    batch: { rowsMax: batch.rowsMax, bytesMax: batch.bytesMax, ageMsMax: batch.ageMs },
+    batch: {
+      rowsMax: batch.rowsMax,
+      bytesMax: Math.min(batch.bytesMax, Math.floor(payloadBytesMax * PAYLOAD_SHARE)),
+      ageMsMax: batch.ageMs,
+    },
     snapshots: { intervalMs: snapshots.intervalMs, depth: snapshots.depth },
     publisher: {
       intervalMs: publisher.interval * 1000,

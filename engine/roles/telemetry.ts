@@ -317,6 +317,7 @@ export class Telemetry {
     metrics.source('marketprism_nats_publish_acks_total', () => sink.read('acks'))
     metrics.source('marketprism_nats_publish_duplicates_total', () => sink.read('duplicateAcks'))
     metrics.source('marketprism_nats_publish_timeouts_total', () => sink.read('ackTimeouts'))
+    metrics.source('marketprism_delivery_up', () => sink.read('up'))
     metrics.source('marketprism_delivery_in_flight', () => sink.read('inFlight'))
     metrics.source('marketprism_clickhouse_inserts_total', () => sink.read('inserts'))
     metrics.source('marketprism_rows_committed_total', () => sink.read('insertedRows'))
