@@ -283,7 +283,7 @@ describe('spool', () => {
   })
 
   it(`spool should report every flipped bit in what it had synced (TEST_SEED=${seed})`, async () => {
-    for (let run = 0; run < 500; run++) {
+    for (let run = 0; run < Math.max(500, RUNS); run++) {
       const random = seededRandom(seed + run)
       const disk = new SimulatedDisk(random)
       let nowMs = 1_790_000_000_000
