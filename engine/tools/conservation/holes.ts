@@ -89,24 +89,21 @@ function holesQuery(database: string, table: CheckedTable): string {
   const { id, number = '0', sentNumber = '0', isRepaired = 'false' } = COMPARISONS[table]
   const { stored, sent, stream } = ORDER[table]
   const place = `exchange, market, symbol, ${stream} AS part`
-  const around = (rows: string): string =>
-    `OVER (PARTITION BY exchange, market, symbol, part ORDER BY number ROWS BETWEEN ${rows})`
+  const rows = `SELECT exchange, market, symbol, part, number, received FROM (
+    SELECT *, ${number}, ${place}, ${stored} AS number, toUnixTimestamp64Milli(received_ns) AS received FROM ${database}.${table} WHERE NOT (${isRepaired}))`
+  const near = (name: string, order: string): string =>
+    `ASOF LEFT JOIN (${rows}) AS ${name} ON m.exchange = ${name}.exchange AND m.market = ${name}.market AND m.symbol = ${name}.symbol AND m.part = ${name}.part AND m.number ${order} ${name}.number`
+  const missing = `SELECT exchange, market, symbol, part, number, 1 AS events
+      FROM (SELECT *, ${sentNumber}, ${place}, ${sent} AS number FROM truth.${table})
+      WHERE sipHash128(${id}) NOT IN (SELECT sipHash128(${id}) FROM (SELECT *, ${number} FROM ${database}.${table}))
+    UNION ALL
+    SELECT exchange, market, symbol, stream AS part, number, events FROM truth.lost WHERE table = '${table}'`
   return `SELECT exchange, market, symbol, toString(min(number)) AS first, toString(max(number)) AS last, toString(sum(events)) AS events,
       toString(before_ms) AS beforeMs, toString(after_ms) AS afterMs
     FROM (
-      SELECT *, max(received_ms) ${around('UNBOUNDED PRECEDING AND CURRENT ROW')} AS before_ms,
-        min(received_ms) ${around('CURRENT ROW AND UNBOUNDED FOLLOWING')} AS after_ms
-      FROM (
-        SELECT exchange, market, symbol, part, number, 0 AS events, toNullable(received) AS received_ms
-          FROM (SELECT *, ${number}, ${place}, ${stored} AS number, toUnixTimestamp64Milli(received_ns) AS received FROM ${database}.${table} WHERE NOT (${isRepaired}))
-        UNION ALL
-        SELECT exchange, market, symbol, part, number, 1 AS events, NULL AS received_ms
-          FROM (SELECT *, ${sentNumber}, ${place}, ${sent} AS number FROM truth.${table})
-          WHERE sipHash128(${id}) NOT IN (SELECT sipHash128(${id}) FROM (SELECT *, ${number} FROM ${database}.${table}))
-        UNION ALL
-        SELECT exchange, market, symbol, stream AS part, number, events, NULL AS received_ms FROM truth.lost WHERE table = '${table}'
-      )
-    ) WHERE received_ms IS NULL GROUP BY exchange, market, symbol, part, before_ms, after_ms`
+      SELECT m.*, a.received AS after_ms FROM (SELECT m.*, b.received AS before_ms FROM (${missing}) AS m ${near('b', '>')}) AS m
+        ${near('a', '<')}
+    ) GROUP BY exchange, market, symbol, part, before_ms, after_ms SETTINGS join_use_nulls = 1`
 }
 
 /** Those that no row tells of. */
