@@ -655,17 +655,21 @@ test('a full batch ring should make the shard wait for room, and lose no block',
 
 test('a worker that replaces a dead one should say so in gap rows', () => {
   const rig = shardRig({ instruments: [instrumentOf(BTC)], live: false })
-  rig.shard.restarted(401_000, 5, 'crashed')
+  rig.shard.restarted(401_000, 5, 'crashed', 2)
   rig.frame(OPEN, { connection: 0, instruments: [{ instrument: 0, channels: ALL }] })
   rig.frame(DATA, trade(9))
   snapshot(rig, 10)
-  assert.deepEqual(pick(rows(rig, 'gaps'), 'channel', 'cause', 'status'), [
+  const all = rows(rig)
+  const of = (table: string) => all.filter((row) => row['table'] === table)
+  assert.deepEqual(pick(of('gaps'), 'channel', 'cause', 'status'), [
     ['book', 'worker_restart', 'open'],
     ['trades', 'worker_restart', 'open'],
     ['book_tickers', 'worker_restart', 'open'],
     ['trades', 'worker_restart', 'closed'],
     ['book', 'worker_restart', 'closed'],
   ])
+  const epochs = new Set(of('book_snapshots').map((row) => row['book_epoch']))
+  assert.deepEqual([...epochs], [2_000_001], 'no epoch of those that died')
 })
 
 test('the same frames should give the same blocks, byte for byte', () => {

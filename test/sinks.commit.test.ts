@@ -13,7 +13,7 @@ import { Delivery, DELIVERY_DEFAULT } from '../engine/sinks/delivery.ts'
 import { Intake, INTAKE_DEFAULT } from '../engine/sinks/intake.ts'
 import { connectNats, NATS_DEFAULT, NatsLink, NatsSink } from '../engine/sinks/nats.ts'
 import { provisionStreams } from '../engine/sinks/provision-streams.ts'
-import { openSpool, SPOOL_DEFAULT } from '../engine/spool/spool.ts'
+import { openSpool, SPOOL_DEFAULT, type Spool } from '../engine/spool/spool.ts'
 import { FaultLink } from '../engine/tools/conservation/fault-link.ts'
 import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
 import { cleanUp } from './support/clean-up.ts'
@@ -284,4 +284,40 @@ test('a server that is connected and does not acknowledge should count as down, 
   const stopStore = chain.startStore()
   await chain.assertAllStored()
   await stopStore()
+})
+
+test('a block that went out while the question was asked should not be lost before the store is done with it', async () => {
+  const sink = { lastSeq: 10 }
+  const again: unknown[] = []
+  const span = { epoch: 7, firstSeq: 5, lastSeq: 5 }
+  const spool = {
+    stats: { uncommitted: 1 },
+    uncommitted: () => [span],
+    delivered: () => [5],
+    commit: () => {},
+    again: (range: unknown) => again.push(range),
+  }
+  let floor = 9
+  const connection = {
+    request: async () => {
+      sink.lastSeq = 20 // JetStream acknowledges it now, as message 20
+      return { json: () => ({ missing: [[5, 5]], pending: 3, floor, lastSeq: 20 }) }
+    },
+  }
+  const questions = new CommitQuestions(
+    { up: () => connection } as unknown as NatsLink,
+    sink as unknown as NatsSink,
+    spool as unknown as Spool,
+    { ...COMMIT_QUESTIONS_DEFAULT, producer: 'main' },
+    () => 0,
+    SILENT,
+  )
+  for (const storeIsAt of [9, 15, 19]) {
+    floor = storeIsAt
+    await questions.look()
+    assert.deepEqual(again, [], `the store is at ${storeIsAt} of 20`)
+  }
+  floor = 20
+  await questions.look()
+  assert.deepEqual(again, [span])
 })

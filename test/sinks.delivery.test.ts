@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { after, before, describe, it, test } from 'node:test'
 import { createLog } from '../engine/base/log.ts'
 import { seededRandom } from '../engine/base/random.ts'
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { Delivery, DELIVERY_DEFAULT } from '../engine/sinks/delivery.ts'
 import type { DeadLetters, LetterNote } from '../engine/sinks/dead-letters.ts'
-import type { Outcome, SealedBlock, Sink } from '../engine/sinks/sink.ts'
+import { openBlock, type Outcome, type SealedBlock, type Sink, sealedBlock, triedName } from '../engine/sinks/sink.ts'
 import { openSpool, SPOOL_DEFAULT, type Spool } from '../engine/spool/spool.ts'
 import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
 import { startTestClickHouse, type TestClickHouse } from './support/clickhouse.ts'
@@ -186,4 +186,18 @@ describe('delivery', () => {
     assert.equal(delivery.stats.delivered, 2)
     assert.equal(spool.stats.unacked, 0)
   })
+})
+
+test('a name should be understood on every try, whatever the clock says, and with a renewal', () => {
+  const { payload, messageId } = sealedBlock(
+    buildBlock({ table: 'trades', rows: tradeRows(3, 1), instruments: TRADE_INSTRUMENTS }),
+  )
+  for (const atMs of [1, 12_345.678, 1_795_281_547_123.4567]) {
+    const once = triedName(messageId, atMs)
+    assert.notEqual(once, messageId)
+    assert.equal(openBlock(payload, once).messageId, messageId)
+    assert.equal(triedName(once, atMs), once, 'one mark, not two')
+    assert.equal(openBlock(payload, triedName(`${messageId}#v2`, atMs)).messageId, `${messageId}#v2`)
+  }
+  assert.throws(() => openBlock(payload, `${messageId}x`), /these are not the bytes of/)
 })

@@ -32,8 +32,10 @@ export interface RejectedReport {
   rejected: readonly RejectedFrame[]
 }
 
-/** Bounds the time between two heart beats: 1,024 frames of 1 µs to 5 µs. */
+/** Bounds the time between two turns of the loop: 1,024 frames of 1 µs to 5 µs. */
 const FRAMES_PER_CYCLE_MAX = 1024
+/** A start is hundreds of whole books, a millisecond each and more: the heart also beats by what was read. */
+const BYTES_PER_BEAT = 64 * 1024
 /** A second: a venue gone mad makes 64 kept frames of it, whatever it sends. */
 const TICKS_PER_REJECTED_REPORT = 20
 
@@ -47,11 +49,11 @@ const shard = createShard(seat.settings.shard, batches, requests, new Counters(S
   awaitRoom(batches, () => heartbeat.beat()),
 )
 if (seat.restart !== undefined) {
-  const { reason, sinceHi, sinceLo, framesLost } = seat.restart
+  const { reason, sinceHi, sinceLo, framesLost, lives } = seat.restart
   // what the dead worker had read but not sealed is up to one batch age older than its last sign of life
   const sinceNs = joinNs(sinceHi, sinceLo) - BigInt(seat.settings.shard.batch.ageMsMax) * 1_000_000n
   const detail = `worker ${reason}, ${framesLost} frames thrown away`
-  shard.restarted(Number(sinceNs >> 32n), Number(sinceNs & 0xffffffffn), detail)
+  shard.restarted(Number(sinceNs >> 32n), Number(sinceNs & 0xffffffffn), detail, lives)
 }
 
 let ticks = 0
@@ -61,8 +63,15 @@ function tellRejected(): void {
   if (rejected.length > 0) parentPort?.postMessage({ rejected } satisfies RejectedReport)
 }
 
+let bytesSinceBeat = 0
+
 function onFrame(kind: number, bytes: Uint8Array, offset: number, length: number): void {
   shard.onFrame(kind, bytes, offset, length)
+  bytesSinceBeat += length
+  if (bytesSinceBeat > BYTES_PER_BEAT) {
+    heartbeat.beat()
+    bytesSinceBeat = 0
+  }
   if (kind === TICK || kind === DRAIN) {
     if (seat.settings.tellsRejected === true && (kind === DRAIN || ++ticks % TICKS_PER_REJECTED_REPORT === 0))
       tellRejected()

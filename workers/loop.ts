@@ -9,6 +9,8 @@ import type { RingReader } from '../engine/ring/ring.ts'
 /** Why a worker was started again: its frames begin at this time, all before is lost and belongs to a gap. */
 export interface RestartNotice {
   readonly reason: 'crashed' | 'hung' | 'replaced'
+  /** how many have died in this place */
+  readonly lives: number
   /** time of the restart, ns since the epoch as two words (the anchor of engine/base/clock.ts) */
   readonly atHi: number
   readonly atLo: number

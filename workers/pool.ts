@@ -214,6 +214,7 @@ export class WorkerPool {
     if (role === 'sink') this.#sinkLostNs = lastBeatNs
     const notice = {
       reason,
+      lives: this.#places[workerIndex]?.slot.restarts ?? 1,
       atHi: hi,
       atLo: lo,
       sinceHi: Number(lastBeatNs >> 32n),

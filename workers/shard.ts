@@ -55,6 +55,9 @@ export type { BookShardSettings }
 /** EXTRA of a SNAPSHOT in a replay, where the body does not say whose it is: the book that waits. */
 export const ANY_INSTRUMENT = 0xffffffff
 
+/** More anchors than a worker lives to see; 4,294 lives fit the column. */
+const BOOK_EPOCHS_A_LIFE = 1_000_000
+
 const LEG_DUPLICATES = ['leg_0_duplicates', 'leg_1_duplicates', 'leg_2_duplicates'] as const
 
 /**
@@ -207,7 +210,9 @@ export class Shard {
   }
 
   /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
-  restarted(sinceHi: number, sinceLo: number, detail: string): void {
+  restarted(sinceHi: number, sinceLo: number, detail: string, lives: number): void {
+    // deltas and anchors of one boot belong together by their epoch, so it must not be one of the dead
+    for (const { keeper } of this.list.slots) keeper.book.epoch = lives * BOOK_EPOCHS_A_LIFE
     this.#connections.restarted(sinceHi | 0, sinceLo | 0, detail)
   }
 

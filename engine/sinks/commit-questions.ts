@@ -114,7 +114,7 @@ export class CommitQuestions {
       if (answer === undefined) return
       if (answer.lastSeq < upToSeq) this.#rolledBack(answer.lastSeq, upToSeq)
       this.#commit(span, answer)
-      lost += this.#judge(span, answer, upToSeq, suspects)
+      lost += this.#judge(span, answer, suspects)
     }
     this.#suspects = suspects
     if (lost > 0) this.#log.error({ blocks: lost }, 'JetStream has lost what it had acknowledged: it is sent again')
@@ -164,10 +164,9 @@ export class CommitQuestions {
   }
 
   /**
-   * @param upToSeq newest message that was acknowledged before the question was asked
    * @returns how many blocks are lost
    */
-  #judge({ epoch }: BlockRange, answer: CommitAnswer, upToSeq: number, suspects: Map<string, number>): number {
+  #judge({ epoch }: BlockRange, answer: CommitAnswer, suspects: Map<string, number>): number {
     let lost = 0
     const now = this.#nowMs()
     if (answer.floor !== this.#floor) [this.#floor, this.#floorMs] = [answer.floor, now]
@@ -178,7 +177,7 @@ export class CommitQuestions {
         const doneAtSeq = this.#suspects.get(key)
         const isDone = doneAtSeq !== undefined && (answer.pending === 0 || answer.floor >= doneAtSeq || isStuck)
         if (isDone && this.#lost({ epoch, firstSeq: seq, lastSeq: seq }, key, now)) lost++
-        else suspects.set(key, doneAtSeq ?? upToSeq)
+        else suspects.set(key, doneAtSeq ?? this.#sink.lastSeq) // as of now: it may have gone out since we asked
       }
     }
     return lost

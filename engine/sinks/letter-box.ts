@@ -12,6 +12,7 @@ import {
 } from './dead-letters.ts'
 import { LetterFiles } from './letter-files.ts'
 import { type Headers, headersOf, natsHeaders } from './nats.ts'
+import { triedName } from './sink.ts'
 
 /** One dead letter, as a person looks at it. */
 export interface Letter {
@@ -88,11 +89,11 @@ export class StreamLetterBox implements LetterBox {
   }
 
   /** Sends the block again, as it came, under a new try of its name. Resolves when JetStream has it. */
-  async replay(letter: Letter, tryMark: string): Promise<void> {
+  async replay(letter: Letter, nowMs: number): Promise<void> {
     const { name, payload, subject } = letter
     await this.#connection.jetstream().publish(subject, payload, {
       headers: natsHeaders(originalHeaders(letter.headers)),
-      ...(name === '' ? {} : { msgID: `${name.replace(/~.*$/, '')}~${tryMark}` }),
+      ...(name === '' ? {} : { msgID: triedName(name, nowMs) }),
       expect: { streamName: BLOCK_STREAM },
     })
   }

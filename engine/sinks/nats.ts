@@ -16,7 +16,7 @@ import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, blockSubject, LETTER_HEAD_BYTES_MAX } from '../record/streams.ts'
 import { hopHeaders } from './hops.ts'
-import type { Outcome, SealedBlock, Sink } from './sink.ts'
+import { type Outcome, type SealedBlock, type Sink, triedName } from './sink.ts'
 
 /**
  * NATS, the only module that speaks to the `nats` client (with intake.ts, which reads).
@@ -262,7 +262,7 @@ export class NatsSink implements Sink {
     const startMs = performance.now()
     try {
       const ack = await this.#clientOf(connection).publish(subjectOf(block), block.payload, {
-        msgID: againMs === 0 ? block.messageId : `${block.messageId}~${againMs.toString(36)}`,
+        msgID: againMs === 0 ? block.messageId : triedName(block.messageId, againMs),
         timeout: this.#link.options.ackTimeoutMs,
         expect: { streamName: BLOCK_STREAM },
         ...(block.hops === undefined ? {} : { headers: natsHeaders(hopHeaders(block.hops)) }),

@@ -49,6 +49,11 @@ export interface SealedBlock extends Block {
  */
 const PUBLISHED_NAME = /^(.+:[0-9a-f]{8})(?:#([A-Za-z0-9_-]+))?(?:~[A-Za-z0-9_-]+)?$/
 
+/** The name of one more try, in place of the mark of an earlier one. @param atMs what sets it apart from other tries */
+export function triedName(name: string, atMs: number): string {
+  return `${name.replace(/~.*$/, '')}~${Math.floor(atMs).toString(36)}`
+}
+
 /**
  * Opens a block that came under a name, and checks that its bytes are those that were published under it.
  * @throws Error with one line: what is wrong with the bytes.

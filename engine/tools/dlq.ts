@@ -77,10 +77,10 @@ async function openBox(run: Run): Promise<{ box: LetterBox; stop(): Promise<void
 async function openStream({ connection, stop }: ReachedNats) {
   try {
     const box = new StreamLetterBox(connection, await connection.jetstreamManager())
-    const mark = `dlq${Math.floor(new Clock().nowMs()).toString(36)}`
+    const nowMs = new Clock().nowMs()
     const replay: Replay = async (letter) => {
       if (!letter.subject.startsWith('block.')) return 'it did not come from the block stream: look at it with --out'
-      await box.replay(letter, mark)
+      await box.replay(letter, nowMs)
       return ''
     }
     return { box, stop, replay }
