@@ -192,7 +192,7 @@ test('a name should be understood on every try, whatever the clock says, and wit
   const { payload, messageId } = sealedBlock(
     buildBlock({ table: 'trades', rows: tradeRows(3, 1), instruments: TRADE_INSTRUMENTS }),
   )
-  for (const atMs of [1, 12_345.678, 1_795_281_547_123.4567]) {
+  for (const atMs of [1, 12_345.678, 1_795_281_547_123.5]) {
     const once = triedName(messageId, atMs)
     assert.notEqual(once, messageId)
     assert.equal(openBlock(payload, once).messageId, messageId)

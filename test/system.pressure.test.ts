@@ -191,7 +191,8 @@ test('engine should wait for room on a full disk, say so once, and go on when th
   const { code, stderr } = await engine.ended
   assert.equal(code, 0, stderr)
   const told = stderr.split('\n').filter((line) => /has no room|has room again/.test(line))
-  told.forEach((line, index) => assert.match(line, index % 2 === 0 ? /has no room/ : /has room again/, stderr))
+  for (const [index, line] of told.entries())
+    assert.match(line, index % 2 === 0 ? /has no room/ : /has room again/, stderr)
   assert.ok((told[0] as string).includes(spool), stderr)
   assert.match(stderr, /has room again/)
   const result = await afterRun(t, data, venue)
