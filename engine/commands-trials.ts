@@ -1,6 +1,7 @@
-/** The trials of delivery. See commands.ts. */
+/** The trials: long runs that try to make the engine lose something. See commands.ts. */
 import { type Command, InvalidArgumentError } from 'commander'
 import type { CommandKit } from './commands-delivery.ts'
+import { FAULT_KINDS, type FaultKind } from './simulate/faults.ts'
 import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
 import type { Control } from './tools/conservation.ts'
 import { ACTORS, type Actor } from './tools/conservation/nemesis.ts'
@@ -26,7 +27,112 @@ const listOf =
 
 export const venueList = listOf<ExchangeName>(EXCHANGE_NAMES)
 
-export function addConservation(program: Command, kit: CommandKit): void {
+export function addTrials(program: Command, kit: CommandKit): void {
+  addRotation(program, kit)
+  addFaults(program, kit)
+  addScale(program, kit)
+  addConservation(program, kit)
+  addOutages(program, kit)
+}
+
+function addRotation(program: Command, kit: CommandKit): void {
+  const command = kit
+    .tool(
+      program,
+      'rotation',
+      "trial: the venues' 24 h cut compressed to seconds; every socket is replaced while it delivers, and nothing is lost",
+      ['rotation --json', 'rotation --seconds 90 --life 30 --venues okx,bybit', 'rotation --rate 20000 --workers 2'],
+    )
+    .option('--seconds <count>', 'how long the market runs', wholeNumber(10, 86_400), 600)
+    .option('--life <seconds>', 'the venues close every connection at this age', wholeNumber(20, 86_400), 30)
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 5_000)
+    .option('--instruments <count>', 'of all venues together', wholeNumber(1, 1_000), 27)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
+    .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff), 1)
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  kit.withConfigFlags(command).action(async (values: Values) => {
+    const { runRotation } = await import('./tools/rotation.ts')
+    await runRotation(
+      {
+        seconds: values.seconds as number,
+        lifeSeconds: values.life as number,
+        rate: values.rate as number,
+        instruments: values.instruments as number,
+        venues: values.venues as ExchangeName[],
+        seed: values.seed as number,
+        json: values.json === true,
+      },
+      kit.runOf('rotation', values),
+    )
+  })
+}
+
+function addScale(program: Command, kit: CommandKit): void {
+  const command = kit
+    .tool(
+      program,
+      'scale',
+      'trial: many instruments over four venues within their limits; all LIVE, in the time that plan says',
+      ['scale --json', 'scale --instruments 100 --rate 5000 --seconds 10', 'scale --venues binance --instruments 200'],
+    )
+    .option('--instruments <count>', 'with a book, of all venues together', wholeNumber(1, 4_000), 500)
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 20_000)
+    .option('--seconds <count>', 'how long the market goes on when all are LIVE', wholeNumber(0, 86_400), 60)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
+    .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff), 1)
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  kit.withConfigFlags(command).action(async (values: Values) => {
+    const { runScale } = await import('./tools/scale.ts')
+    await runScale(
+      {
+        instruments: values.instruments as number,
+        rate: values.rate as number,
+        seconds: values.seconds as number,
+        venues: values.venues as ExchangeName[],
+        seed: values.seed as number,
+        json: values.json === true,
+      },
+      kit.runOf('scale', values),
+    )
+  })
+}
+
+function addFaults(program: Command, kit: CommandKit): void {
+  const command = kit
+    .tool(
+      program,
+      'faults',
+      'trial: every fault of the simulator at every venue; each loss a row of gaps, each row caused, every book equal',
+      ['faults --json', 'faults --seed 2', 'faults --venues okx --only close,gap,silent'],
+    )
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 4_000)
+    .option('--instruments <count>', 'of all venues together', wholeNumber(1, 1_000), 18)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
+    .option(
+      '--only <kinds>',
+      'of the fault script, e.g. gap,close; all',
+      listOf(Object.keys(FAULT_KINDS) as FaultKind[]),
+      [],
+    )
+    .option('--seed <number>', 'same seed, same market and the same choice of victims', wholeNumber(0, 0x7fffffff), 1)
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  kit.withConfigFlags(command).action(async (values: Values) => {
+    const { runFaults } = await import('./tools/faults.ts')
+    await runFaults(
+      {
+        rate: values.rate as number,
+        instruments: values.instruments as number,
+        venues: values.venues as ExchangeName[],
+        kinds: values.only as FaultKind[],
+        seed: values.seed as number,
+        json: values.json === true,
+      },
+      kit.runOf('faults', values),
+    )
+  })
+}
+
+function addConservation(program: Command, kit: CommandKit): void {
   const command = kit
     .tool(
       program,
@@ -65,7 +171,7 @@ export function addConservation(program: Command, kit: CommandKit): void {
   })
 }
 
-export function addOutages(program: Command, kit: CommandKit): void {
+function addOutages(program: Command, kit: CommandKit): void {
   const command = kit
     .tool(
       program,

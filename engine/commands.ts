@@ -10,8 +10,7 @@ import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
 import { addDeliveryTools, type CommandKit } from './commands-delivery.ts'
-import { addConservation, addOutages, venueList, wholeNumber } from './commands-trials.ts'
-import { FAULT_KINDS, type FaultKind } from './simulate/faults.ts'
+import { addTrials, venueList, wholeNumber } from './commands-trials.ts'
 import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
 import type { ReplayOptions } from './tools/replay.ts'
 
@@ -48,14 +47,6 @@ function speed(text: string): number {
   const value = Number(text)
   if (!(value > 0)) throw new InvalidArgumentError('Allowed is a number above 0 (1 = as recorded), or max.')
   return value
-}
-
-function faultKinds(text: string): FaultKind[] {
-  const kinds = text.split(',').map((kind) => kind.trim())
-  const unknown = kinds.find((kind) => !Object.hasOwn(FAULT_KINDS, kind))
-  if (unknown !== undefined)
-    throw new InvalidArgumentError(`"${unknown}" is no fault; known: ${Object.keys(FAULT_KINDS).join(', ')}.`)
-  return kinds as FaultKind[]
 }
 
 function withConfigFlags(command: Command): Command {
@@ -182,95 +173,6 @@ function addDemo(program: Command, shell: Shell): void {
         json: values.json === true,
       },
       runOf('demo', values, shell),
-    )
-  })
-}
-
-function addRotation(program: Command, shell: Shell): void {
-  const command = tool(
-    program,
-    'rotation',
-    "trial: the venues' 24 h cut compressed to seconds; every socket is replaced while it delivers, and nothing is lost",
-    ['rotation --json', 'rotation --seconds 90 --life 30 --venues okx,bybit', 'rotation --rate 20000 --workers 2'],
-  )
-    .option('--seconds <count>', 'how long the market runs', wholeNumber(10, 86_400), 600)
-    .option('--life <seconds>', 'the venues close every connection at this age', wholeNumber(20, 86_400), 30)
-    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 5_000)
-    .option('--instruments <count>', 'of all venues together', wholeNumber(1, 1_000), 27)
-    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
-    .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff), 1)
-    .option('--json', 'last line of stdout: one JSON object of figures')
-  withConfigFlags(command).action(async (values: Values) => {
-    const { runRotation } = await import('./tools/rotation.ts')
-    await runRotation(
-      {
-        seconds: values.seconds as number,
-        lifeSeconds: values.life as number,
-        rate: values.rate as number,
-        instruments: values.instruments as number,
-        venues: values.venues as ExchangeName[],
-        seed: values.seed as number,
-        json: values.json === true,
-      },
-      runOf('rotation', values, shell),
-    )
-  })
-}
-
-function addScale(program: Command, shell: Shell): void {
-  const command = tool(
-    program,
-    'scale',
-    'trial: many instruments over four venues within their limits; all LIVE, in the time that plan says',
-    ['scale --json', 'scale --instruments 100 --rate 5000 --seconds 10', 'scale --venues binance --instruments 200'],
-  )
-    .option('--instruments <count>', 'with a book, of all venues together', wholeNumber(1, 4_000), 500)
-    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 20_000)
-    .option('--seconds <count>', 'how long the market goes on when all are LIVE', wholeNumber(0, 86_400), 60)
-    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
-    .option('--seed <number>', 'same seed, same market', wholeNumber(0, 0x7fffffff), 1)
-    .option('--json', 'last line of stdout: one JSON object of figures')
-  withConfigFlags(command).action(async (values: Values) => {
-    const { runScale } = await import('./tools/scale.ts')
-    await runScale(
-      {
-        instruments: values.instruments as number,
-        rate: values.rate as number,
-        seconds: values.seconds as number,
-        venues: values.venues as ExchangeName[],
-        seed: values.seed as number,
-        json: values.json === true,
-      },
-      runOf('scale', values, shell),
-    )
-  })
-}
-
-function addFaults(program: Command, shell: Shell): void {
-  const command = tool(
-    program,
-    'faults',
-    'trial: every fault of the simulator at every venue; each loss a row of gaps, each row caused, every book equal',
-    ['faults --json', 'faults --seed 2', 'faults --venues okx --only close,gap,silent'],
-  )
-    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 4_000)
-    .option('--instruments <count>', 'of all venues together', wholeNumber(1, 1_000), 18)
-    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
-    .option('--only <kinds>', 'of the fault script, e.g. gap,close; all', faultKinds, [])
-    .option('--seed <number>', 'same seed, same market and the same choice of victims', wholeNumber(0, 0x7fffffff), 1)
-    .option('--json', 'last line of stdout: one JSON object of figures')
-  withConfigFlags(command).action(async (values: Values) => {
-    const { runFaults } = await import('./tools/faults.ts')
-    await runFaults(
-      {
-        rate: values.rate as number,
-        instruments: values.instruments as number,
-        venues: values.venues as ExchangeName[],
-        kinds: values.only as FaultKind[],
-        seed: values.seed as number,
-        json: values.json === true,
-      },
-      runOf('faults', values, shell),
     )
   })
 }
@@ -409,16 +311,12 @@ export function createProgram(version: string, stop: AbortController): Command {
     .showHelpAfterError('(marketprism --help shows what is there)')
   addRoles(program, shell)
   addDemo(program, shell)
-  addRotation(program, shell)
-  addFaults(program, shell)
-  addScale(program, shell)
   addSimulate(program, shell)
   addReplay(program, shell)
   addSql(program, shell)
   const kit: CommandKit = { tool, withConfigFlags, runOf: (name, values) => runOf(name, values, shell) }
   addDeliveryTools(program, kit)
-  addConservation(program, kit)
-  addOutages(program, kit)
+  addTrials(program, kit)
   addPlanAndConfig(program, shell)
   return program
 }
