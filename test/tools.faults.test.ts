@@ -62,6 +62,9 @@ test('judge of faults should not take a row of another instrument, channel, plac
     assert.deepEqual(unmatched([{ loss: LOSS }], [{ ...ROW, ...other }]), [1, 1], JSON.stringify(other))
   const partial = { ...LOSS, lastId: 109, lastMs: AT_MS + 900 }
   assert.deepEqual(unmatched([{ loss: partial }], [ROW]), [1, 0], 'a row that holds only some of it')
+  const next = { ...ROW, from_seq: '104', to_seq: '110', from_ms: ROW.to_ms, to_ms: String(AT_MS + 60) }
+  assert.deepEqual(unmatched([{ loss: partial }], [next, ROW]), [0, 0], 'two rows without a number between them')
+  assert.deepEqual(unmatched([{ loss: partial }], [{ ...next, from_seq: '105' }, ROW]), [1, 0], 'a number between them')
 })
 
 test('judge of faults should let a closed socket explain rows of the streams that nobody else carries', () => {

@@ -64,8 +64,9 @@ export function judge(
   disturbances: readonly Disturbance[],
   rows: readonly JudgedRow[],
 ): Verdict {
+  const spans = joined(rows)
   return {
-    lossesWithoutRow: losses.filter((loss) => !rows.some((row) => isAt(loss, row) && holds(row, loss))),
+    lossesWithoutRow: losses.filter((loss) => !spans.some((row) => isAt(loss, row) && holds(row, loss))),
     rowsWithoutCause: rows.filter(
       (row) =>
         !losses.some((loss) => isAt(loss, row) && touches(row, loss)) &&
@@ -78,6 +79,27 @@ function isAt({ exchange, market, symbol, channel }: Place, row: JudgedRow): boo
   if (row.exchange !== exchange || row.market !== market) return false
   if (symbol !== '' && row.symbol !== symbol) return false
   return channel === '' || row.channel === channel || (FAMILIES[`${exchange}/${channel}`] ?? []).includes(row.channel)
+}
+
+/**
+ * A row that begins at the very number where another of its stream ends continues it: a connection that ended, and then
+ * a stream that began later than the book it was to continue.
+ */
+function joined(rows: readonly JudgedRow[]): JudgedRow[] {
+  const placeOf = ({ exchange, market, symbol, channel }: JudgedRow, seq: string): string =>
+    [exchange, market, symbol, channel, seq].join('/')
+  const byStart = new Map(
+    rows.filter((row) => Number(row.from_seq) > 0).map((row) => [placeOf(row, String(row.from_seq)), row]),
+  )
+  return rows.map((row) => {
+    let span = row
+    for (let next = byStart.get(placeOf(row, String(row.to_seq))); next !== undefined && next !== row; ) {
+      span = { ...span, to_seq: next.to_seq, to_ms: next.to_ms, status: next.status }
+      const after = byStart.get(placeOf(row, String(next.to_seq)))
+      next = after === next || Number(next.to_seq) <= Number(next.from_seq) ? undefined : after
+    }
+    return span
+  })
 }
 
 /** All of the loss lies in the row: by its ids, else by its time. */
