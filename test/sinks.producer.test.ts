@@ -48,6 +48,12 @@ test('producer should be refused where another machine runs it on the same nats,
   const two = [claim('c', 'old', '2026-11-21T11:00:00.000Z'), claim('c', 'young', '2026-11-21T11:00:01.000Z')]
   const [old, young] = await Promise.allSettled(two.map((each) => each.settle()))
   assert.deepEqual([old?.status, young?.status], ['fulfilled', 'rejected'])
+  // the younger one asked before the older one could be heard
+  const first = claim('d', 'young', '2026-11-21T11:00:01.000Z').settle()
+  const refused = assert.rejects(first, { code: 'PRODUCER_IN_USE' })
+  await new Promise((resolve) => setTimeout(resolve, OPTIONS.answerMsMax / 2))
+  await claim('d', 'old', '2026-11-21T11:00:00.000Z').settle()
+  await refused
 })
 
 test('producer should hear of another one when the server that both had lost is back', async (t) => {

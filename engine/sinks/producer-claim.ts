@@ -9,8 +9,8 @@ import type { NatsLink } from './nats.ts'
  * One collector a producer name, also where the other one runs on another machine: who runs answers on
  * `marketprism.producer.{name}`, and who starts asks there first.
  *
- * Everybody answers before he asks, so of two that start at once each hears of the other, and the younger one gives way. Who
- * has asked once and was not refused is settled: he gives way only to one who is settled, too, and older; that happens when
+ * Everybody answers before he asks, so who asks later hears of the other; and the question says who asks, so the other hears
+ * of him, too. Of two that start at once the younger one gives way. Who has asked once and was not refused is settled: he gives way only to one who is settled, too, and older; that happens when
  * a network was cut in two. A server that is away is asked when it comes.
  */
 interface Claim {
@@ -34,6 +34,8 @@ export class ProducerClaim {
   readonly #own: Claim
   #isSettled = false
   #connection: NatsConnection | undefined
+  /** who asked since our own question */
+  #askers: Claim[] = []
   /** Somebody else has the name: nothing may be accepted any more. */
   onTaken: (fault: Fault) => void = () => {}
 
@@ -71,8 +73,10 @@ export class ProducerClaim {
   }
 
   async #claim(connection: NatsConnection): Promise<void> {
+    this.#askers = []
     if (this.#connection !== connection) this.#answerOn(connection)
-    const holder = (await this.#others(connection)).find((other) => this.#givesWayTo(other))
+    const others = await this.#others(connection)
+    const holder = [...others, ...this.#askers].find((other) => this.#givesWayTo(other))
     if (holder !== undefined)
       throw producerInUse(this.#producer, `process ${holder.pid} on ${holder.host} since ${holder.since}`)
   }
@@ -82,18 +86,24 @@ export class ProducerClaim {
     connection.subscribe(this.#subject, {
       callback: (error, message) => {
         if (error !== null || connection.isClosed()) return
-        message.respond(new TextEncoder().encode(JSON.stringify({ ...this.#own, isSettled: this.#isSettled })))
+        const asker = message.json<Claim>()
+        if (asker.instance === this.#own.instance) return
+        this.#askers.push(asker)
+        message.respond(this.#present())
       },
     })
+  }
+
+  #present(): Uint8Array {
+    return new TextEncoder().encode(JSON.stringify({ ...this.#own, isSettled: this.#isSettled } satisfies Claim))
   }
 
   async #others(connection: NatsConnection): Promise<Claim[]> {
     const others: Claim[] = []
     const options = { maxWait: this.#options.answerMsMax, strategy: 'timer' } as Partial<RequestManyOptions>
     try {
-      for await (const answer of await connection.requestMany(this.#subject, undefined, options)) {
-        const other = answer.json<Claim>()
-        if (other.instance !== this.#own.instance) others.push(other)
+      for await (const answer of await connection.requestMany(this.#subject, this.#present(), options)) {
+        others.push(answer.json<Claim>())
       }
     } catch {
       // the server went away: it is asked when it comes back
