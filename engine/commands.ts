@@ -18,7 +18,7 @@ import type { ReplayOptions } from './tools/replay.ts'
 const ROLES: Readonly<Record<string, { readonly about: string; readonly isBuilt: boolean }>> = {
   collect: { about: 'exchange sockets → books → spool → NATS, or ClickHouse directly', isBuilt: true },
   store: { about: 'NATS JetStream → ClickHouse', isBuilt: true },
-  serve: { about: 'REST, WebSocket and a web page over what is stored', isBuilt: false },
+  serve: { about: 'REST, WebSocket and a web page over what is stored', isBuilt: true },
   archive: { about: 'closed days → cold files, verified', isBuilt: false },
   schedule: { about: 'periodic jobs', isBuilt: false },
 }

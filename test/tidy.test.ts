@@ -17,7 +17,8 @@ const ORDER: readonly (readonly string[])[] = [
   ['engine'], // main.ts, commands.ts
   ['engine/tools'], // some tools run roles (demo) or use their wiring (replay, sql); a role knows no tool
   ['engine/roles'],
-  ['engine/gateway', 'engine/archive', 'engine/schedule', 'engine/simulate', 'workers'],
+  ['workers'], // threads, and what runs in them
+  ['engine/gateway', 'engine/archive', 'engine/schedule', 'engine/simulate'],
   ['engine/feed', 'engine/route', 'engine/sinks', 'engine/embedded', 'engine/observe'],
   ['engine/exchanges'],
   ['engine/book'],
@@ -32,6 +33,7 @@ const ENTRY_POINTS = [
   'workers/book-worker.ts',
   'workers/sink-worker.ts',
   'workers/store-worker.ts',
+  'workers/serve-worker.ts',
   'engine/embedded/clickhouse-server.ts',
   'native-bench/main.ts', // npm run bench
   'native-bench/pipeline-worker.ts',

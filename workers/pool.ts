@@ -29,7 +29,7 @@ import type { BookSeat, RestartNotice, SinkSeat, StoreSeat } from './loop.ts'
 import { type LostReason, type SlotBounds, WorkerSlot } from './slot.ts'
 
 /** URL of a worker's entry point beside this file, compiled (.js) or not (.ts). */
-export function workerUrl(name: 'book-worker' | 'sink-worker' | 'store-worker' | 'job-worker'): URL {
+export function workerUrl(name: 'book-worker' | 'sink-worker' | 'store-worker' | 'serve-worker'): URL {
   const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
   return new URL(`./${name}${extension}`, import.meta.url)
 }

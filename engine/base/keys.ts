@@ -282,6 +282,13 @@ export const KEYS = {
     exposed: flag(false, 'Must be true for a host that is not loopback: these pages ask for no password.'),
     port: integer(9464, limits.PORT, 'Port to listen on; 0 = any free one.'),
   }),
+  ...below('serve', {
+    host: text('127.0.0.1', 'Address of the gateway (REST, WebSocket, web page).', {
+      pattern: /^[A-Za-z0-9.:_-]{1,253}$/,
+      allowed: 'an address or host name',
+    }),
+    port: integer(9480, limits.PORT, 'Port of the gateway; 0 = any free one.'),
+  }),
 } satisfies Record<string, Key<unknown>>
 
 export type KeyTable = typeof KEYS

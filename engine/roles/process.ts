@@ -13,6 +13,7 @@ import { createHopMemories } from '../sinks/hop-histograms.ts'
 import { openStore, STORE_COUNTERS } from '../../workers/store-worker.ts'
 import { Collector, storeSettings } from './collector.ts'
 import { Revival, REVIVAL_DEFAULT } from './revival.ts'
+import { Serving } from './serving.ts'
 import { type Servers, startServers } from './servers.ts'
 import { Telemetry } from './telemetry.ts'
 
@@ -21,6 +22,8 @@ export interface EngineProcess {
   readonly collector: Collector | undefined
   /** the pages, where they are on */
   readonly observe: ObserveServer | undefined
+  /** the gateway, where this process serves */
+  readonly serving: Serving | undefined
   /** rejects when the process cannot go on */
   readonly failed: Promise<never>
   /** Ends the roles; the servers stay for questions. */
@@ -75,6 +78,12 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
       telemetry.watchStore(counters)
       telemetry.watchHops(hops)
     }
+    let serving: Serving | undefined
+    if (roles.includes('serve')) {
+      serving = await Serving.start(run, servers, collector, telemetry.health, clock)
+      const started = serving
+      undo.push(() => started.stop())
+    }
     const stopRoles = async (): Promise<void> => {
       telemetry.stopping()
       await unwind(rolesFrom)
@@ -84,7 +93,7 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
       await unwind(0)
       return problems
     }
-    return { servers, collector, observe, failed, stopRoles, stop }
+    return { servers, collector, observe, serving, failed, stopRoles, stop }
   } catch (error) {
     await unwind(0)
     throw error
@@ -133,11 +142,12 @@ async function rereadInstruments({ effective, log }: Run, { collector }: EngineP
   }
 }
 
-function startLines({ servers, collector, observe }: EngineProcess): string[] {
+function startLines({ servers, collector, observe, serving }: EngineProcess): string[] {
   const plan = collector?.plan
   return [
     ...servers.lines,
     ...(observe === undefined ? [] : [`pages: ${observe.url}/metrics and ${observe.url}/health`]),
+    ...(serving === undefined ? [] : [`gateway: ${serving.url}`]),
     ...(collector === undefined || plan === undefined
       ? []
       : [

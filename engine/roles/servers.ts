@@ -55,7 +55,7 @@ export async function startServers(config: Config, roles: readonly string[], log
     if (broker.server !== undefined) started.push(broker.server)
     lines.push(broker.line)
     const delivery: DeliveryWay = broker.nats === undefined ? 'direct' : 'jetstream'
-    const isStoring = roles.includes('store') || delivery === 'direct'
+    const isStoring = roles.includes('store') || roles.includes('serve') || delivery === 'direct'
     const engine = isStoring ? await chooseClickHouse(config, log) : undefined
     if (engine?.server !== undefined) started.push(engine.server)
     if (engine !== undefined) lines.push(engine.line)

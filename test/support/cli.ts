@@ -26,7 +26,13 @@ export interface RunningCli {
 export function startCli(words: readonly string[], variables: Record<string, string> = {}): RunningCli {
   const startedMs = performance.now()
   const child = spawn(process.execPath, [MAIN, ...words], {
-    env: { ...clean, MARKETPRISM_OBSERVE_PORT: '0', MARKETPRISM_CACHE_DIRECTORY: CACHE, ...variables },
+    env: {
+      ...clean,
+      MARKETPRISM_OBSERVE_PORT: '0',
+      MARKETPRISM_SERVE_PORT: '0',
+      MARKETPRISM_CACHE_DIRECTORY: CACHE,
+      ...variables,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let stdout = ''
