@@ -7,7 +7,9 @@ export function addSystemRoutes(app: App, { engine }: GatewayContext): void {
   app.get(
     '/v1/status',
     {
+      config: { scope: 'read' },
       schema: {
+        operationId: 'getStatus',
         tags: ['system'],
         summary: 'Every process of the engine and how it is',
         response: { 200: Type.Object({ processes: Type.Array(Type.Any()) }) },
