@@ -29,8 +29,8 @@ const MS_PER_SECOND = 1_000
 /** Copies of a connection come up one after the other: what cuts one at its start should not cut them all. */
 const LEG_DELAY_MS = 1_000
 /** Below the data directory. */
-const BAN_FILE_NAME = 'rest-bans.json'
-const CLOCK_FILE_NAME = 'clock-offsets.ndjson'
+export const BAN_FILE_NAME = 'rest-bans.json'
+export const CLOCK_FILE_NAME = 'clock-offsets.ndjson'
 
 export interface NetworkEvents {
   onOpen(connection: PlannedConnection, generation: number): void

@@ -21,7 +21,7 @@ import {
 } from './settings.ts'
 
 /** The anchor of a book, 5,000 levels a side of 16 bytes each, is one row of 160 kB; a block has one row at least. */
-const PAYLOAD_BYTES_MIN = 256 * 1024
+export const PAYLOAD_BYTES_MIN = 256 * 1024
 
 /** Our last rows are in, or wait in the spool, when a server is asked to end: nothing is lost when it is then ended by force. */
 const SERVER_STOP_MS = 2_000

@@ -59,7 +59,7 @@ export function streamChange(wanted: StreamShape, found: StreamConfig): StreamCh
   const notes: string[] = []
   const fields: Record<string, unknown> = {}
   const change = (name: keyof StreamShape, value: unknown) => {
-    lines.push(`${label} has ${name} ${String(found[name])}, changed to ${String(value)}`)
+    lines.push(`${label} has ${name} ${String(found[name])}, wanted is ${String(value)}`)
     fields[name] = value
   }
   const fixed = FIXED.filter((name) => found[name] !== wanted[name])
@@ -138,19 +138,34 @@ async function provisionConsumer(
     return
   }
   const { config } = found
-  if (config.ack_policy !== wanted.ack_policy || config.deliver_subject !== undefined) {
+  const { lines, fields } = consumerChange(wanted, config)
+  if (lines.length === 0) return
+  await asked(BLOCK_STREAM, () => manager.consumers.update(BLOCK_STREAM, name, { ...config, ...fields }))
+  report.changed.push(...lines)
+}
+
+interface ConsumerChange {
+  readonly lines: readonly string[]
+  readonly fields: Partial<ConsumerConfig>
+}
+
+/** Compares a consumer with its shape. @throws Fault STREAM_DRIFT */
+export function consumerChange(wanted: ConsumerShape, found: ConsumerConfig): ConsumerChange {
+  const name = wanted.durable_name
+  const label = `consumer ${name} of ${BLOCK_STREAM}`
+  if (found.ack_policy !== wanted.ack_policy || found.deliver_subject !== undefined) {
     throw new Fault(
       'STREAM_DRIFT',
-      `${label} has ack_policy ${config.ack_policy}${config.deliver_subject === undefined ? '' : ' and pushes'}, the store pulls and acknowledges each block: delete the consumer (nats consumer rm ${BLOCK_STREAM} ${name}) and start again`,
+      `${label} has ack_policy ${found.ack_policy}${found.deliver_subject === undefined ? '' : ' and pushes'}, the store pulls and acknowledges each block: delete the consumer (nats consumer rm ${BLOCK_STREAM} ${name}) and start again`,
       EXIT_CONFIG,
     )
   }
   const names = ['ack_wait', 'max_ack_pending', 'max_deliver'] as const
-  const stale = names.filter((field) => config[field] !== wanted[field])
-  if (stale.length === 0) return
-  const fields = Object.fromEntries(stale.map((field) => [field, wanted[field]]))
-  await asked(BLOCK_STREAM, () => manager.consumers.update(BLOCK_STREAM, name, { ...config, ...fields }))
-  for (const field of stale) report.changed.push(`${label} has ${field} ${config[field]}, changed to ${wanted[field]}`)
+  const stale = names.filter((field) => found[field] !== wanted[field])
+  return {
+    lines: stale.map((field) => `${label} has ${field} ${found[field]}, wanted is ${wanted[field]}`),
+    fields: Object.fromEntries(stale.map((field) => [field, wanted[field]])),
+  }
 }
 
 /** The shape's fields as the client's type has them: its enums are these very words. */

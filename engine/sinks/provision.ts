@@ -33,15 +33,8 @@ export interface ProvisionReport {
 export async function provisionTables(client: ClickHouseClient, options: ProvisionOptions): Promise<ProvisionReport> {
   const { storage, mayChange } = options
   const report: ProvisionReport = { created: [], changed: [], notes: [] }
-  const wanted = storedTables(storage)
   if (mayChange) await runStatement(client, createDatabaseStatement(storage.database))
-  const found = await readTables(client, storage.database)
-  const missing = wanted.filter((table) => !found.has(table.name))
-  const missingViews = storedViews(storage.database).filter((view) => found.get(view.name)?.comment !== view.comment)
-  const differences = wanted.flatMap((table) => {
-    const there = found.get(table.name)
-    return there === undefined ? [] : tableDifferences(storage.database, table, there)
-  })
+  const { missing, missingViews, replacedViews, differences } = await readDrift(client, storage)
   refuseDrift(storage.database, differences, [...missing, ...missingViews], mayChange) // before the first change: all or nothing
   for (const table of missing) {
     await runStatement(client, createTableStatement(table, storage.database))
@@ -54,13 +47,38 @@ export async function provisionTables(client: ClickHouseClient, options: Provisi
     report.changed.push(`${difference.text}: changed by ${difference.statement}`)
   }
   for (const view of missingViews) {
-    const there = found.get(view.name)
     await runStatement(client, view.create)
     const line = `view ${storage.database}.${view.name}`
-    if (there === undefined) report.created.push(line)
-    else report.changed.push(`${line} had another definition`)
+    if (replacedViews.includes(view)) report.changed.push(`${line} had another definition`)
+    else report.created.push(line)
   }
   return report
+}
+
+/** How the database differs from the schema. */
+export interface Drift {
+  readonly missing: readonly StoredTable[]
+  /** not there, or of another definition */
+  readonly missingViews: readonly StoredView[]
+  /** those of them that are there */
+  readonly replacedViews: readonly StoredView[]
+  readonly differences: readonly Difference[]
+}
+
+/** Only looks. */
+export async function readDrift(client: ClickHouseClient, storage: StorageOptions): Promise<Drift> {
+  const wanted = storedTables(storage)
+  const found = await readTables(client, storage.database)
+  const missingViews = storedViews(storage.database).filter((view) => found.get(view.name)?.comment !== view.comment)
+  return {
+    missing: wanted.filter((table) => !found.has(table.name)),
+    missingViews,
+    replacedViews: missingViews.filter((view) => found.has(view.name)),
+    differences: wanted.flatMap((table) => {
+      const there = found.get(table.name)
+      return there === undefined ? [] : tableDifferences(storage.database, table, there)
+    }),
+  }
 }
 
 /**
