@@ -178,10 +178,22 @@ export function createHttpInterface(options: HttpInterfaceOptions): HttpInterfac
       ...(request.zipped ? { 'Content-Encoding': 'gzip' } : {}),
       ...headersOf(engine, request.id),
     }
-    if (!statement.reads || !STREAMABLE.test(format) || request.whole) {
+    if (!statement.reads || !STREAMABLE.test(format)) {
       const result = await engine.run(order)
       const bytes = Buffer.from(result.bytes.buffer, result.bytes.byteOffset, result.bytes.byteLength)
       res.writeHead(200, { ...headers, 'X-ClickHouse-Summary': summary(result) })
+      res.end(request.zipped ? zlib.gzipSync(bytes, { level: 1 }) : bytes)
+      return
+    }
+    if (request.whole) {
+      // read as a stream all the same: questions with parameters then wait for each other's beginning only
+      const chunks: Uint8Array[] = []
+      await engine.stream(order, async (bytes) => {
+        chunks.push(bytes)
+        return !isGone
+      })
+      const bytes = Buffer.concat(chunks)
+      res.writeHead(200, headers)
       res.end(request.zipped ? zlib.gzipSync(bytes, { level: 1 }) : bytes)
       return
     }

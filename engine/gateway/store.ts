@@ -15,6 +15,7 @@ import type { Readable } from 'node:stream'
 import { type ClickHouseClient, ClickHouseError, type ClickHouseSettings } from '@clickhouse/client'
 import type { Log } from '../base/log.ts'
 import { type ClickHouseOptions, createClickHouseClient } from '../sinks/clickhouse.ts'
+import type { GatewayCounts } from './counts.ts'
 import { HttpFault } from './http-fault.ts'
 
 export type Params = Readonly<Record<string, string | number | bigint | readonly (string | number)[]>>
@@ -54,40 +55,28 @@ const RETRY_S = 2
 /** ClickHouse ends a question itself; this is for one that does not answer at all. */
 const ANSWER_SLACK_MS = 5_000
 
-export interface StoreCounts {
-  questions: number
-  exports: number
-  /** refused because too many waited */
-  refused: number
-  /** answered with an error of the engine */
-  failed: number
-}
-
 export interface Asking {
   /** ends the question when the one who asked is gone */
   readonly signal?: AbortSignal | undefined
 }
 
 export class Store {
-  readonly counts: StoreCounts = { questions: 0, exports: 0, refused: 0, failed: 0 }
   readonly #client: ClickHouseClient
   readonly #site: string
   readonly #log: Log
+  readonly #counts: GatewayCounts
   readonly #questions = new Turns(QUESTIONS_MAX, WAITING_MAX)
   readonly #exports = new Turns(EXPORTS_MAX, EXPORTS_MAX)
 
-  constructor(options: ClickHouseOptions, log: Log) {
-    this.#client = createClickHouseClient({
-      ...options,
-      requestTimeoutMs: EXPORT_BUDGET.seconds * 1000,
-    })
+  constructor(options: ClickHouseOptions, log: Log, counts: GatewayCounts) {
+    this.#client = createClickHouseClient({ ...options, requestTimeoutMs: EXPORT_BUDGET.seconds * 1000 })
+    this.#counts = counts
     this.#site = `ClickHouse at ${options.url}`
     this.#log = log
   }
 
   /** All rows of the answer. @param sql without FORMAT and SETTINGS. @throws HttpFault */
   async rows<Row>(sql: string, params: Params = {}, { signal }: Asking = {}): Promise<Row[]> {
-    this.counts.questions++
     const deadline = AbortSignal.timeout(WAIT_MS_MAX + QUESTION_BUDGET.seconds * 1000 + ANSWER_SLACK_MS)
     const ended = signal === undefined ? deadline : AbortSignal.any([signal, deadline])
     const leave = await this.#turn(this.#questions, ended)
@@ -112,7 +101,6 @@ export class Store {
    * destroyed. @throws HttpFault before the first byte; later the stream breaks.
    */
   async stream(sql: string, params: Params, format: string, { signal }: Asking = {}): Promise<Readable> {
-    this.counts.exports++
     const ended = signal ?? new AbortController().signal
     const leave = await this.#turn(this.#exports, ended)
     try {
@@ -135,16 +123,22 @@ export class Store {
   }
 
   async #turn(turns: Turns, signal: AbortSignal): Promise<() => void> {
+    this.#counts.questions++
     const leave = await turns.enter(WAIT_MS_MAX, signal)
-    if (leave !== undefined) return leave
-    this.counts.refused++
+    this.#counts.questionsInFlight = this.#questions.inside + this.#exports.inside
+    if (leave !== undefined)
+      return () => {
+        leave()
+        this.#counts.questionsInFlight = this.#questions.inside + this.#exports.inside
+      }
+    this.#counts.questionsFailed++
     throw new HttpFault(503, 'store_busy', 'too many questions to the store at once: ask again', {}, RETRY_S)
   }
 
   #faultOf(error: unknown, signal: AbortSignal): Error {
     if (signal.aborted && (signal.reason as Error | undefined)?.name !== 'TimeoutError')
       return new HttpFault(499, 'gone', 'nobody waits for the answer any more')
-    this.counts.failed++
+    this.#counts.questionsFailed++
     const fault = faultOf(error, this.#site)
     if (fault.status >= 500) this.#log.warn({ code: fault.code, reason: reasonOf(error) }, 'a question failed')
     return fault
@@ -163,10 +157,14 @@ class Turns {
     this.#waitingMax = waitingMax
   }
 
+  get inside(): number {
+    return this.#inside
+  }
+
   /** @returns what to call at the end (twice does no harm), or undefined when it is not one's turn in time. */
   async enter(waitMs: number, signal: AbortSignal): Promise<(() => void) | undefined> {
-    if (this.#inside >= this.#max && !(await this.#wait(waitMs, signal))) return undefined
-    else if (this.#inside < this.#max) this.#inside++
+    if (this.#inside < this.#max) this.#inside++
+    else if (!(await this.#wait(waitMs, signal))) return undefined // else a place was handed over
     let isLeft = false
     return () => {
       if (isLeft) return
@@ -174,6 +172,7 @@ class Turns {
       this.#leave()
     }
   }
+
   #wait(waitMs: number, signal: AbortSignal): Promise<boolean> {
     if (this.#waiting.length >= this.#waitingMax || signal.aborted) return Promise.resolve(false)
     return new Promise((resolve) => {
@@ -270,6 +269,10 @@ function faultOf(error: unknown, site: string): HttpFault {
   if (MISSING_CODES.includes(code))
     return new HttpFault(503, 'store_empty', `${site} has no tables of this version yet: let a store role run once`)
   if (RIGHTS_CODES.includes(code))
-    return new HttpFault(503, 'store_refuses', `${site} refuses the gateway's user: give it SELECT, and readonly 0 or 2`)
+    return new HttpFault(
+      503,
+      'store_refuses',
+      `${site} refuses the gateway's user: give it SELECT, and readonly 0 or 2`,
+    )
   return new HttpFault(503, 'store_failed', 'the store could not answer: the log of the gateway says why', {}, RETRY_S)
 }
