@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Unpackr } from 'msgpackr'
-import { LIVE_COLUMNS, publicColumns, publicRow, type LiveRow, type PublicColumn } from '../engine/gateway/rows.ts'
+import { LIVE_COLUMNS, publicColumns, publicRow, type LiveRow, type PublicColumn } from '../engine/record/rows.ts'
 import type { OpenBlock } from '../engine/record/block.ts'
 import { DepthEvent, TickerEvent, TradeEvent } from '../engine/record/emit.ts'
 import { LiveRows } from '../engine/record/live.ts'
@@ -42,7 +42,7 @@ function liveMessages(fill: (recorder: Recorder) => void, int64AsType: 'string' 
     () => {},
     undefined,
     (block: OpenBlock) => {
-      if (block.table.liveType !== null) lives.push(new LiveRows(block, nameOf, output))
+      if (block.table.liveType !== null) lives.push(new LiveRows(block, 'run', nameOf, output))
     },
   )
   recorder.time.hi = Number(NOON_NS >> 32n) | 0
