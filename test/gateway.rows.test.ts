@@ -42,7 +42,7 @@ function liveMessages(fill: (recorder: Recorder) => void, int64AsType: 'string' 
     () => {},
     undefined,
     (block: OpenBlock) => {
-      if (block.table.liveType !== null) lives.push(new LiveRows(block, 'run', nameOf, output))
+      if (block.table.liveType !== null) lives.push(new LiveRows(block, nameOf, output))
     },
   )
   recorder.time.hi = Number(NOON_NS >> 32n) | 0
