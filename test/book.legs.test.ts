@@ -49,6 +49,7 @@ function rig(legCount = 1): Rig {
     awaitSnapshot: () => {},
     settled: () => {},
     stateChanged: () => {},
+    anchored: () => {},
     count: () => {},
   })
   keeper.legCount = legCount

@@ -22,7 +22,7 @@ function liveMessages(fill: (recorder: Recorder) => void, int64AsType: 'string' 
   const lives: LiveRows[] = []
   const output = {
     send: (
-      _subject: string,
+      _subject: Uint8Array,
       _hi: number,
       _lo: number,
       encode: (bytes: Uint8Array, at: number) => number,
@@ -42,7 +42,7 @@ function liveMessages(fill: (recorder: Recorder) => void, int64AsType: 'string' 
     () => {},
     undefined,
     (block: OpenBlock) => {
-      if (block.table.liveType !== null) lives.push(new LiveRows(block, nameOf, output))
+      if (block.table.liveType !== null) lives.push(new LiveRows(block, 'run', nameOf, output))
     },
   )
   recorder.time.hi = Number(NOON_NS >> 32n) | 0

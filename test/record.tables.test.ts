@@ -35,7 +35,7 @@ test('streams should refuse when full and take the subjects of blocks', () => {
   const withLive = streamShapes({ ...STREAMS, live: { maxAgeMinutes: 1, bytesMax: 1e6 } })
   assert.deepEqual(
     withLive[2]?.subjects,
-    liveTypes().map((type) => `${type}.>`),
+    [...liveTypes(), 'orderbook'].map((type) => `${type}.>`),
   )
   assert.ok((withLive[2]?.duplicate_window ?? 0) <= (withLive[2]?.max_age ?? 0)) // the server refuses a window longer than the age
 })

@@ -23,7 +23,8 @@ test('settings: sinks should have the same defaults alone and configured', () =>
 })
 
 test('settings: a book worker should have the same defaults alone and configured, and the snapshot depth of each market', () => {
-  const { instruments, market, ...settings } = shardSettings(CONFIG, 0, [], true)
+  const readers = { run: '', hasNats: true, hasGateway: false, payloadBytesMax: SHARD_DEFAULTS.liveBytesMax }
+  const { instruments, market, ...settings } = shardSettings(CONFIG, 0, [], readers)
   const { spot, usdm, coinm } = CONFIG.exchanges.binance
   assert.deepEqual(settings, {
     ...SHARD_DEFAULTS,

@@ -1,8 +1,25 @@
 import type { Instrument } from '../engine/exchanges/exchange.ts'
 import type { KindRow } from '../engine/record/schema-kinds.ts'
+import type { InstrumentSlot } from './shard-instruments.ts'
+
+/** Instruments whose row is not written yet: before the first frame there is no time. */
+export class UndescribedInstruments {
+  #slots: InstrumentSlot[] = []
+
+  add(slot: InstrumentSlot): void {
+    this.#slots.push(slot)
+  }
+
+  describe(): void {
+    if (this.#slots.length === 0) return
+    const slots = this.#slots
+    this.#slots = []
+    for (const { index, name, record } of slots) record.recorder.row('instruments', index, instrumentRow(name))
+  }
+}
 
 /** What an instrument is, as a row of `instruments`. */
-export function instrumentRow(instrument: Instrument): KindRow<'instruments'> {
+function instrumentRow(instrument: Instrument): KindRow<'instruments'> {
   const { kind, status, base, quote, settle, underlying, expiryMs, strike, optionType } = instrument
   const { contractSize, contractUnit, tickSize, lotSize, priceScale, quantityScale } = instrument
   const isTrading = instrument.isTrading ?? status === 'TRADING'

@@ -1,22 +1,31 @@
+import type { OrderedOutput } from '../engine/book/live-books.ts'
 import type { OpenBlock } from '../engine/record/block.ts'
 import { LiveRows } from '../engine/record/live.ts'
 import type { InstrumentName, LiveOutput } from '../engine/record/live.ts'
-import { BLOCK, DRAINED, LIVE } from '../engine/ring/frame.ts'
+import { BLOCK, DRAINED, LIVE, PUBLICATION } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
 import type { ShardCounts } from './shard-counters.ts'
+import type { BookShardSettings } from './shard-settings.ts'
 
 const NOTHING = new Uint8Array(0)
+/** The length of the subject. */
+const SUBJECT_HEAD_BYTES = 2
 
 /**
  * The shard's side of the batch ring. Blocks must get through: with no room the worker waits, and the frame ring behind
  * it fills. Live messages may not hold anything up: with no room they are dropped and counted.
  */
-export class ShardOutput implements LiveOutput {
+export class ShardOutput implements OrderedOutput {
+  readonly messageBytesMax: number
+  /** for whole books of the publisher */
+  readonly publications: LiveOutput = { send: (...message) => this.#sendAs(PUBLICATION, ...message) }
   readonly #batches: RingWriter
   readonly #counts: ShardCounts
   readonly #awaitRoom: () => boolean
   readonly #nameOf: (instrument: number) => InstrumentName
+  readonly #run: string
   readonly #live = new Map<OpenBlock, LiveRows>()
+  readonly #deltas: LiveRows[] = []
   /** Blocks and messages are put together here, in unshared memory, and copied into the ring once, by words. */
   #scratch = new Uint8Array(1 << 16)
 
@@ -25,16 +34,23 @@ export class ShardOutput implements LiveOutput {
     counts: ShardCounts,
     awaitRoom: () => boolean,
     nameOf: (instrument: number) => InstrumentName,
+    { run, liveBytesMax }: BookShardSettings,
   ) {
     this.#batches = batches
     this.#counts = counts
     this.#awaitRoom = awaitRoom
     this.#nameOf = nameOf
+    this.#run = run
+    this.messageBytesMax = Math.min(liveBytesMax, batches.payloadBytesMax - SUBJECT_HEAD_BYTES)
   }
 
   /** From now on the rows of this block go out live too. */
   followLive(block: OpenBlock): void {
-    if (block.table.liveType !== null) this.#live.set(block, new LiveRows(block, this.#nameOf, this))
+    const { liveType, name } = block.table
+    if (liveType === null) return
+    const rows = new LiveRows(block, this.#run, this.#nameOf, this)
+    this.#live.set(block, rows)
+    if (name === 'book_deltas') this.#deltas.push(rows)
   }
 
   /** A full block; its rows go out live first. */
@@ -48,22 +64,31 @@ export class ShardOutput implements LiveOutput {
     this.#counts.add('rows', block.rows)
   }
 
-  send(
-    subject: string,
+  flushDeltas(): void {
+    for (const rows of this.#deltas) rows.flush()
+  }
+
+  send(...message: Parameters<LiveOutput['send']>): boolean {
+    return this.#sendAs(LIVE, ...message)
+  }
+
+  #sendAs(
+    kind: typeof LIVE | typeof PUBLICATION,
+    subject: Uint8Array,
     hi: number,
     lo: number,
     encode: (bytes: Uint8Array, offset: number) => number,
     bytesMax: number,
   ): boolean {
-    const headBytes = 2 + subject.length
+    const headBytes = SUBJECT_HEAD_BYTES + subject.length
     this.#reserve(headBytes + bytesMax)
     const bytes = this.#scratch
     bytes[0] = subject.length & 0xff
     bytes[1] = subject.length >> 8
-    for (let index = 0; index < subject.length; index++) bytes[2 + index] = subject.charCodeAt(index)
+    bytes.set(subject, SUBJECT_HEAD_BYTES)
     const length = headBytes + encode(bytes, headBytes)
     const isSent =
-      length <= this.#batches.payloadBytesMax && this.#batches.tryWrite(LIVE, 0, 0, 0, hi, lo, bytes, 0, length)
+      length <= this.#batches.payloadBytesMax && this.#batches.tryWrite(kind, 0, 0, 0, hi, lo, bytes, 0, length)
     this.#counts.add(isSent ? 'live_sent' : 'live_dropped', 1)
     return isSent
   }

@@ -19,8 +19,12 @@ export interface BookShardSettings {
   batch: { rowsMax: number; bytesMax: number; ageMsMax: number }
   snapshots: SnapshotSettings
   publisher: PublisherSettings
-  /** Whether new rows go out on the live path. */
+  /** Whether new rows, states of books and whole books go out on the live path. */
   live: boolean
+  /** Names this life of the worker in live messages. */
+  run: string
+  /** of a live message; books that are longer are cut */
+  liveBytesMax: number
   /** Whether whole books go out on the live path, as `publisher` says. */
   publishes: boolean
   keeper: KeeperLimits
@@ -45,6 +49,8 @@ export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> =
     form: 'json',
   },
   live: true,
+  run: '',
+  liveBytesMax: 1024 * 1024, // what NATS takes by default
   publishes: true,
   keeper: KEEPER_LIMITS,
   snapshotLevels: {},

@@ -1,7 +1,8 @@
 import { assert } from '../engine/base/assert.ts'
 import { joinNs } from '../engine/base/clock.ts'
-import { Cadence, type Silence } from '../engine/book/cadence.ts'
+import { Cadence } from '../engine/book/cadence.ts'
 import type { KeeperEvents } from '../engine/book/keeper-settings.ts'
+import { LiveBooks } from '../engine/book/live-books.ts'
 import { BookPublisher } from '../engine/book/publisher.ts'
 import type { Instrument } from '../engine/exchanges/exchange.ts'
 import { DepthEvent } from '../engine/record/emit.ts'
@@ -9,6 +10,7 @@ import { FrameTime } from '../engine/record/recorder.ts'
 import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../engine/record/schema.ts'
 import type { Counters } from '../engine/ring/counters.ts'
 import {
+  BOOK_WANTED,
   CLOSE,
   DATA,
   DOWN,
@@ -25,7 +27,6 @@ import {
   TICK,
   TRADES,
   TRADES_FAILED,
-  WANT_RESUBSCRIBE,
   WANT_TRADES,
   extra,
   generation,
@@ -39,13 +40,14 @@ import { RestAnswers, isDepthBody } from './shard-answers.ts'
 import { type Connection, Connections, type OpenNotice } from './shard-connections.ts'
 import { ShardCounts } from './shard-counters.ts'
 import type { ShardCounter } from './shard-counters.ts'
-import { instrumentRow } from './shard-instrument-row.ts'
+import { UndescribedInstruments } from './shard-instrument-row.ts'
 import { InstrumentList } from './shard-instruments.ts'
 import type { InstrumentSlot } from './shard-instruments.ts'
 import { type MarketSurroundings, NO_CARRIER, type ShardMarket } from './shard-market.ts'
 import { ShardOutput } from './shard-output.ts'
 import { type TradeHole, TradeRepairs } from './shard-repairs.ts'
 import type { BookShardSettings } from './shard-settings.ts'
+import { Silences } from './shard-silences.ts'
 import { SnapshotQuestions } from './shard-snapshots.ts'
 import { ShardVenues } from './shard-venues.ts'
 
@@ -77,17 +79,19 @@ export class Shard {
   readonly #counts: ShardCounts
   readonly #output: ShardOutput
   readonly #publisher: BookPublisher
+  /** undefined where nothing goes out live */
+  readonly #liveBooks: LiveBooks | undefined
   readonly #requests: RingWriter
   readonly #connections: Connections
   readonly #questions: SnapshotQuestions
   readonly #repairs: TradeRepairs
   readonly #venues: ShardVenues
   readonly #answers: RestAnswers
+  readonly #silences: Silences
   readonly #cadence = new Cadence()
   readonly #around: MarketSurroundings
   readonly #snapshot = new DepthEvent()
-  /** Instruments whose row is not written yet: before the first frame there is no time. */
-  #undescribed: InstrumentSlot[] = []
+  readonly #undescribed = new UndescribedInstruments()
   #connection: Connection | undefined
   #market: ShardMarket
   #source = 0
@@ -104,7 +108,7 @@ export class Shard {
     this.#requests = requests
     this.#counts = new ShardCounts(counters)
     const nameOf = (instrument: number) => (this.list.slots[instrument] as InstrumentSlot).name
-    this.#output = new ShardOutput(batches, this.#counts, awaitRoom, nameOf)
+    this.#output = new ShardOutput(batches, this.#counts, awaitRoom, nameOf, settings)
     this.list = new InstrumentList(
       (market) => this.#keeperLimits(market),
       { ...this.#keeperEvents(), added: (slot) => this.#added(slot) },
@@ -138,6 +142,7 @@ export class Shard {
       if (this.#counts.refused(outcome)) this.#reject(outcome, bytes, offset, length)
     })
     this.#connections = new Connections(this.list, this.time, this.#cadence, (slot) => this.#venues.marketOf(slot))
+    this.#silences = new Silences(this.list, this.#connections, this.time, this.#counts, requests)
     const isInStream = (instrument: number) => (this.list.slots[instrument] as InstrumentSlot).keeper.isAnchoredInStream
     const frameHead = () => ({ source: this.#source, generation: this.#generation })
     this.#questions = new SnapshotQuestions(requests, this.#connections, this.time, this.#counts, isInStream, frameHead)
@@ -146,9 +151,12 @@ export class Shard {
       settings.publisher,
       this.time,
       this.list.scales,
-      this.#output,
+      this.#output.publications,
       (outcome, by) => this.#counts.add(`publish_${outcome}`, by),
     )
+    const { producer, shardIndex: shard, run } = settings
+    if (settings.live)
+      this.#liveBooks = new LiveBooks({ producer, shard, run }, this.time, this.list.scales, nameOf, this.#output)
     this.#market = this.#venues.marketOf(undefined)
     for (const instrument of settings.instruments) this.list.add(instrument)
   }
@@ -159,7 +167,7 @@ export class Shard {
     this.time.lo = receivedLo(bytes, offset) | 0
     this.#source = source(bytes, offset)
     this.#generation = generation(bytes, offset)
-    if (this.#undescribed.length > 0) this.#describe()
+    this.#undescribed.describe()
     switch (kind) {
       case DATA:
         return this.#data(bytes, offset, length)
@@ -193,6 +201,8 @@ export class Shard {
         return this.#answers.tradesFailed(extra(bytes, offset))
       case DOWN:
         return this.#connections.wasDown(JSON.parse(plainText(bytes, offset, length)))
+      case BOOK_WANTED:
+        return this.#liveBooks?.want(this.#slot(extra(bytes, offset)))
       case DRAIN:
         return this.#drain()
       default:
@@ -327,35 +337,34 @@ export class Shard {
 
   #added(slot: InstrumentSlot): void {
     this.#counts.add('books_INIT', 1)
-    if (slot.name.kind !== undefined) this.#undescribed.push(slot)
+    if (slot.name.kind !== undefined) this.#undescribed.add(slot)
   }
 
   /** An instrument is new, or something about it changed. */
   #instrument(instrument: Instrument, index: number): void {
     const isKnown = this.list.slots[index] !== undefined
     const slot = this.list.add(instrument, index)
-    if (isKnown) this.#undescribed.push(slot)
-    this.#describe()
+    if (isKnown) this.#undescribed.add(slot)
+    this.#undescribed.describe()
+  }
+
+  #slot(index: number): InstrumentSlot {
+    const slot = this.list.slots[index]
+    assert(slot !== undefined, `no instrument ${index}`)
+    return slot
   }
 
   /** The venue has ended it, or nobody wants it any more; its index stays taken. */
   #remove(reason: string, index: number): void {
-    const slot = this.list.slots[index]
-    assert(slot !== undefined, `no instrument ${index} to remove`)
+    const slot = this.#slot(index)
     const isDelisted = reason === 'DELISTED'
     slot.isRemoved = true
     slot.keeper.retire(isDelisted ? BOOK_STATES.DELISTED : BOOK_STATES.INIT)
     slot.record.gaps.closeAll(index)
     if (!isDelisted) return
     slot.name = { ...slot.name, status: reason, isTrading: false, isPreOpen: false }
-    this.#undescribed.push(slot)
-    this.#describe()
-  }
-
-  #describe(): void {
-    const slots = this.#undescribed
-    this.#undescribed = []
-    for (const { index, name, record } of slots) record.recorder.row('instruments', index, instrumentRow(name))
+    this.#undescribed.add(slot)
+    this.#undescribed.describe()
   }
 
   // ---- time
@@ -364,29 +373,12 @@ export class Shard {
     this.#questions.tick()
     this.#repairs.tick()
     if (!this.#settings.learnUnknown)
-      for (const silence of this.#cadence.check(this.#questions.nowMs())) this.#silent(silence)
+      for (const silence of this.#cadence.check(this.#questions.nowMs())) this.#silences.end(silence)
     for (const { keeper } of this.list.slots) keeper.tick()
     this.#publisher.tick(this.#questions.nowMs(), this.list.slots, this.#settings.publishes)
+    this.#liveBooks?.tick(this.#questions.nowMs(), this.list.slots)
     const { hi, lo } = this.time
     for (const { recorder } of this.#venues.records) recorder.sealOlderThan(hi, lo, this.#settings.batch.ageMsMax)
-  }
-
-  /** A stream that should deliver does not: ask for it anew; nothing of it can be believed since it spoke last. */
-  #silent({ instrument, channel, leg, silentMs, provenMs, allowedMs }: Silence): void {
-    const slot = this.list.slots[instrument] as InstrumentSlot
-    const connection = this.#connections.carrierOf(instrument, channel, leg)
-    if (connection === undefined || !slot.isTrading) return
-    this.#counts.add('silences', 1)
-    const detail = `silent for ${Math.round(silentMs)} ms, ${Math.round(allowedMs)} are usual`
-    if ((slot.coverage[channel] as number) < 2) {
-      const since = BigInt(Math.floor(provenMs)) * 1_000_000n
-      const [hi, lo] = [Number(since >> 32n) | 0, Number(since & 0xffffffffn) | 0]
-      if (channel === GAP_CHANNELS.book) slot.keeper.suspend(hi, lo, detail, 'silent')
-      else slot.record.gaps.open(instrument, channel, GAP_CAUSES.silent, hi, lo, slot.lastId(channel), 0, detail)
-    }
-    const { source: from, generation: of } = connection
-    const { hi, lo } = this.time
-    this.#requests.tryWrite(WANT_RESUBSCRIBE, from, of, instrument, hi, lo, Uint8Array.of(channel))
   }
 
   #drain(): void {
@@ -413,7 +405,11 @@ export class Shard {
       wantSnapshot: (instrument, attempt) => this.#questions.want(instrument, attempt),
       awaitSnapshot: (instrument) => this.#questions.await(instrument),
       settled: (instrument) => this.#questions.settled(instrument),
-      stateChanged: (_instrument, from, to) => this.#counts.stateChanged(from, to),
+      stateChanged: (instrument, from, to) => {
+        this.#counts.stateChanged(from, to)
+        this.#liveBooks?.stateChanged(this.#slot(instrument))
+      },
+      anchored: (instrument, reason) => this.#liveBooks?.anchored(this.#slot(instrument), reason),
       count: (what, by) => {
         if (what === 'applied') this.#counts.applied += by
         else if (what === 'duplicates') this.#duplicate(by)

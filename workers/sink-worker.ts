@@ -18,7 +18,7 @@ import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../engine/base/random.ts'
 import { writeIdentity } from '../engine/record/block.ts'
 import { Counters } from '../engine/ring/counters.ts'
-import { BLOCK, DRAINED, LIVE, receivedHi, receivedLo } from '../engine/ring/frame.ts'
+import { BLOCK, DRAINED, LIVE, PUBLICATION, receivedHi, receivedLo } from '../engine/ring/frame.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
 import { Histogram } from '../engine/ring/histogram.ts'
 import { EventIdle } from '../engine/ring/idle.ts'
@@ -258,7 +258,7 @@ export class SinkWorker {
   }
 
   #take(kind: number, bytes: Uint8Array, text: Buffer, offset: number, length: number): void {
-    if (kind === LIVE) this.#publish(bytes, text, offset, length)
+    if (kind === LIVE || kind === PUBLICATION) this.#publish(bytes, text, offset, length)
     else if (kind === BLOCK) this.#accept(bytes.slice(offset, offset + length))
     else if (kind === DRAINED) this.#drained++
   }
@@ -273,7 +273,7 @@ export class SinkWorker {
     if (this.#live === undefined) return
     const subjectBytes = (bytes[offset] as number) | ((bytes[offset + 1] as number) << 8)
     const start = offset + 2 + subjectBytes
-    if (!this.#live.tryPublish(text.toString('latin1', offset + 2, start), bytes.slice(start, offset + length))) return
+    if (!this.#live.tryPublish(text.toString('utf8', offset + 2, start), bytes.slice(start, offset + length))) return
     const stamps = this.#stamps
     stamps.hi[stamps.count] = receivedHi(bytes, offset)
     stamps.lo[stamps.count] = receivedLo(bytes, offset)

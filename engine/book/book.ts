@@ -18,6 +18,10 @@ export class Book {
   readonly chain: Chain = { seq: 0, events: 0 }
   /** A value of BOOK_STATES. */
   state: number = BOOK_STATES.INIT
+  /** Since when it is that, as words (0: since the worker began), and why: a cause of gaps, or a few words. */
+  sinceHi = 0
+  sinceLo = 0
+  reason = ''
   /** What its anchor ended with. */
   anchorSeq = 0
   /** Raised at every anchor. */
@@ -43,6 +47,13 @@ export class Book {
     const bid = this.bids.best
     const ask = this.asks.best
     return bid !== NO_PRICE && ask !== NO_PRICE && bid >= ask
+  }
+
+  enter(state: number, reason: string, hi: number, lo: number): void {
+    this.state = state
+    this.reason = reason
+    this.sinceHi = hi
+    this.sinceLo = lo
   }
 
   /** Starts an empty book at the anchor's sequence. */

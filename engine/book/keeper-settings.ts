@@ -31,6 +31,8 @@ export interface KeeperEvents {
   /** No snapshot is wanted any more: the book is anchored, or no connection carries it, or nobody wants it. */
   settled(instrument: number): void
   stateChanged(instrument: number, from: number, to: number): void
+  /** The book was set from a snapshot (`anchor`), or built anew without leaving LIVE (`refresh`); it is LIVE. */
+  anchored(instrument: number, reason: 'anchor' | 'refresh'): void
   count(
     what:
       | 'applied'

@@ -1,12 +1,10 @@
 import { type DepthEvent, NO_CHECKSUM } from '../record/emit.ts'
 import { elapsedMs, type Recorder } from '../record/recorder.ts'
-import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS } from '../record/schema.ts'
-import type { GapCause } from '../record/schema.ts'
+import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, type GapCause } from '../record/schema.ts'
 import { AheadEvents } from './ahead.ts'
 import { Book } from './book.ts'
 import { Checksums } from './checksums.ts'
-import { AGAIN, APPLY, GAP, IDLE, STALE } from './chain.ts'
-import { isTooOld, type SyncRules } from './chain.ts'
+import { AGAIN, APPLY, GAP, IDLE, isTooOld, STALE, type SyncRules } from './chain.ts'
 import type { GapLog } from './gap-log.ts'
 import { anchorRow, restartRow } from './keeper-rows.ts'
 import type { KeeperEvents, KeeperLimits } from './keeper-settings.ts'
@@ -104,7 +102,7 @@ export class BookKeeper {
     this.#receivedSeq = -1
     this.#missing.clear()
     this.#beforeResetSeq = -1
-    this.#move(this.book.state === BOOK_STATES.INIT ? BOOK_STATES.BUFFERING : BOOK_STATES.RESYNC)
+    this.#move(this.book.state === BOOK_STATES.INIT ? BOOK_STATES.BUFFERING : BOOK_STATES.RESYNC, 'subscribed')
     if (this.#rules.anchor === 'stream') this.#events.awaitSnapshot(this.instrument)
     else this.#want()
   }
@@ -113,7 +111,7 @@ export class BookKeeper {
   suspend(hi: number, lo: number, detail: string, cause: GapCause = 'disconnect'): void {
     const { state } = this.book
     if (state === BOOK_STATES.INIT) return
-    this.#move(BOOK_STATES.GAP)
+    this.#move(BOOK_STATES.GAP, cause)
     this.#refresh.close()
     this.#gaps.open(this.instrument, BOOK, GAP_CAUSES[cause], hi, lo, this.#receivedSeq, 0, detail)
     this.#holdAhead()
@@ -129,7 +127,7 @@ export class BookKeeper {
     this.#gaps.close(this.instrument, BOOK, 0)
     this.#receivedSeq = -1
     this.#isRetired = true // what the venue sends until it has heard of it begins nothing
-    this.#move(state)
+    this.#move(state, state === BOOK_STATES.DELISTED ? 'delisted' : 'removed')
   }
 
   /** Something of this book's stream is missing or cannot be believed: start again with a snapshot. */
@@ -137,7 +135,7 @@ export class BookKeeper {
     const { state } = this.book
     if (state === BOOK_STATES.INIT || state === BOOK_STATES.GAP) return
     const wasLive = this.book.isLive
-    this.#move(BOOK_STATES.RESYNC)
+    this.#move(BOOK_STATES.RESYNC, cause)
     this.#refresh.close()
     this.gapCount++
     const from = this.lastHi === 0 ? this.#recorder : { hi: this.lastHi, lo: this.lastLo }
@@ -283,7 +281,8 @@ export class BookKeeper {
     this.#recorder.book(anchorRow(this.instrument, book, snapshot))
     this.#events.count('anchors', 1)
     this.#gaps.close(this.instrument, BOOK, snapshot.lastSeq)
-    this.#move(BOOK_STATES.LIVE)
+    this.#move(BOOK_STATES.LIVE, 'anchored')
+    this.#events.anchored(this.instrument, 'anchor')
   }
 
   /** Holds the book against the venue's own sum, where it sends one. */
@@ -415,6 +414,7 @@ export class BookKeeper {
     this.isChanged = true
     this.#recorder.book(anchorRow(this.instrument, book, book.whole()))
     this.#events.count('anchors', 1)
+    this.#events.anchored(this.instrument, 'refresh')
   }
 
   /** What waited goes through the chain; a break in it sends the rest back to waiting. */
@@ -429,10 +429,10 @@ export class BookKeeper {
     this.#events.wantSnapshot(this.instrument, this.attempts++)
   }
 
-  #move(state: number): void {
+  #move(state: number, reason: string): void {
     const from = this.book.state
     if (from === state) return
-    this.book.state = state
+    this.book.enter(state, reason, this.#recorder.hi, this.#recorder.lo)
     this.#events.stateChanged(this.instrument, from, state)
     if (!this.isWaiting) this.#events.settled(this.instrument)
   }

@@ -2,6 +2,7 @@ import type { InstrumentName, LiveOutput } from '../record/live.ts'
 import { MsgpackWriter } from '../record/msgpack.ts'
 import type { FrameTime, Recorder } from '../record/recorder.ts'
 import { SNAPSHOT_KINDS } from '../record/schema.ts'
+import { ORDERBOOK } from '../record/streams.ts'
 import { decimalText } from '../scan/decimal.ts'
 import { elapsedMs } from '../record/recorder.ts'
 import type { Book } from './book.ts'
@@ -191,7 +192,7 @@ export class BookPublisher {
     const asks = keeper.book.trustedCount('ask', row.askPrices, row.askCount)
     if (bids < minDepthLevels || asks < minDepthLevels) this.#count('beyond_trust', 1)
     const message = this.#encode(source)
-    const subject = `orderbook.${name.exchange}.${name.market}.${name.symbol}`
+    const subject = new TextEncoder().encode(`${ORDERBOOK}.${name.exchange}.${name.market}.${name.symbol}`)
     const copy = (bytes: Uint8Array, offset: number) => {
       bytes.set(message, offset)
       return message.length

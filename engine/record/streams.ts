@@ -4,6 +4,8 @@
  *   block.{table}.{exchange}.{producer}          blocks, exactly once (file, kept for hours, never dropped unread)
  *   deadletter.{table}.{exchange}.{producer}     blocks that will never be stored, until a person has looked
  *   {type}.{exchange}.{market}.{symbol}          live messages; plain subjects, unless the live stream is switched on
+ *   heartbeat.{producer}.{shard}.{part}          once a second: which books a shard has, and their states
+ *   marketprism.book.want                        to collectors: a whole book, please (JSON {exchange, market, symbol})
  */
 import type { TableName } from './schema-columns.ts'
 import { TABLES } from './schema.ts'
@@ -54,6 +56,13 @@ export const LIVE_STREAM = 'MARKETPRISM_LIVE'
 export const DEAD_LETTER_STREAM = 'DLQ'
 export const STORE_CONSUMER = 'store'
 export const BLOCK_SUBJECTS = 'block.>'
+/** Live messages that are no rows of a table. */
+export const BOOK_SNAPSHOT = 'book_snapshot'
+export const BOOK_STATE = 'book_state'
+export const HEARTBEAT = 'heartbeat'
+/** The periodic publisher's whole books. */
+export const ORDERBOOK = 'orderbook'
+export const WANT_BOOK_SUBJECT = 'marketprism.book.want'
 
 /** What a letter has more than its block: reason, origin, the headers of the original. */
 export const LETTER_HEAD_BYTES_MAX = 8 * 1024
@@ -68,9 +77,18 @@ export function deadLetterSubject(...words: readonly [table?: string, exchange?:
   return `deadletter.${[0, 1, 2].map((index) => (words[index] ?? 'unknown').replace(/[^A-Za-z0-9_-]/g, '_') || 'unknown').join('.')}`
 }
 
-/** First words of live subjects; `orderbook` is the periodic publisher's. */
+/** First words of live subjects that say what happens, each thing once and in order. */
 export function liveTypes(): readonly string[] {
-  return [...TABLES.flatMap((table) => (table.liveType === null ? [] : [table.liveType])), 'orderbook']
+  return [...TABLES.flatMap((table) => (table.liveType === null ? [] : [table.liveType])), BOOK_SNAPSHOT, BOOK_STATE]
+}
+
+/** `producer` as a word of a subject. */
+export function producerWord(producer: string): string {
+  return producer.replace(/[^A-Za-z0-9_-]/g, '_')
+}
+
+export function heartbeatSubject(producer: string, shard: number, part: number): string {
+  return `${HEARTBEAT}.${producerWord(producer)}.${shard}.${part}`
 }
 
 export function streamShapes(options: StreamOptions): readonly StreamShape[] {
@@ -106,7 +124,7 @@ export function streamShapes(options: StreamOptions): readonly StreamShape[] {
     ...common,
     name: LIVE_STREAM,
     description: 'Live messages, the newest',
-    subjects: liveTypes().map((type) => `${type}.>`),
+    subjects: [...liveTypes(), ORDERBOOK].map((type) => `${type}.>`),
     discard: 'old',
     max_age: options.live.maxAgeMinutes * 60 * NS_PER_SECOND,
     max_bytes: options.live.bytesMax,

@@ -30,10 +30,15 @@ export const PART = 14 // payload as of OPEN: what this open socket does not car
 export const REMOVE = 15 // payload: UTF-8 DELISTED or REMOVED (not wanted any more); EXTRA: instrument index, which stays taken
 export const DOWN = 16 // payload: JSON (DownNotice of shard-connections.ts): the collector did not run; before the first OPEN
 
+export const BOOK_WANTED = 17 // no payload; EXTRA: index of the instrument whose whole book somebody wants on the live path
+
 /** Batch ring, book worker → sink worker. */
 export const BLOCK = 32 // payload: one sealed block (record/block.ts), identity still to be filled in
 export const LIVE = 33 // payload: u16 subject length, subject (ASCII), message
 export const DRAINED = 34 // no payload: everything before this belongs to the stop; answer to DRAIN
+export const PUBLICATION = 35 // payload as of LIVE: a whole book of the periodic publisher, for NATS alone
+
+/** Live ring, sink worker → gateway: records LIVE; EXTRA: how many before it found no room. */
 
 /** Request ring, book worker → main. */
 export const WANT_SNAPSHOT = 64 // EXTRA: instrument index; SOURCE: connection; GENERATION: its generation

@@ -91,6 +91,7 @@ export class Collector {
   readonly #config: Config
   readonly #log: Log
   readonly #events: CollectorEvents
+  readonly #startedMs: number
   readonly #rejected: RejectedFile
   readonly #traffic: Traffic
   #ready: PromiseWithResolvers<DownNotice> = promiseWithResolvers()
@@ -98,6 +99,7 @@ export class Collector {
   #ticking: NodeJS.Timeout | undefined
 
   /** Asks the venues what they list and plans; nothing is connected yet. */
+  #workersStarted = 0
   static async create(
     config: Config,
     servers: Servers,
@@ -149,6 +151,7 @@ export class Collector {
     this.#config = config
     this.#log = log
     this.#events = events
+    this.#startedMs = Math.floor(clock.nowMs())
     this.#rejected = new RejectedFile(dataDirectory(config, ''), () => clock.monotonicMs(), log)
     this.network = network
     this.plan = plan
@@ -282,7 +285,9 @@ export class Collector {
 
   #bookSettings(workerIndex: number, { nats, payloadBytesMax }: Servers): BookWorkerSettings {
     const members = this.placement.members(workerIndex)
-    const shard = shardSettings(this.#config, workerIndex, members, nats !== undefined, payloadBytesMax)
+    const run = `${this.#startedMs}-${workerIndex}-${++this.#workersStarted}`
+    const readers = { run, hasNats: nats !== undefined, hasGateway: false, payloadBytesMax }
+    const shard = shardSettings(this.#config, workerIndex, members, readers)
     return { shard, reportOnDrain: false, tellsRejected: true }
   }
 

@@ -89,17 +89,26 @@ export function planSettings(config: Config, startMs = 0): PlanSettings {
 /** Of what a message may have, the rest is for the head of the block and for headers. */
 const PAYLOAD_SHARE = 0.8
 
-/**
- * @param hasLive whether there is a NATS server to take live messages
- * @param payloadBytesMax what a message of that server may have: blocks are sealed smaller from the start, because a block
- *   that has its identity is never split: the parts of a second try could be others than those of the first
- */
+/** Who takes live messages. */
+export interface LiveReaders {
+  /** names this life of the worker in them */
+  readonly run: string
+  /** whether there is a NATS server */
+  readonly hasNats: boolean
+  /** whether this process serves */
+  readonly hasGateway: boolean
+  /**
+   * What a message of the NATS server may have. Blocks are sealed smaller from the start, because a block that has its
+   * identity is never split: the parts of a second try could be others than those of the first.
+   */
+  readonly payloadBytesMax: number
+}
+
 export function shardSettings(
   config: Config,
   shardIndex: number,
   instruments: readonly Instrument[],
-  hasLive: boolean,
-  payloadBytesMax = Number.POSITIVE_INFINITY,
+  { run, hasNats, hasGateway, payloadBytesMax }: LiveReaders,
 ): BookShardSettings {
   const { batch, snapshots, publisher, live } = config
   const cut = chosenMarkets(config).filter(({ snapshotLimit }) => snapshotLimit > 0)
@@ -126,8 +135,10 @@ export function shardSettings(
       retries: publisher.retries,
       form: publisher.form,
     },
-    publishes: hasLive && publisher.enabled,
-    live: hasLive && live.enabled,
+    publishes: hasNats && publisher.enabled,
+    live: hasGateway || (hasNats && live.enabled),
+    run,
+    liveBytesMax: payloadBytesMax,
     snapshotLevels: Object.fromEntries(cut.map(({ key, snapshotLimit }) => [key, snapshotLimit])),
   }
 }
@@ -173,11 +184,16 @@ const SCALE_LOOK_MS = 2_000
 /** Small blocks share an insert: so many may be in hand for each that runs. Large ones are bounded by their bytes. */
 const BLOCKS_AN_INSERT = 48
 
+/** A distance of 100 ms still passes 80 MB/s; twice this is all that an outage adds to memory (sinks/delivery.ts). */
+const JETSTREAM_BYTES_MAX = 8 * 1024 * 1024
+
 /** Blocks on their way to JetStream, or to ClickHouse: few inserts at once, many publishes. */
 export function deliveryOptions(config: Config, to: 'jetstream' | 'direct'): DeliveryOptions {
   const inFlightCountMax =
     to === 'jetstream' ? config.nats.ackWindow : BLOCKS_AN_INSERT * config.clickhouse.insertsInFlight
-  return { ...DELIVERY_DEFAULT, inFlightCountMax }
+  // what is under way to JetStream waits for an acknowledgement only, what goes to ClickHouse is gathered for large inserts
+  const inFlightBytesMax = to === 'jetstream' ? JETSTREAM_BYTES_MAX : DELIVERY_DEFAULT.inFlightBytesMax
+  return { ...DELIVERY_DEFAULT, inFlightCountMax, inFlightBytesMax }
 }
 
 export function natsOptions(config: Config, url: string): NatsOptions {

@@ -14,7 +14,7 @@ import { backoffMs } from '../base/backoff.ts'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
-import { BLOCK_STREAM, blockSubject, LETTER_HEAD_BYTES_MAX } from '../record/streams.ts'
+import { BLOCK_STREAM, blockSubject, LETTER_HEAD_BYTES_MAX, producerWord } from '../record/streams.ts'
 import { hopHeaders } from './hops.ts'
 import { type Outcome, type SealedBlock, type Sink, triedName } from './sink.ts'
 
@@ -320,7 +320,7 @@ export class NatsSink implements Sink {
 
 /** `block.{table}.{exchange}.{producer}` */
 export function subjectOf({ head }: SealedBlock): string {
-  return `${blockSubject(head.table, head.exchange)}.${head.producer.replace(/[^A-Za-z0-9_-]/g, '_')}`
+  return `${blockSubject(head.table, head.exchange)}.${producerWord(head.producer)}`
 }
 
 export interface LiveStats {
