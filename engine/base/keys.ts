@@ -5,7 +5,7 @@
  */
 import { availableParallelism } from 'node:os'
 import type { Key } from './key.ts'
-import { below, choice, flag, integer, number, secret, text, url } from './key.ts'
+import { below, choice, choices, flag, integer, list, number, secret, text, url } from './key.ts'
 import * as limits from './limits.ts'
 import { CREDENTIAL_KEYS, EXCHANGE_KEYS } from './market-keys.ts'
 
@@ -17,6 +17,8 @@ const ms = { unit: 'ms' } as const
 const seconds = { unit: 's' } as const
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
+const HOST_NAME = /^[a-z0-9.-]{1,253}$/
+const ORIGIN = /^https?:\/\/[a-z0-9.-]{1,253}(:\d{1,5})?$/
 
 export const KEYS = {
   producer: text(
@@ -288,6 +290,43 @@ export const KEYS = {
       allowed: 'an address or host name',
     }),
     port: integer(9480, limits.PORT, 'Port of the gateway; 0 = any free one.'),
+    keysFile: text(
+      '',
+      'File of API keys, one JSON object a line (`marketprism keys create`); read again when it changes.',
+      {
+        allowed: 'a path; empty = none',
+      },
+    ),
+    key: secret('One more API key, e.g. of a container; needed from then on, as with serve.keysFile.'),
+    keyScopes: choices(['read', 'stream'], ['read', 'stream', 'admin'], 'What serve.key is good for.'),
+    localAdmin: flag(
+      false,
+      'A gateway of loopback without keys lets everybody of the machine read; with this also change what is collected.',
+    ),
+    exposed: flag(false, 'Must be true for a gateway that others can reach without keys, or without TLS.'),
+    behindTlsProxy: flag(false, 'A proxy before the gateway ends TLS; its X-Forwarded-For says who asks.'),
+    tlsCertFile: text('', 'Certificate (PEM, with its chain); read again when it changes.', {
+      allowed: 'a path; empty = no TLS',
+    }),
+    tlsKeyFile: text('', 'Private key of serve.tlsCertFile (PEM).', { allowed: 'a path; empty = no TLS' }),
+    origins: list([], ORIGIN, 'a list of https://host[:port]', 'Web pages that may ask, besides our own.'),
+    hosts: list([], HOST_NAME, 'a list of names', 'Names under which the gateway may be called; loopback ones always.'),
+    requestsPerSecond: integer(
+      500,
+      limits.REQUESTS_PER_SECOND,
+      'Requests of an address, and of a key whose line says nothing else.',
+      { unit: 'requests/s' },
+    ),
+    inFlightMax: integer(128, limits.REQUESTS_IN_FLIGHT, 'Requests under way at once; more are told to come again.', {
+      unit: 'requests',
+    }),
+    connectionsMax: integer(2_000, limits.CLIENT_CONNECTIONS, 'Connections to the gateway.', { unit: 'connections' }),
+    connectionsPerClient: integer(
+      1_000,
+      limits.CLIENT_CONNECTIONS,
+      'Connections of an address, and WebSockets of a key.',
+      { unit: 'connections' },
+    ),
   }),
 } satisfies Record<string, Key<unknown>>
 

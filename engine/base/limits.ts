@@ -102,6 +102,13 @@ export const REQUEST_TIMEOUT_MS: Range = { min: 100, max: 600_000 }
 /** 0 takes a free port. */
 export const PORT: Range = { min: 0, max: 65_535 }
 
+/** Below one a second the page itself could not start; a gateway answers a few thousand a second. */
+export const REQUESTS_PER_SECOND: Range = { min: 1, max: 100_000 }
+/** Each holds an answer in memory; ClickHouse is asked by few at once in any case. */
+export const REQUESTS_IN_FLIGHT: Range = { min: 1, max: 10_000 }
+/** A process has 1024 open files in many places, and more where it is told so. */
+export const CLIENT_CONNECTIONS: Range = { min: 1, max: 100_000 }
+
 /** A record of a ring is at most half the ring, less its head of 24 bytes. */
 export const RING_RECORD_BYTES_MAX = (ringBytes: number): number => ringBytes / 2 - 24
 

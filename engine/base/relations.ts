@@ -79,6 +79,16 @@ export const RELATIONS: readonly Relation[] = [
     allowed: 'nats.password goes with nats.user',
   },
   {
+    keys: ['serve.tlsCertFile', 'serve.tlsKeyFile'],
+    holds: ({ serve }) => (serve.tlsCertFile === '') === (serve.tlsKeyFile === ''),
+    allowed: 'a certificate goes with its key',
+  },
+  {
+    keys: ['serve.connectionsPerClient', 'serve.connectionsMax'],
+    holds: ({ serve }) => serve.connectionsPerClient <= serve.connectionsMax,
+    allowed: 'one client gets no more connections than there are',
+  },
+  {
     keys: ['observe.host', 'observe.exposed'],
     holds: (config) => !config.observe.enabled || config.observe.exposed || LOOPBACK.test(config.observe.host),
     allowed: 'a host other than loopback needs observe.exposed = true; the pages ask for no password',

@@ -1,32 +1,38 @@
-import swagger from '@fastify/swagger'
-import swaggerUi from '@fastify/swagger-ui'
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import type { App } from './app.ts'
 import type { GatewayContext } from './context.ts'
+import { addDocument } from './document.ts'
 import { addErrorForm } from './errors.ts'
 import { addRouteRules } from './route-rules.ts'
 import { addSystemRoutes } from './routes/system.ts'
-import { addDoor } from './security/door.ts'
+import type { Door } from './security/door.ts'
+import { addEntrance } from './security/entrance.ts'
+import { answerMalformed, BODY_BYTES_MAX, createListener } from './security/listener.ts'
+
+const PARAM_CHARS_MAX = 200
 
 /** Every part of the API: one line. */
 const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<void>)[] = [addSystemRoutes]
 
 /** The HTTP side. Every route has a schema: it checks what comes in, and the OpenAPI document is made of it. */
-export async function createApp(context: GatewayContext): Promise<App> {
-  const app = Fastify({ logger: false, return503OnClosing: true })
+export async function createApp(context: GatewayContext, door: Door): Promise<App> {
+  const { settings, counts, log } = context
+  const app: App = Fastify({
+    logger: false,
+    bodyLimit: BODY_BYTES_MAX,
+    return503OnClosing: true,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: PARAM_CHARS_MAX },
+    serverFactory: (answer) => createListener(answer, settings.security, counts, log),
+    clientErrorHandler: (error, socket) => answerMalformed(error, socket, counts),
+  })
     .setValidatorCompiler(TypeBoxValidatorCompiler)
     .withTypeProvider<TypeBoxTypeProvider>()
-  addErrorForm(app, context.log)
+  addErrorForm(app, log)
   addRouteRules(app)
-  addDoor(app, context)
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: { title: 'MarketPrism', version: context.settings.version, description: 'Public crypto market data' },
-    },
-  })
-  await app.register(swaggerUi, { routePrefix: '/docs' })
+  await addEntrance(app, context, door)
+  await addDocument(app, settings.version)
   for (const add of ROUTES) await add(app, context)
   return app
 }

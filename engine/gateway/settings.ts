@@ -1,5 +1,7 @@
 import type { ClickHouseOptions } from '../sinks/clickhouse.ts'
 import type { NatsOptions } from '../sinks/nats.ts'
+import type { KeySources } from './security/keys.ts'
+import type { TlsFiles } from './security/listener.ts'
 
 /** All that the gateway is told at its start; it crosses into a thread, so plain data. Keys: engine/base/keys.ts, `serve.…`. */
 export interface GatewaySettings {
@@ -11,4 +13,30 @@ export interface GatewaySettings {
   readonly clickhouse: ClickHouseOptions | undefined
   /** where live messages come from when no collector runs in this process */
   readonly nats: NatsOptions | undefined
+  readonly security: SecuritySettings
+}
+
+export interface SecuritySettings {
+  /** outsiders may reach it though it asks for no key, or speaks without TLS */
+  readonly exposed: boolean
+  readonly keys: KeySources
+  /** who needs no key may change things, too */
+  readonly localAdmin: boolean
+  readonly tls: TlsFiles | undefined
+  /** a proxy before us ends TLS and says in X-Forwarded-For who asks */
+  readonly behindTlsProxy: boolean
+  /** pages of these origins may ask, besides our own */
+  readonly origins: readonly string[]
+  /** names under which we may be asked, besides those of this machine */
+  readonly hosts: readonly string[]
+  /** of an address, and of a key that says nothing else */
+  readonly requestsPerSecond: number
+  /** requests under way at once */
+  readonly inFlightMax: number
+  readonly connectionsMax: number
+  /** of an address, and of a key */
+  readonly connectionsPerClientMax: number
+  readonly headersTimeoutMs: number
+  /** lines of JSON: who changed what */
+  readonly auditFile: string
 }

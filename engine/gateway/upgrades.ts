@@ -1,5 +1,6 @@
-import type { IncomingMessage } from 'node:http'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { HttpFault } from './http-fault.ts'
 import type { Visit } from './security/principal.ts'
 
 export interface UpgradeOptions {
@@ -25,19 +26,12 @@ export class Upgrades {
 }
 
 /** Says no to a WebSocket that is not one yet. */
-export function refuseUpgrade(
-  socket: Duplex,
-  status: number,
-  reason: string,
-  body: object,
-  retryAfterSeconds?: number,
-): void {
+export function refuseUpgrade(socket: Duplex, { status, body, retryAfterSeconds }: HttpFault): void {
   const text = JSON.stringify(body)
   const later = retryAfterSeconds === undefined ? '' : `retry-after: ${retryAfterSeconds}\r\n`
   const challenge = status === 401 ? 'www-authenticate: Bearer realm="marketprism"\r\n' : ''
-  socket.once('error', () => socket.destroy()) // a client that is gone already
   socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\n` +
-      `content-length: ${Buffer.byteLength(text)}\r\n${later}${challenge}\r\n${text}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Refused'}\r\nconnection: close\r\n` +
+      `content-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(text)}\r\n${later}${challenge}\r\n${text}`,
   )
 }

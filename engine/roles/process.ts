@@ -12,6 +12,7 @@ import { Counters } from '../ring/counters.ts'
 import { createHopMemories } from '../sinks/hop-histograms.ts'
 import { openStore, STORE_COUNTERS } from '../../workers/store-worker.ts'
 import { Collector, storeSettings } from './collector.ts'
+import { checkServable } from './gateway-settings.ts'
 import { Revival, REVIVAL_DEFAULT } from './revival.ts'
 import { Serving } from './serving.ts'
 import { type Servers, startServers } from './servers.ts'
@@ -45,6 +46,7 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
     while (undo.length > to) await undo.pop()?.()
   }
   try {
+    if (roles.includes('serve')) checkServable(config)
     const telemetry = new Telemetry(run, clock)
     undo.push(async () => telemetry.close())
     const { observe: pages } = config

@@ -9,6 +9,7 @@ import type { Health } from '../observe/health.ts'
 import { workerUrl } from '../../workers/pool.ts'
 import type { ServeMessage, ServeOrder, ServeSeat } from '../../workers/serve-worker.ts'
 import type { Collector } from './collector.ts'
+import { gatewaySettings } from './gateway-settings.ts'
 import type { Servers } from './servers.ts'
 
 export class Serving {
@@ -37,11 +38,10 @@ export class Serving {
     this.#collector = collector
     this.#health = health
     this.#log = log
-    const { host, port } = config.serve
     const seat: ServeSeat = {
       role: 'serve',
       anchorNs: clock.anchorNs,
-      settings: { host, port, version, clickhouse: servers.clickhouse, nats: servers.nats },
+      settings: gatewaySettings(config, version, servers),
       logLevel: config.log.level,
       pressure: new SharedArrayBuffer(4),
     }

@@ -1,10 +1,13 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { Clock } from '../../engine/base/clock.ts'
 import { Fault } from '../../engine/base/fault.ts'
+import type { Log } from '../../engine/base/log.ts'
 import { seededRandom } from '../../engine/base/random.ts'
 import type { EngineLink, EngineStatus } from '../../engine/gateway/engine-link.ts'
 import { startGateway } from '../../engine/gateway/gateway.ts'
-import type { GatewaySettings } from '../../engine/gateway/settings.ts'
+import type { GatewaySettings, SecuritySettings } from '../../engine/gateway/settings.ts'
 import { cleanUp } from './clean-up.ts'
 import { SILENT } from './embedded.ts'
 
@@ -57,24 +60,52 @@ export const GATEWAY_SETTINGS: GatewaySettings = {
   version: '1.2.3',
   clickhouse: undefined,
   nats: undefined,
+  security: {
+    exposed: false,
+    keys: { file: '', single: undefined },
+    localAdmin: false,
+    tls: undefined,
+    behindTlsProxy: false,
+    origins: [],
+    hosts: [],
+    requestsPerSecond: 10_000,
+    inFlightMax: 128,
+    connectionsMax: 2_000,
+    connectionsPerClientMax: 1_000,
+    headersTimeoutMs: 5_000,
+    auditFile: join(tmpdir(), `marketprism-audit-${process.pid}.ndjson`),
+  },
 }
 
 /** A gateway of its own on a free port. */
-export async function served(t: TestContext, settings: Partial<GatewaySettings> = {}) {
+export async function served(
+  t: TestContext,
+  {
+    security = {},
+    ...settings
+  }: Partial<Omit<GatewaySettings, 'security'>> & { security?: Partial<SecuritySettings> } = {},
+  log: Log = SILENT,
+) {
   const engine = new ToldEngine()
   const gateway = await startGateway(
     {
-      settings: { ...GATEWAY_SETTINGS, ...settings },
+      settings: { ...GATEWAY_SETTINGS, ...settings, security: { ...GATEWAY_SETTINGS.security, ...security } },
       clock: new Clock(),
       random: seededRandom(1),
-      log: SILENT,
+      log,
       engine,
     },
     undefined,
   )
   cleanUp(t, () => gateway.close())
-  const get = async (path: string, init: RequestInit = {}): Promise<Answer> => {
-    const response = await fetch(`${gateway.url}${path}`, init)
+  return { gateway, engine, get: askerOf(gateway.url) }
+}
+
+export type Ask = (path: string, init?: RequestInit) => Promise<Answer>
+
+export function askerOf(url: string): Ask {
+  return async (path, init = {}) => {
+    const response = await fetch(`${url}${path}`, init)
     const text = await response.text()
     const isJson = response.headers.get('content-type')?.startsWith('application/json') === true
     return {
@@ -84,5 +115,4 @@ export async function served(t: TestContext, settings: Partial<GatewaySettings> 
       json: isJson && text !== '' ? JSON.parse(text) : undefined,
     }
   }
-  return { gateway, engine, get }
 }

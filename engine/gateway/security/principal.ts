@@ -15,6 +15,9 @@ export interface Principal {
   readonly scopes: ReadonlySet<Scope>
 }
 
+/** Somebody on a public route who gave no key, or a WebSocket that will give one in its first message. */
+export const NOBODY: Principal = { id: 'nobody', scopes: new Set() }
+
 /** A WebSocket at the door: address, Origin, Host and limits are checked already. */
 export interface Visit {
   readonly request: IncomingMessage
@@ -34,8 +37,12 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** who may call this route; every route below /v1 has to say it */
     readonly scope?: RouteScope
+    /** asks ClickHouse for more than a moment: given up first when the engine is overloaded */
+    readonly isHistory?: boolean
   }
   interface FastifyRequest {
     principal: Principal
+    /** of the client */
+    address: string
   }
 }
