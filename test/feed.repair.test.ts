@@ -21,7 +21,7 @@ function want(firstSeq: number, lastSeq: number): TradesWant {
 function rig(answer: (path: string) => Promise<Buffer>) {
   const log: string[] = []
   const repair = new Repair(
-    { tradesPerPage: 100, pagesMax: 5 },
+    { tradesPerPage: 100, pagesMax: 5, errandsMax: 4 },
     {
       request: ({ channel, firstSeq, lastSeq }) =>
         channel === 'trades' ? { path: `${firstSeq}-${lastSeq}`, weight: 4 } : undefined,
@@ -67,4 +67,33 @@ test('repair should deliver nothing after its end', async () => {
   repair.close()
   for (let round = 0; round < 5; round++) await settle()
   assert.deepEqual(log, [])
+})
+
+test('repair should wait while it is held, between pages too, and give nothing up', async () => {
+  const { repair, log } = rig(async (path) => Buffer.from(path))
+  repair.hold()
+  repair.want(want(5, 255))
+  for (let round = 0; round < 5; round++) await settle()
+  assert.deepEqual(log, [])
+  repair.release()
+  await settle()
+  repair.hold()
+  const before = [...log]
+  for (let round = 0; round < 5; round++) await settle()
+  assert.ok(log.length - before.length <= 1, 'a page that was asked for may come')
+  repair.release()
+  for (let round = 0; round < 5; round++) await settle()
+  assert.deepEqual(log, ['3/7 5-104', '3/7 105-204', '3/7 205-255'])
+  assert.equal(repair.pendingCount, 0)
+})
+
+test('repair should refuse holes beyond its bound, and be done when it is closed while held', async () => {
+  const { repair, log } = rig(async (path) => Buffer.from(path))
+  repair.hold()
+  for (let seq = 1; seq <= 5; seq++) repair.want(want(seq, seq))
+  assert.deepEqual(log, ['failed 5-5 4 holes wait already: too many to repair'])
+  repair.close()
+  for (let round = 0; round < 5; round++) await settle()
+  assert.deepEqual(log.slice(1), [])
+  assert.equal(repair.pendingCount, 0)
 })

@@ -15,6 +15,7 @@ const OPTIONS: SpoolOptions = {
   segmentBytesMax: 2048,
   bytesMax: 1 << 30,
   freeBytesMin: 0,
+  pendingBytesMax: 1500,
   residentBytesMax: 1500,
   retainAckedMs: Number.POSITIVE_INFINITY,
 }

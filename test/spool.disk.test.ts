@@ -14,6 +14,7 @@ const OPTIONS: SpoolOptions = {
   segmentBytesMax: 4096,
   bytesMax: 32 * 1024,
   freeBytesMin: 0,
+  pendingBytesMax: 4096,
   residentBytesMax: 4096,
   retainAckedMs: 0,
   fullRetryMs: 5,

@@ -100,7 +100,18 @@ async function paused(engine: RigEngine): Promise<boolean> {
   return (await engine.metric('marketprism_sockets_paused')) > 0
 }
 
-test('engine should hold the sockets back when nothing takes its rows, and tell each loss as a gap', async (t) => {
+/** What was given up (+) and taken up again (-), in the order of its lines. */
+function shedOf(stderr: string): string[] {
+  const words = { backfill: 'backfill', 'the gateway': 'gateway', 'candles are': 'candles' } as const
+  return stderr.split('\n').flatMap((line) => {
+    const back = /overload: (\w+) goes on again/.exec(line)?.[1]
+    if (back !== undefined) return [`-${back}`]
+    const given = Object.entries(words).find(([word]) => line.includes(`overload: ${word}`) && !line.includes('again'))
+    return given === undefined ? [] : [`+${given[1]}`]
+  })
+}
+
+test('engine should hold the sockets back when nothing takes its rows, give up the rest first, and tell each loss as a gap', async (t) => {
   const venue = await rigVenue(t, { rate: 10_000 }) // fills the spool in seconds, and leaves a busy machine room to catch up
   const data = temporaryDirectory(t)
   const engine = await rigEngine(t, data, ['--delivery', 'direct', ...TINY, ...venue.flags])
@@ -114,8 +125,14 @@ test('engine should hold the sockets back when nothing takes its rows, and tell 
   const after = await engine.metric('marketprism_resident_memory_bytes')
   assert.ok(after - before < 32 * 2 ** 20, `${Math.round((after - before) / 2 ** 20)} MiB more while nothing was taken`)
   assert.ok((await engine.metric('marketprism_spool_bytes')) <= 2.2 * 2 ** 20)
+  assert.equal(await engine.metric('marketprism_pressure_level'), 3)
+  assert.match(
+    await (await engine.page('health')).text(),
+    /given up: backfill, gateway, candles; [^"]*sockets are paused/,
+  )
   process.kill(server, 'SIGCONT')
   await until(async () => !(await paused(engine)), 60_000, 'sockets are read again')
+  await until(async () => (await engine.metric('marketprism_pressure_level')) === 0, 60_000, 'nothing is given up')
   await engine.booksLive(6, 20_000)
   await sleep(1_000)
   await arrived(engine, venue)
@@ -127,6 +144,11 @@ test('engine should hold the sockets back when nothing takes its rows, and tell 
   engine.kill('SIGTERM')
   const { code, stderr } = await engine.ended
   assert.equal(code, 0, stderr)
+  const shed = shedOf(stderr)
+  for (const [level, what] of ['backfill', 'gateway', 'candles'].entries()) {
+    assert.equal(shed.indexOf(`+${what}`), level, `${shed}`)
+    assert.equal(shed.lastIndexOf(`-${what}`), shed.length - 1 - level, `${shed}`)
+  }
   const result = await afterRun(t, data, venue)
   assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
   await assertInGaps(result, venue.truthDirectory)

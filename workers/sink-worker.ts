@@ -36,6 +36,7 @@ import { downNotice, timesOf } from './down-notice.ts'
 import { KeptTime } from './kept-time.ts'
 import { holdProducer } from './one-producer.ts'
 import { runEventLoop, type SinkSeat } from './loop.ts'
+import { Shortage } from './shortage.ts'
 import type { DownNotice } from './shard-connections.ts'
 
 export interface SinkWorkerSettings extends BlockSinkSettings {
@@ -67,6 +68,8 @@ export const SINK_COUNTERS = [
   'inFlightBytes',
   'spoolBytes',
   'spoolSegments',
+  'spoolHeldBytes',
+  'spoolShort',
   'spoolUnacked',
   'spoolFull',
   'spoolDropped',
@@ -117,8 +120,6 @@ const FULL_LOOK_MS = 20
 const TEND_MS = 100
 /** A book worker is this much behind at most, or it is replaced and tells so. */
 const WORKER_BEHIND_MS = 2_000
-/** Shorter shortages are the work of back-pressure, and nothing for a person to do. */
-const SHORTAGE_TOLD_MS = 1_000
 
 /** One ring and the views to read it with. */
 interface Inbox {
@@ -147,10 +148,7 @@ export class SinkWorker {
   readonly #epoch: bigint
   readonly #stopMsMax: number
   #stoppedAtMs: number | undefined
-  readonly #log: Log
-  readonly #directory: string
-  #shortSinceMs: number | undefined
-  #isShortageTold = false
+  readonly #shortage: Shortage
   readonly #keptTime: KeptTime
   #drained = 0
   #givenUp = 0
@@ -168,8 +166,7 @@ export class SinkWorker {
     this.counters = new Counters(SINK_COUNTERS, seat.counters)
     this.#clock = clock
     this.#stopMsMax = settings.stopMsMax
-    this.#log = log
-    this.#directory = settings.spoolDirectory
+    this.#shortage = new Shortage(settings.spoolDirectory, () => clock.monotonicMs(), log)
     this.#epoch = BigInt(spool.epoch)
     this.#keptTime = new KeptTime(settings.batchAgeMs + WORKER_BEHIND_MS, TEND_MS)
     this.#inboxes = seat.batches.map((memory) => {
@@ -205,7 +202,7 @@ export class SinkWorker {
 
   /** Drains every ring a piece; waits a moment when the spool has no room. */
   doWork(): number | Promise<number> {
-    if (this.spool.writerFault !== undefined || this.#shortage() !== '')
+    if (this.spool.writerFault !== undefined || this.#reasonToWait() !== '')
       return this.#mustGiveUp() ? this.#giveUp() : sleep(FULL_LOOK_MS, 1)
     let count = 0
     for (const { reader, text } of this.#inboxes) {
@@ -219,24 +216,8 @@ export class SinkWorker {
     return count
   }
 
-  #shortage(): string {
+  #reasonToWait(): string {
     return this.spool.shortage(this.#inboxes.length * (this.#inboxes[0]?.reader.capacityBytes ?? 0))
-  }
-
-  /** A spool without room is told once, when it lasts, and once more when it is over. */
-  #tellShortage(): void {
-    const reason = this.#shortage()
-    const now = this.#clock.monotonicMs()
-    if (reason === '') {
-      if (this.#isShortageTold) this.#log.warn(`the spool in ${this.#directory} has room again`)
-      this.#shortSinceMs = undefined
-      this.#isShortageTold = false
-      return
-    }
-    this.#shortSinceMs ??= now
-    if (this.#isShortageTold || now - this.#shortSinceMs < SHORTAGE_TOLD_MS) return
-    this.#isShortageTold = true
-    this.#log.error(`the spool in ${this.#directory} has no room, so the sockets are held back: ${reason}`)
   }
 
   /** At the end of the process a spool without room cannot be waited for endlessly, a broken one not at all. */
@@ -301,7 +282,7 @@ export class SinkWorker {
     const keptNs = this.#givenUp === 0 ? this.#keptTime.tryTake(this.spool.durableSeq) : undefined
     if (keptNs !== undefined) this.spool.kept.untilNs = keptNs
     if (this.spool.writerFault === undefined) await this.spool.tend()
-    this.#tellShortage()
+    this.#shortage.look(this.#reasonToWait())
     this.writeCounters()
   }
 
@@ -320,6 +301,8 @@ export class SinkWorker {
       inFlightBytes: delivery.inFlightBytes,
       spoolBytes: spool.bytes,
       spoolSegments: spool.segments,
+      spoolHeldBytes: spool.heldBytes,
+      spoolShort: this.#shortage.isThere ? 1 : 0,
       spoolUnacked: spool.unacked,
       spoolFull: spool.fullEvents,
       spoolDropped: spool.droppedBlocks,

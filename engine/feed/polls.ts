@@ -8,6 +8,8 @@
  * ratio, which spreads any number evenly and moves nobody when one is added. Jitter keeps two collectors of one address
  * apart. All of it has the lowest priority in the weight ledger: a hole in a book never waits for a statistic.
  *
+ * Under overload (roles/pressure.ts) what is due is skipped.
+ *
  * Arithmetic: 500 instruments × 3 rules every 30 s are 50 requests a second of weight 1; the ledger lets fewer through
  * when the venue allows fewer, and then what is still under way when it is due again is skipped and counted.
  */
@@ -40,7 +42,7 @@ export interface PollStats {
   sent: number
   answered: number
   failed: number
-  /** due while the one before was still under way, or while failures keep it back */
+  /** due while the one before was still under way, or while failures or an overload keep it back */
   skipped: number
 }
 
@@ -62,6 +64,8 @@ const GOLDEN_RATIO = 0.618_033_988_749_895
 
 export class Polls {
   readonly stats: PollStats = { sent: 0, answered: 0, failed: 0, skipped: 0 }
+  /** while it is set nothing is asked */
+  isHeld = false
   readonly #options: PollOptions
   readonly #around: PollSurroundings
   readonly #tasks = new Map<string, Task[]>()
@@ -147,7 +151,7 @@ export class Polls {
 
   #due(task: Task): void {
     this.#next(task)
-    if (task.isUnderWay || task.waitCount > 0) {
+    if (task.isUnderWay || task.waitCount > 0 || this.isHeld) {
       task.waitCount = Math.max(0, task.waitCount - 1)
       this.stats.skipped++
       return

@@ -1,6 +1,7 @@
 /**
  * Trades that are known to be missing, asked for by number over REST: a run of numbers is cut into pages, one page after
- * the other, with the priority of a hole. One errand a trade stream at a time; others of it wait their turn.
+ * the other, with the priority of a hole. One errand a trade stream at a time; others of it wait their turn. Under
+ * overload all of them wait (roles/pressure.ts): what is missing can be asked for later, what comes now cannot.
  */
 import type { Instrument, RestRequest } from '../exchanges/exchange.ts'
 import type { TradeChannel } from '../record/emit.ts'
@@ -21,9 +22,11 @@ export interface RepairOptions {
   readonly tradesPerPage: number
   /** a hole of more pages is not repaired: it would take the weight of many books */
   readonly pagesMax: number
+  /** errands that may wait; some kilobytes each. Beyond it a hole stays open */
+  readonly errandsMax: number
 }
 
-export const REPAIR_DEFAULTS: RepairOptions = { tradesPerPage: 1_000, pagesMax: 20 }
+export const REPAIR_DEFAULTS: RepairOptions = { tradesPerPage: 1_000, pagesMax: 20, errandsMax: 10_000 }
 
 export interface RepairSurroundings {
   /** undefined where the venue has no trades by number */
@@ -45,6 +48,9 @@ export class Repair {
   readonly #around: RepairSurroundings
   /** the last errand of each trade stream */
   readonly #errands = new Map<string, Promise<void>>()
+  #errandCount = 0
+  /** set while nothing may be asked */
+  #hold: { readonly over: Promise<void>; release(): void } | undefined
   #isClosed = false
 
   constructor(options: RepairOptions, around: RepairSurroundings) {
@@ -58,18 +64,38 @@ export class Repair {
 
   want(want: TradesWant): void {
     this.stats.wanted++
+    if (this.#errandCount >= this.#options.errandsMax)
+      return this.#fail(want, `${this.#errandCount} holes wait already: too many to repair`)
+    this.#errandCount++
     const key = `${want.instrument.id}/${want.channel}`
     const before = this.#errands.get(key) ?? Promise.resolve()
     const errand = before.then(() => this.#fetch(want))
     this.#errands.set(key, errand)
     void errand.then(() => {
+      this.#errandCount--
       if (this.#errands.get(key) === errand) this.#errands.delete(key)
     })
+  }
+
+  /** Nothing more is asked until `release()`; what is wanted meanwhile waits. */
+  hold(): void {
+    if (this.#hold !== undefined) return
+    let release = (): void => {}
+    const over = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    this.#hold = { over, release }
+  }
+
+  release(): void {
+    this.#hold?.release()
+    this.#hold = undefined
   }
 
   /** What is under way is not delivered any more. */
   close(): void {
     this.#isClosed = true
+    this.release()
   }
 
   async #fetch(want: TradesWant): Promise<void> {
@@ -80,6 +106,8 @@ export class Repair {
       const page = { ...want, firstSeq, lastSeq: Math.min(want.lastSeq, firstSeq + tradesPerPage - 1) }
       const request = this.#around.request(page)
       if (request === undefined) return this.#fail(want, 'the venue has no trades by number')
+      while (this.#hold !== undefined) await this.#hold.over
+      if (this.#isClosed) return
       try {
         const body = await this.#around.fetch(want.instrument, request)
         this.stats.pages++

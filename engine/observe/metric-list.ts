@@ -71,6 +71,10 @@ export const METRICS = {
     ...MARKET,
     outcome: ['ok', 'failed', 'skipped'],
   }),
+  marketprism_pressure_level: gauge('Overload: 1 backfill waits, 2 the gateway serves less, too, 3 no candles either'),
+  marketprism_shed_total: counter('Times that something was given up for want of strength', {
+    what: ['backfill', 'gateway', 'candles'],
+  }),
   marketprism_repairs_total: counter('Missing trades asked for by number', { outcome: ['page', 'failed'] }),
 
   marketprism_shard_frames_total: counter('Messages put into the frame ring', SHARD),

@@ -36,6 +36,7 @@ import type { DownNotice } from '../../workers/shard-connections.ts'
 import { SLOT_DEFAULT } from '../../workers/slot.ts'
 import { STORE_COUNTERS, type StoreCounter, type StoreWorkerSettings } from '../../workers/store-worker.ts'
 import { Network } from './network.ts'
+import { Pressure, PRESSURE_DEFAULT, pressureSigns } from './pressure.ts'
 import { Roster } from './roster.ts'
 import type { Servers } from './servers.ts'
 import {
@@ -88,6 +89,7 @@ export class Collector {
   readonly hops = createHopMemories()
   readonly liveLatency = new Histogram()
   readonly fsyncLatency = new Histogram()
+  readonly pressure: Pressure
   readonly #config: Config
   readonly #log: Log
   readonly #events: CollectorEvents
@@ -211,6 +213,7 @@ export class Collector {
     this.shardCounters = counters.slice(0, count).map((memory) => new Counters(SHARD_COUNTERS, memory))
     this.sinkCounters = new Counters(SINK_COUNTERS, counters[count] as SharedArrayBuffer)
     this.storeCounters = hasStore ? new Counters(STORE_COUNTERS, counters[count + 1] as SharedArrayBuffer) : undefined
+    this.pressure = this.#newPressure(clock)
   }
 
   /** Starts the workers, waits until the spool is open, then connects. */
@@ -221,11 +224,13 @@ export class Collector {
     for (const connection of this.plan.connections) this.#traffic.route(connection)
     this.network.connect(this.plan)
     this.roster.start()
+    this.pressure.start()
     this.#ticking = setInterval(() => this.router.tick(), TICK_MS)
   }
 
   /** Orderly: sockets end, what was received is sealed, synced and delivered as far as time allows. */
   async stop(): Promise<{ undelivered: number; givenUp: number; forced: string[] }> {
+    this.pressure.stop()
     this.roster.close()
     this.#traffic.repair.close()
     this.network.disconnect()
@@ -281,6 +286,24 @@ export class Collector {
   /** The configuration as it is now: its instruments count from now on. */
   async reload(config: Config): Promise<void> {
     await this.roster.reload(chosenMarkets(config))
+  }
+
+  #newPressure(clock: Clock): Pressure {
+    const { pool, sinkCounters: sink, network, roster } = this
+    const signs = pressureSigns({
+      frameRings: pool.frameRings,
+      batchRings: pool.batchRings,
+      spoolBytesMax: this.#config.spool.maxBytes,
+      spoolHeldBytes: () => sink.read('spoolHeldBytes'),
+      isSpoolShort: () => sink.read('spoolShort') === 1,
+      pausedSockets: () => network.connections.filter(({ isPaused }) => isPaused).length,
+    })
+    const onLevel = (level: number): void => {
+      if (level > 0) this.repair.hold()
+      else this.repair.release()
+      roster.holdPolls(level > 0)
+    }
+    return new Pressure(PRESSURE_DEFAULT, signs, onLevel, () => clock.monotonicMs(), this.#log)
   }
 
   #bookSettings(workerIndex: number, { nats, payloadBytesMax }: Servers): BookWorkerSettings {

@@ -117,6 +117,11 @@ export class Roster {
     await Promise.all([...this.#markets.keys()].map((key) => this.#refreshOrWarn(key)))
   }
 
+  /** Under overload nothing is polled; instruments come and go all the same, for fewer of them may be the remedy. */
+  holdPolls(isHeld: boolean): void {
+    for (const { polls } of this.#markets.values()) polls.isHeld = isHeld
+  }
+
   /** Follows the rules of a market once more. Readings of one market come one after the other. */
   refresh(key: string, checked: readonly string[] = []): Promise<UniverseChange> {
     const market = this.#market(key)

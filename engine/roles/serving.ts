@@ -43,7 +43,7 @@ export class Serving {
       anchorNs: clock.anchorNs,
       settings: gatewaySettings(config, version, servers),
       logLevel: config.log.level,
-      pressure: new SharedArrayBuffer(4),
+      pressure: collector?.pressure.memory ?? new SharedArrayBuffer(4),
     }
     this.#worker = new Worker(workerUrl('serve-worker'), { workerData: seat, name: 'serve' })
   }

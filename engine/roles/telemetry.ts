@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Run } from '../base/run.ts'
 import type { ClockOffset } from '../feed/clock-offset.ts'
+import { SHED_ORDER } from '../gateway/engine-link.ts'
 import { Health } from '../observe/health.ts'
 import { latencySample, Metrics, type Sample } from '../observe/metrics.ts'
 import { observeRuntime } from '../observe/runtime.ts'
@@ -108,6 +109,7 @@ export class Telemetry {
     this.#watchRoster(collector)
     this.#watchShards(collector)
     this.#watchSink(collector)
+    this.#watchPressure(collector)
     this.#checkCollector(collector)
     if (collector.storeCounters !== undefined) this.watchStore(collector.storeCounters)
   }
@@ -324,6 +326,17 @@ export class Telemetry {
     metrics.source('marketprism_live_messages_total', () => sink.read('live'))
     metrics.source('marketprism_live_dropped_total', () => sink.read('liveDropped') + collector.total('live_dropped'))
     metrics.histogram('marketprism_live_latency_seconds', () => [latencySample(collector.liveLatency)])
+  }
+
+  #watchPressure({ pressure }: Collector): void {
+    this.metrics.source('marketprism_pressure_level', () => pressure.level)
+    this.metrics.source('marketprism_shed_total', () =>
+      SHED_ORDER.map((what) => ({ labels: { what }, value: pressure.shed[what] })),
+    )
+    this.health.check('completeness', 'pressure', () => {
+      const { level, reasons } = pressure.status()
+      return level === 0 ? null : `given up: ${SHED_ORDER.slice(0, level).join(', ')}; ${reasons.join('; ')}`
+    })
   }
 
   #checkCollector(collector: Collector): void {

@@ -10,10 +10,11 @@ import { openBlock, type Outcome, type Poison, type SealedBlock, type Sink } fro
 /**
  * From the spool to a sink: blocks in order, several under way, each until it is acknowledged.
  *
- * What waits, waits in the spool on disk: memory holds the window and nothing else. When a block fails, one block alone
- * tries again with growing pauses while the others wait; the first acknowledgement sets them all free. A block that the
- * sink will never take becomes a dead letter and is counted; it does not stop those behind it. While nothing takes the
- * letter the block is not acknowledged: it stays in the spool.
+ * What waits, waits in the spool on disk: memory holds the window and nothing else, twice at most (the client of a server
+ * that comes back makes one piece of all that it is given at once). When a block fails, one block alone tries again with
+ * growing pauses while the others wait; the first acknowledgement sets them all free. A block that the sink will never take
+ * becomes a dead letter and is counted; it does not stop those behind it. While nothing takes the letter the block is not
+ * acknowledged: it stays in the spool.
  */
 export interface DeliveryOptions {
   readonly inFlightCountMax: number

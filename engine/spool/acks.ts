@@ -22,6 +22,11 @@ export function uncommittedIn(segment: Segment): number {
   return segment.lastSeq + 1 - segment.base.firstSeq - segment.committed.count
 }
 
+/** Bytes of the segments with blocks that are still to be delivered. */
+export function heldBytesIn(segments: readonly Segment[]): number {
+  return segments.reduce((sum, segment) => sum + (unackedIn(segment) > 0 ? segment.bytes : 0), 0)
+}
+
 /** By segment, the first block that was not known to be stored when the file was written. */
 export async function committedBelow(disk: Disk): Promise<Readonly<Record<string, number>>> {
   return (await readJson<Advice>(disk, ACKED_FILE))?.committed ?? {}

@@ -12,8 +12,8 @@ export interface Disk {
   readonly directory: string
   list(): Promise<string[]>
   bytesOf(name: string): Promise<number>
-  /** Up to `length` bytes from `offset`; fewer at the end of the file. */
-  read(name: string, offset: number, length: number): Promise<Buffer>
+  /** Up to `length` bytes from `offset`; fewer at the end of the file. @param into memory that may be used for them */
+  read(name: string, offset: number, length: number, into?: Buffer): Promise<Buffer>
   /** A new empty file; it must not exist. Its name is durable after `syncDirectory`. */
   create(name: string): Promise<DiskFile>
   /** An existing file, to be truncated and synced after a crash, never to be appended to. */
@@ -110,10 +110,10 @@ class NodeDisk implements Disk {
     return (await stat(join(this.directory, name))).size
   }
 
-  async read(name: string, offset: number, length: number): Promise<Buffer> {
+  async read(name: string, offset: number, length: number, into?: Buffer): Promise<Buffer> {
     const file = await open(join(this.directory, name), 'r')
     try {
-      const buffer = Buffer.allocUnsafe(length)
+      const buffer = into !== undefined && into.length >= length ? into : Buffer.allocUnsafe(length)
       let filled = 0
       while (filled < length) {
         const { bytesRead } = await file.read(buffer, filled, length - filled, offset + filled)

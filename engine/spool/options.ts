@@ -12,7 +12,9 @@ export interface SpoolOptions {
   readonly onFull: 'wait' | 'dropOldest'
   /** stored segments are kept this long, in case the store loses what it acknowledged */
   readonly retainAckedMs: number
-  /** payloads kept in memory until they are written, and again until they are delivered; beyond that they are read back */
+  /** payloads that wait in memory until they are written; beyond that nothing more is accepted */
+  readonly pendingBytesMax: number
+  /** payloads kept in memory until they are delivered; beyond that they are read back from the disk */
   readonly residentBytesMax: number
   readonly fullRetryMs: number
 }
@@ -25,7 +27,8 @@ export const SPOOL_DEFAULT: SpoolOptions = {
   freeBytesMin: 1024 ** 3,
   onFull: 'wait',
   retainAckedMs: 15 * 60_000,
-  residentBytesMax: 32 * 1024 * 1024,
+  pendingBytesMax: 32 * 1024 * 1024, // a second of a disk that stumbles
+  residentBytesMax: 8 * 1024 * 1024, // half a second of delivery that stumbles
   fullRetryMs: 1000,
 }
 
@@ -41,6 +44,8 @@ export interface SpoolStats {
   resent: number
   /** bytes of all segments */
   bytes: number
+  /** bytes that no want of room can free: those of segments with blocks that are not delivered */
+  heldBytes: number
   segments: number
   syncs: number
   syncMsMax: number

@@ -188,12 +188,16 @@ export interface StoredRecord {
 
 const AHEAD_BYTES = 1024 * 1024
 
-/** Reads records in order, checksums verified once more, a megabyte of the disk at a time. */
+/**
+ * Reads records in order, checksums verified once more, a megabyte of the disk at a time. That megabyte is used again and
+ * again: one made anew for each reading is found by the garbage collector late, and given back to the system never.
+ */
 export class SegmentCursor {
   readonly #disk: Disk
   #segment: Segment | undefined
   #start = 0
   #ahead: Buffer = Buffer.alloc(0)
+  #memory: Buffer | undefined
 
   constructor(disk: Disk) {
     this.#disk = disk
@@ -215,7 +219,10 @@ export class SegmentCursor {
   }
 
   async #fill(segment: Segment, offset: number, length: number): Promise<void> {
-    this.#ahead = await this.#disk.read(segment.name, offset, Math.min(length, segment.durableBytes - offset))
+    this.#memory ??= Buffer.allocUnsafeSlow(AHEAD_BYTES)
+    this.#segment = undefined // while it is being overwritten
+    const wanted = Math.min(length, segment.durableBytes - offset)
+    this.#ahead = await this.#disk.read(segment.name, offset, wanted, this.#memory)
     this.#segment = segment
     this.#start = offset
   }

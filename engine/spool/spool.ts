@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.ts'
 import { Fault } from '../base/fault.ts'
-import { committedBelow, restoreAcked, unackedIn, uncommittedIn, writeAcked } from './acks.ts'
+import { committedBelow, heldBytesIn, restoreAcked, unackedIn, uncommittedIn, writeAcked } from './acks.ts'
 import { AgainQueue, recordOf, type SpoolRecord } from './again.ts'
 import { type Disk, openNodeDisk, osCode, readJson, replaceFile } from './disk.ts'
 import { KeptNote, readKept } from './kept.ts'
@@ -162,6 +162,7 @@ export class Spool {
       uncommitted: this.#segments.reduce((sum, segment) => sum + uncommittedIn(segment), 0),
       resent: 0,
       bytes: recovery.bytes,
+      heldBytes: 0,
       segments: this.#segments.length,
       syncs: 0,
       syncMsMax: 0,
@@ -214,10 +215,10 @@ export class Spool {
 
   /** Why there is no room, for people; '' when there is. */
   shortage(payloadBytes: number): string {
-    const { residentBytesMax, bytesMax, freeBytesMin } = this.#options
+    const { pendingBytesMax, bytesMax, freeBytesMin } = this.#options
     if (this.#writer.isStalled) return 'the disk is full: free some space'
     if (this.#freeLow) return `the disk has less than ${freeBytesMin} bytes free (spool.freeBytesMin): free some space`
-    if (this.#writer.pendingBytes > residentBytesMax) return 'the disk is slower than the data'
+    if (this.#writer.pendingBytes > pendingBytesMax) return 'the disk is slower than the data'
     if (this.stats.bytes + this.#writer.pendingBytes + RECORD_HEAD_BYTES + payloadBytes <= bytesMax) return ''
     return `it holds ${bytesMax} bytes (spool.maxBytes) that are not stored yet`
   }
@@ -384,6 +385,7 @@ export class Spool {
     let short = this.#isShort()
     if (short && !this.#wasShort) this.stats.fullEvents++
     this.#wasShort = short
+    this.stats.heldBytes = this.#writer.pendingBytes + heldBytesIn(this.#segments)
     for (;;) {
       const oldest = this.#segments[0]
       if (oldest === undefined || !this.#mayDelete(oldest, short, now)) break

@@ -1,0 +1,39 @@
+import type { Log } from '../engine/base/log.ts'
+
+/** Shorter shortages are the work of back-pressure, and nothing for a person to do. */
+const TOLD_MS = 1_000
+
+/** A spool without room is told once, when it lasts, and once more when it is over. */
+export class Shortage {
+  readonly #directory: string
+  readonly #nowMs: () => number
+  readonly #log: Pick<Log, 'warn' | 'error'>
+  #sinceMs: number | undefined
+  #isTold = false
+
+  constructor(directory: string, nowMs: () => number, log: Pick<Log, 'warn' | 'error'>) {
+    this.#directory = directory
+    this.#nowMs = nowMs
+    this.#log = log
+  }
+
+  /** As of the last look. */
+  get isThere(): boolean {
+    return this.#sinceMs !== undefined
+  }
+
+  /** @param reason '' when there is room */
+  look(reason: string): void {
+    if (reason === '') {
+      if (this.#isTold) this.#log.warn(`the spool in ${this.#directory} has room again`)
+      this.#sinceMs = undefined
+      this.#isTold = false
+      return
+    }
+    const now = this.#nowMs()
+    this.#sinceMs ??= now
+    if (this.#isTold || now - this.#sinceMs < TOLD_MS) return
+    this.#isTold = true
+    this.#log.error(`the spool in ${this.#directory} has no room, so the sockets are held back: ${reason}`)
+  }
+}
