@@ -67,12 +67,16 @@ function filesBelow(directory, suffix) {
   })
 }
 
-/** The compiler takes about a second, so it always runs; what it left of deleted sources goes. */
+const compile = (project) => run(`compiling ${project}`, process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', project])
+
+/** The compiler takes about a second, so it always runs; what it left of deleted sources goes. The client alone has types for others. */
 function build() {
-  const took = run('compiling', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json'])
+  const took = compile('tsconfig.json')
+  compile(join('engine', 'client', 'tsconfig.json'))
   for (const output of SOURCES.flatMap((folder) => filesBelow(join(dist, folder), '.js'))) {
-    const source = join(root, `${output.slice(dist.length + 1, -'.js'.length)}.ts`)
-    if (!existsSync(source)) for (const path of [output, `${output}.map`]) if (existsSync(path)) unlinkSync(path)
+    const stem = output.slice(0, -'.js'.length)
+    if (existsSync(join(root, `${stem.slice(dist.length + 1)}.ts`))) continue
+    for (const path of [output, `${output}.map`, `${stem}.d.ts`]) if (existsSync(path)) unlinkSync(path)
   }
   return took
 }

@@ -21,7 +21,7 @@ const ORDER: readonly (readonly string[])[] = [
   ['engine/gateway', 'engine/archive', 'engine/schedule', 'engine/simulate'],
   ['engine/feed', 'engine/route', 'engine/sinks', 'engine/embedded', 'engine/observe'],
   ['engine/exchanges'],
-  ['engine/book'],
+  ['engine/book', 'engine/client'], // the client is a library of its own: it reads what the engine writes, and has no part of it
   ['engine/record', 'engine/spool'],
   ['engine/ring', 'engine/scan'], // leaves: a decoder (record) prints decimals
   ['engine/base'],
@@ -30,6 +30,7 @@ const ORDER: readonly (readonly string[])[] = [
 /** Started by name, by URL or by npm; everything else must be imported by somebody. */
 const ENTRY_POINTS = [
   'engine/main.ts',
+  'engine/client/index.ts', // marketprism/client
   'workers/book-worker.ts',
   'workers/sink-worker.ts',
   'workers/store-worker.ts',

@@ -11,8 +11,8 @@
  *
  * Arithmetic: 12 columns, two of them decimals of 50 ns: 0.5 µs a row.
  */
-import { BOOK_STATES, ROW_HEAD, TABLES } from './schema.ts'
-import type { Column, Table } from './schema-columns.ts'
+import { type AnyTable, BOOK_STATES, ROW_HEAD, TABLES } from './schema.ts'
+import type { Cell, Column, Table } from './schema-columns.ts'
 import { count, id, prices, quantities, scale, text, time, word } from './schema-columns.ts'
 import { decimalText } from '../scan/decimal.ts'
 
@@ -39,6 +39,47 @@ export type PublicColumn =
 export type LiveRow = Readonly<Record<string, unknown>>
 export type PublicRow = Record<string, unknown>
 export type Level = readonly [price: string, quantity: string]
+
+/** `publicColumns` for the type system: the name that a column has for users, never for one that shows in another. */
+type PublicName<C extends Cell<string, unknown>> = C['meaning'] extends 'scale'
+  ? never
+  : C['name'] extends `${infer Side}_price_mantissas`
+    ? `${Side}s`
+    : C['name'] extends `${string}_quantity_mantissas`
+      ? never
+      : C['name'] extends `${infer Stem}_mantissa`
+        ? Stem
+        : C['name']
+type PublicValue<C extends Cell<string, unknown>> = C['name'] extends `${string}_price_mantissas`
+  ? readonly Level[]
+  : C['meaning'] extends 'time' | 'priceMantissa' | 'quantityMantissa'
+    ? string
+    : C['meaning'] extends 'plain'
+      ? number
+      : Exclude<C['cell'], undefined>
+type PublicRowOf<Columns extends readonly Cell<string, unknown>[]> = {
+  readonly [C in Columns[number] as PublicName<C>]: PublicValue<C>
+}
+/** when the bytes left the socket, on the machine of the collector */
+interface Received {
+  readonly received_ns: string
+}
+
+/** A row of a table as users see it, without exchange, market and symbol. */
+export type TableRow<Name extends AnyTable['name']> = Received &
+  PublicRowOf<Extract<AnyTable, { name: Name }>['columns']>
+
+interface LiveBookRows {
+  readonly book_snapshot: Received & PublicRowOf<typeof BOOK_SNAPSHOT.columns>
+  readonly book_state: Received & PublicRowOf<typeof BOOK_STATE.columns>
+}
+type TableLiveType = Exclude<AnyTable['liveType'], null>
+/** First words of live subjects whose messages have rows. */
+export type LiveType = TableLiveType | keyof LiveBookRows
+/** A row of a live message as users see it. */
+export type LiveTypeRow<Type extends LiveType> = Type extends keyof LiveBookRows
+  ? LiveBookRows[Type]
+  : TableRow<Extract<AnyTable, { liveType: Type }>['name']>
 
 const SCALES = { price: 'price_scale', quantity: 'quantity_scale' } as const
 
@@ -82,7 +123,7 @@ function levels(priceColumn: string): PublicColumn {
 export const SNAPSHOT_REASONS = { anchor: 1, refresh: 2, wanted: 3 } as const
 
 /** Live messages that are rows of no table: whole books, and changes of their states. */
-const BOOK_SNAPSHOT: Pick<Table, 'columns'> = {
+const BOOK_SNAPSHOT = {
   columns: [
     time('event_ns', "the venue's time of the last event in the book"),
     word('reason', SNAPSHOT_REASONS, 'why it was sent'),
@@ -95,8 +136,8 @@ const BOOK_SNAPSHOT: Pick<Table, 'columns'> = {
     scale('price_scale', ''),
     scale('quantity_scale', ''),
   ],
-}
-const BOOK_STATE: Pick<Table, 'columns'> = {
+} as const
+const BOOK_STATE = {
   columns: [
     word('state', BOOK_STATES, ''),
     time('since_ns', 'when it came into this state'),
@@ -104,7 +145,7 @@ const BOOK_STATE: Pick<Table, 'columns'> = {
     count('book_epoch', 'UInt32', 'see book_deltas'),
     id('last_seq', ''),
   ],
-}
+} as const
 
 /** Live type → its public columns. */
 export const LIVE_COLUMNS: ReadonlyMap<string, readonly PublicColumn[]> = new Map([

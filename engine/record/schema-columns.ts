@@ -73,9 +73,10 @@ export type KindTableName =
  */
 export type CellValue = string | number | bigint | null
 export type DecimalCell = string | null
-/** A column whose name and cell the type system knows, so that the row of a table is a type of its own. */
-export interface Cell<Name extends string, Value> extends Column {
+/** A column whose name, cell and meaning the type system knows, so that the row of a table is a type of its own. */
+export interface Cell<Name extends string, Value, Meaning extends ColumnMeaning = ColumnMeaning> extends Column {
   readonly name: Name
+  readonly meaning: Meaning
   /** only a type: what a row holds under this name */
   readonly cell?: Value
 }
@@ -85,28 +86,42 @@ const enum8 = (words: Readonly<Record<string, number>>) =>
     .map(([word, value]) => `'${word}' = ${value}`)
     .join(', ')})`
 
-export const time = <const Name extends string>(name: Name, comment: string): Cell<Name, bigint> => ({
+export const time = <const Name extends string>(name: Name, comment: string): Cell<Name, bigint, 'time'> => ({
   name, type: 'Int64', meaning: 'time', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment,
 })
-export const id = <const Name extends string>(name: Name, comment: string): Cell<Name, bigint> => ({
+export const id = <const Name extends string>(name: Name, comment: string): Cell<Name, bigint, 'plain'> => ({
   name, type: 'UInt64', meaning: 'plain', codec: 'Delta(8), ZSTD(1)', comment,
 })
-export const price = (name: string, comment: string): Column => ({ name, type: 'Int64', meaning: 'priceMantissa', codec: 'Delta(8), ZSTD(1)', comment })
-export const quantity = (name: string, comment: string): Column => ({ name, type: 'Int64', meaning: 'quantityMantissa', codec: 'T64, ZSTD(1)', comment })
-export const prices = (name: string, comment: string): Column => ({ name, type: 'Array(Int64)', meaning: 'priceMantissa', codec: 'Delta(8), ZSTD(1)', comment })
-export const quantities = (name: string, comment: string): Column => ({ name, type: 'Array(Int64)', meaning: 'quantityMantissa', codec: 'T64, ZSTD(1)', comment })
-export const scale = (name: string, comment: string): Column => ({ name, type: 'UInt8', meaning: 'scale', codec: 'ZSTD(1)', comment })
+type PriceCell<Name extends string> = Cell<Name, bigint, 'priceMantissa'>
+type QuantityCell<Name extends string> = Cell<Name, bigint, 'quantityMantissa'>
+export const price = <const Name extends string>(name: Name, comment: string): PriceCell<Name> => ({
+  name, type: 'Int64', meaning: 'priceMantissa', codec: 'Delta(8), ZSTD(1)', comment,
+})
+export const quantity = <const Name extends string>(name: Name, comment: string): QuantityCell<Name> => ({
+  name, type: 'Int64', meaning: 'quantityMantissa', codec: 'T64, ZSTD(1)', comment,
+})
+export const prices = <const Name extends string>(name: Name, comment: string): PriceCell<Name> => ({
+  name, type: 'Array(Int64)', meaning: 'priceMantissa', codec: 'Delta(8), ZSTD(1)', comment,
+})
+export const quantities = <const Name extends string>(name: Name, comment: string): QuantityCell<Name> => ({
+  name, type: 'Array(Int64)', meaning: 'quantityMantissa', codec: 'T64, ZSTD(1)', comment,
+})
+export const scale = <const Name extends string>(name: Name, comment: string): Cell<Name, number, 'scale'> => ({
+  name, type: 'UInt8', meaning: 'scale', codec: 'ZSTD(1)', comment,
+})
 export const word = <const Name extends string, Words extends Readonly<Record<string, number>>>(
   name: Name, words: Words, comment: string,
-): Cell<Name, keyof Words & string> => ({
+): Cell<Name, keyof Words & string, 'enum'> => ({
   name, type: 'UInt8', meaning: 'enum', clickhouse: enum8(words), codec: 'ZSTD(1)', words, comment,
 })
-export const count = (name: string, type: 'UInt16' | 'UInt32', comment: string): Column => ({ name, type, meaning: 'plain', codec: 'T64, ZSTD(1)', comment })
-export const text = <const Name extends string>(name: Name, comment: string): Cell<Name, string> => ({
+export const count = <const Name extends string>(name: Name, type: 'UInt16' | 'UInt32', comment: string): Cell<Name, number, 'plain'> => ({
+  name, type, meaning: 'plain', codec: 'T64, ZSTD(1)', comment,
+})
+export const text = <const Name extends string>(name: Name, comment: string): Cell<Name, string, 'text'> => ({
   name, type: 'String', meaning: 'text', codec: 'ZSTD(1)', comment,
 })
 /** A number of any venue, exact: 38 digits on each side of the point. NULL is "the venue does not say". */
-export const decimal = <const Name extends string>(name: Name, comment: string): Cell<Name, DecimalCell> => ({
+export const decimal = <const Name extends string>(name: Name, comment: string): Cell<Name, DecimalCell, 'decimal'> => ({
   name, type: 'Decimal', meaning: 'decimal', clickhouse: `Nullable(Decimal(76, ${DECIMAL_SCALE}))`, codec: 'ZSTD(1)', comment,
 })
 

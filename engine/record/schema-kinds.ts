@@ -24,18 +24,24 @@ export const TRADING_WORDS = { closed: 0, trading: 1, pre_open: 2 } as const
 const event = time('event_ns', "the venue's time of this value, 0 where it sends none")
 
 /** A table whose columns are typed. */
-interface KindTable<Name extends KindTableName, Columns extends readonly Cell<string, unknown>[]> extends Table {
+interface KindTable<Name extends KindTableName, Live extends string | null, Columns extends readonly Cell<string, unknown>[]>
+  extends Table {
   readonly name: Name
+  readonly liveType: Live
   readonly columns: Columns
 }
 
-function table<const Name extends KindTableName, const Columns extends readonly Cell<string, unknown>[]>(
+function table<
+  const Name extends KindTableName,
+  const Live extends string | null,
+  const Columns extends readonly Cell<string, unknown>[],
+>(
   name: Name,
-  liveType: string | null,
+  liveType: Live,
   comment: string,
   orderBy: readonly (Columns[number]['name'] | 'received_ns')[],
   columns: Columns,
-): KindTable<Name, Columns> {
+): KindTable<Name, Live, Columns> {
   return { name, version: 1, liveType, comment, columns, aliases: [], orderBy }
 }
 

@@ -106,7 +106,8 @@ export const BLOCK_LEDGER = [
   { name: 'stored_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'when the store had its rows acknowledged' },
 ] as const
 
-export const TABLES: readonly Table[] = [
+/** Tables of the hot path; their names and columns are types, too. */
+const HOT_TABLES = [
   {
     name: 'trades', version: 2, liveType: 'trade',
     comment: 'Public trades, one row a match (stream trade) or a run of matches of one taker order at one price (agg_trade)',
@@ -211,8 +212,11 @@ export const TABLES: readonly Table[] = [
     aliases: [],
     orderBy: ['channel', 'cause', 'from_ns', 'from_seq'], // several in one packet begin at one received_ns
   },
-  ...KIND_TABLES,
-]
+] as const satisfies readonly Table[]
+
+export const TABLES: readonly Table[] = [...HOT_TABLES, ...KIND_TABLES]
+/** Every table of blocks, with its columns. */
+export type AnyTable = (typeof HOT_TABLES)[number] | (typeof KIND_TABLES)[number]
 
 export function tableNamed(name: TableName): Table {
   const table = TABLES.find((candidate) => candidate.name === name)
