@@ -5,6 +5,9 @@ import type { GatewayContext } from './context.ts'
 import { addDocument } from './document.ts'
 import { addErrorForm } from './errors.ts'
 import { addRouteRules } from './route-rules.ts'
+import { addGapRoutes } from './routes/gaps.ts'
+import { addInstrumentRoutes } from './routes/instruments.ts'
+import { addSeriesRoutes } from './routes/series.ts'
 import { addSystemRoutes } from './routes/system.ts'
 import type { Door } from './security/door.ts'
 import { addEntrance } from './security/entrance.ts'
@@ -13,7 +16,12 @@ import { answerMalformed, BODY_BYTES_MAX, createListener } from './security/list
 const PARAM_CHARS_MAX = 200
 
 /** Every part of the API: one line. */
-const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<void>)[] = [addSystemRoutes]
+const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<void>)[] = [
+  addSystemRoutes,
+  addInstrumentRoutes,
+  addSeriesRoutes,
+  addGapRoutes,
+]
 
 /** The HTTP side. Every route has a schema: it checks what comes in, and the OpenAPI document is made of it. */
 export async function createApp(context: GatewayContext, door: Door): Promise<App> {

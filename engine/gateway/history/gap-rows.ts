@@ -1,0 +1,77 @@
+/**
+ * Rows of `gaps`, over all instruments. The table is small (a row an interruption), so it is read whole with FINAL and
+ * then narrowed: a status is that of the newest row of its gap.
+ */
+import { tableNamed } from '../../record/schema.ts'
+import type { Params, Store } from '../store.ts'
+import { decodeCursor, encodeCursor } from './cursor.ts'
+import type { FactPage, Order } from './facts.ts'
+import { selectList } from './select.ts'
+import type { TimeRange } from './time.ts'
+
+export interface GapQuestion {
+  /** column → word; columns are ours, never the user's */
+  readonly equal: Readonly<Record<string, string>>
+  readonly range: TimeRange
+  readonly order: Order
+  readonly limit: number
+  readonly cursor: string | undefined
+  readonly signal?: AbortSignal
+}
+
+/** The key after from_ns: several gaps may begin at one moment. */
+const ORDER: readonly { readonly sql: string; readonly type: string }[] = [
+  { sql: 'toUnixTimestamp64Nano(fact.from_ns)', type: 'Int64' },
+  { sql: 'fact.exchange', type: 'String' },
+  { sql: 'fact.market', type: 'String' },
+  { sql: 'fact.symbol', type: 'String' },
+  { sql: 'toInt8(fact.channel)', type: 'Int8' },
+  { sql: 'toInt8(fact.cause)', type: 'Int8' },
+  { sql: 'fact.from_seq', type: 'UInt64' },
+]
+
+/** Gaps whose interval and [from, to) have a moment in common; an open one goes on for ever. */
+export async function gapPage(store: Store, question: GapQuestion): Promise<FactPage> {
+  const { equal, range, order, limit, cursor, signal } = question
+  const params: Record<string, Params[string]> = { limit: limit + 1 }
+  const where: string[] = []
+  for (const [column, value] of Object.entries(equal)) {
+    params[`is_${column}`] = value
+    where.push(`fact.${column} = {is_${column}:String}`)
+  }
+  if (range.fromNs !== undefined) {
+    params.low = range.fromNs
+    where.push(`(fact.status = 'open' OR fact.to_ns > fromUnixTimestamp64Nano({low:Int64}))`)
+  }
+  if (range.toNs !== undefined) {
+    params.high = range.toNs
+    where.push('fact.from_ns < fromUnixTimestamp64Nano({high:Int64})')
+  }
+  const identity = JSON.stringify([
+    'gaps',
+    order,
+    Object.entries(equal).sort(),
+    String(range.fromNs),
+    String(range.toNs),
+  ])
+  if (cursor !== undefined) {
+    const values = decodeCursor(identity, cursor, ORDER.length)
+    for (const [index, value] of values.entries()) params[`after${index}`] = value
+    const left = ORDER.map(({ sql }) => sql).join(', ')
+    const right = ORDER.map(({ type }, index) => `{after${index}:${type}}`).join(', ')
+    where.push(`(${left}) ${order === 'asc' ? '>' : '<'} (${right})`)
+  }
+  const found = await store.rows<Record<string, unknown> & { cursor_: string[] }>(
+    `SELECT fact.exchange AS exchange, fact.market AS market, fact.symbol AS symbol, ${selectList(tableNamed('gaps'))},
+       [${ORDER.map(({ sql }) => `toString(${sql})`).join(', ')}] AS cursor_
+     FROM gaps AS fact FINAL
+     ${where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`}
+     ORDER BY ${ORDER.map(({ sql }) => `${sql} ${order === 'asc' ? 'ASC' : 'DESC'}`).join(', ')}
+     LIMIT {limit:UInt32}`,
+    params,
+    { signal },
+  )
+  const rows = found.slice(0, limit).map(({ cursor_: _, ...row }) => row)
+  const last = found.length > limit ? found[limit - 1] : undefined
+  return { rows, nextCursor: last === undefined ? null : encodeCursor(identity, last.cursor_) }
+}

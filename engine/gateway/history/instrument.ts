@@ -1,0 +1,26 @@
+import { shown } from '../errors.ts'
+import { HttpFault } from '../http-fault.ts'
+import type { InstrumentName } from '../engine-link.ts'
+import type { Store } from '../store.ts'
+
+/** `binance.usdm.BTCUSDT`: a symbol may have dots of its own. @throws HttpFault */
+export function instrumentNamed(text: string): InstrumentName {
+  const [, exchange, market, symbol] = /^([a-z0-9_]{1,32})\.([a-z0-9_]{1,32})\.(.{1,128})$/u.exec(text) ?? []
+  if (exchange === undefined || market === undefined || symbol === undefined)
+    throw new HttpFault(400, 'invalid_parameter', `instrument = "${shown(text)}": write exchange.market.symbol`, {
+      parameter: 'instrument',
+    })
+  return { exchange, market, symbol }
+}
+
+export const nameOf = ({ exchange, market, symbol }: InstrumentName): string => `${exchange}.${market}.${symbol}`
+
+/** An empty answer is one only of an instrument that there is. @throws HttpFault */
+export async function assertKnown(store: Store, name: InstrumentName): Promise<void> {
+  const known = await store.rows(
+    `SELECT 1 FROM instruments WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String} LIMIT 1`,
+    { ...name },
+  )
+  if (known.length === 0)
+    throw new HttpFault(404, 'unknown_instrument', `nothing is stored of ${shown(nameOf(name))}: see /v1/instruments`)
+}

@@ -1,0 +1,43 @@
+/**
+ * SELECT lists that give rows as users see them (rows.ts), in two forms of the same values:
+ *
+ *   text       for JSON, msgpack and CSV: times as decimal text
+ *   columnar   for Parquet and Arrow: times as Int64 of ns; exact decimals stay text, as no reader keeps 76 digits
+ */
+import type { Table } from '../../record/schema-columns.ts'
+import { type PublicColumn, publicColumns } from '../rows.ts'
+
+export type SelectForm = 'text' | 'columnar'
+
+/** @param of prefix of the columns, e.g. `fact.` */
+export function selectList(table: Pick<Table, 'columns'>, form: SelectForm = 'text'): string {
+  return publicColumns(table)
+    .map((column) => `${expression(column, form)} AS ${column.name}`)
+    .join(', ')
+}
+
+/**
+ * A name of the list hides the column of the same name, and everything behind it (WHERE, ORDER BY) would see text: so the
+ * list is applied to rows that were chosen before, under names of their own.
+ */
+function expression(column: PublicColumn, form: SelectForm): string {
+  const from = (name: string) => `fact.${name}`
+  switch (column.form) {
+    case 'scaled':
+      return `toString(${from(column.name)})`
+    case 'levels': {
+      const side = column.name.slice(0, -1)
+      const pair = '(price, quantity) -> [toString(price), toString(quantity)]'
+      return `arrayMap(${pair}, ${from(`${side}_prices`)}, ${from(`${side}_quantities`)})`
+    }
+    case 'time': {
+      const ns = `toUnixTimestamp64Nano(${from(column.name)})`
+      return form === 'text' ? `toString(${ns})` : ns
+    }
+    case 'decimal':
+    case 'word':
+      return `toString(${from(column.name)})`
+    default:
+      return from(column.name)
+  }
+}
