@@ -180,6 +180,7 @@ function addOutages(program: Command, kit: CommandKit): void {
       ['outages --json', 'outages --seconds 30 --rate 2000'],
     )
     .option('--seconds <count>', 'how long NATS is away', wholeNumber(1, 86_400), 300)
+    .option('--times <count>', 'how often, one outage after the other', wholeNumber(1, 100), 1)
     .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 10_000)
     .option('--instruments <count>', 'of all venues together', wholeNumber(1, 1_000), 6)
     .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, ['binance'])
@@ -190,6 +191,7 @@ function addOutages(program: Command, kit: CommandKit): void {
     await runOutages(
       {
         seconds: values.seconds as number,
+        times: values.times as number,
         rate: values.rate as number,
         instruments: values.instruments as number,
         venues: values.venues as ExchangeName[],
