@@ -20,6 +20,9 @@ export interface ServeSeat {
   readonly pressure: SharedArrayBuffer
 }
 
+/** What main is asked. */
+export type Question = 'status' | 'collected' | 'plan' | 'change' | 'config'
+
 /** Gateway → main. */
 export type ServeMessage =
   | { readonly type: 'ready'; readonly port: number; readonly url: string }
@@ -27,7 +30,7 @@ export type ServeMessage =
   | {
       readonly type: 'ask'
       readonly id: number
-      readonly what: 'status' | 'change' | 'config'
+      readonly what: Question
       readonly body?: unknown
     }
   | { readonly type: 'wantBook'; readonly exchange: string; readonly market: string; readonly symbol: string }
@@ -59,7 +62,7 @@ class PortLink implements EngineLink {
     else waiting?.reject(new Fault('ENGINE', error))
   }
 
-  #ask(what: 'status' | 'change' | 'config', body?: unknown): Promise<never> {
+  #ask(what: Question, body?: unknown): Promise<never> {
     const id = ++this.#lastId
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -78,6 +81,8 @@ class PortLink implements EngineLink {
   }
 
   status: EngineLink['status'] = () => this.#ask('status')
+  collected: EngineLink['collected'] = () => this.#ask('collected')
+  plan: EngineLink['plan'] = () => this.#ask('plan')
   change: EngineLink['change'] = (change) => this.#ask('change', change)
   config: EngineLink['config'] = () => this.#ask('config')
   wantBook: EngineLink['wantBook'] = (name) =>

@@ -104,6 +104,39 @@ export interface ChangeAnswer {
   readonly refused: readonly string[]
 }
 
+/** A key of the configuration as it may be seen. */
+export interface ShownKey {
+  readonly value: unknown
+  /** which layer and line */
+  readonly source: string
+}
+
+export interface CollectedBy {
+  readonly producer: string
+  readonly instruments: readonly InstrumentName[]
+}
+
+export interface CollectorPlan {
+  readonly producer: string
+  readonly shards: readonly {
+    readonly shard: number
+    readonly instruments: number
+    readonly messagesPerSecond: number
+  }[]
+  readonly connections: readonly {
+    readonly name: string
+    readonly exchange: string
+    readonly market: string
+    readonly shard: number
+    readonly leg: number
+    readonly host: string
+    readonly streams: number
+    readonly instruments: number
+  }[]
+  /** what the start was estimated to cost */
+  readonly estimate: Readonly<Record<string, unknown>>
+}
+
 export interface EngineLink {
   /** every process that is known, this one first; one that does not answer is left out */
   status(): Promise<readonly EngineStatus[]>
@@ -111,8 +144,12 @@ export interface EngineLink {
   wantBook(name: InstrumentName): void
   /** @throws Fault when no collector can be reached */
   change(change: InstrumentChange): Promise<ChangeAnswer>
-  /** effective configuration, secrets masked: key → value and where it came from */
-  config(): Promise<Readonly<Record<string, { readonly value: unknown; readonly source: string }>>>
+  /** Every collector: what it collects now. */
+  collected(): Promise<readonly CollectedBy[]>
+  /** Every collector: which connection carries what. */
+  plan(): Promise<readonly CollectorPlan[]>
+  /** effective configuration of this process, secrets masked */
+  config(): Promise<Readonly<Record<string, ShownKey>>>
   /** how many of SHED_ORDER are given up now, from memory: cheap enough for every request */
   pressure(): number
 }

@@ -11,6 +11,7 @@ import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { GatewayContext, Surroundings } from './context.ts'
 import { GatewayCounts } from './counts.ts'
 import { createApp } from './http.ts'
+import { Jobs } from './jobs.ts'
 import type { LiveSource } from './live-source.ts'
 import { Store } from './store.ts'
 import { Door } from './security/door.ts'
@@ -38,6 +39,7 @@ export async function startGateway(surroundings: Surroundings, live: LiveSource 
     counts,
     upgrades: new Upgrades(),
     store: clickhouse === undefined ? undefined : new Store(clickhouse, log, counts),
+    jobs: new Jobs(clock, log),
   }
   const app = await createApp(context, door)
   await app.listen({ host, port }).catch((error) => Promise.reject(listenFault(error, host, port)))
@@ -50,6 +52,7 @@ export async function startGateway(surroundings: Surroundings, live: LiveSource 
     close: async () => {
       await live?.close()
       await app.close()
+      await context.jobs.close()
       await context.store?.close()
       keys.close()
     },

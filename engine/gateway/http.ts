@@ -5,7 +5,9 @@ import type { GatewayContext } from './context.ts'
 import { addDocument } from './document.ts'
 import { addErrorForm } from './errors.ts'
 import { addRouteRules } from './route-rules.ts'
+import { addAdminRoutes } from './routes/admin.ts'
 import { addGapRoutes } from './routes/gaps.ts'
+import { addHealthRoutes } from './routes/health.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
 import { addSeriesRoutes } from './routes/series.ts'
 import { addSystemRoutes } from './routes/system.ts'
@@ -17,7 +19,9 @@ const PARAM_CHARS_MAX = 200
 
 /** Every part of the API: one line. */
 const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<void>)[] = [
+  addHealthRoutes,
   addSystemRoutes,
+  addAdminRoutes,
   addInstrumentRoutes,
   addSeriesRoutes,
   addGapRoutes,

@@ -22,6 +22,7 @@ export function addRouteRules(app: App): void {
     if (!route.url.startsWith('/v1/') || route.method === 'HEAD') return
     assert(route.config?.scope !== undefined, `route ${route.url} does not say who may call it (config.scope)`)
     route.schema ??= {}
+    if (route.schema.tags?.includes('history')) route.config = { ...route.config, isHistory: true }
     const schema = route.schema as NonNullable<RouteOptions['schema']> & { querystring?: TObject; response?: object }
     // made anew, not spread: what a copy looks like to the compiler has no kind, and converts nothing
     schema.querystring = Type.Object(schema.querystring?.properties ?? {}, { additionalProperties: false })

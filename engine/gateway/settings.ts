@@ -13,6 +13,8 @@ export interface GatewaySettings {
   readonly clickhouse: ClickHouseOptions | undefined
   /** where live messages come from when no collector runs in this process */
   readonly nats: NatsOptions | undefined
+  /** dead letters of the collector in this process, where it delivers without NATS */
+  readonly letterDirectory: string | undefined
   readonly security: SecuritySettings
 }
 

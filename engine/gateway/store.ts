@@ -52,6 +52,7 @@ const EXPORTS_MAX = 2
 const WAITING_MAX = 64
 const WAIT_MS_MAX = 5_000
 const RETRY_S = 2
+const PING_MS_MAX = 2_000
 /** ClickHouse ends a question itself; this is for one that does not answer at all. */
 const ANSWER_SLACK_MS = 5_000
 
@@ -116,6 +117,11 @@ export class Store {
       leave()
       throw this.#faultOf(error, ended)
     }
+  }
+
+  /** Whether the server answers at all; needs no turn. */
+  async isUp(): Promise<boolean> {
+    return (await this.#client.ping({ abort_signal: AbortSignal.timeout(PING_MS_MAX), select: false })).success
   }
 
   async close(): Promise<void> {

@@ -13,9 +13,12 @@ export function gatewaySettings(
   config: Config,
   version: string,
   { clickhouse, nats }: Pick<Servers, 'clickhouse' | 'nats'>,
+  hasCollector: boolean,
 ): GatewaySettings {
   const { host, port } = config.serve
-  return { host, port, version, clickhouse, nats, security: securitySettings(config) }
+  const spool = dataDirectory(config, 'spool', config.spool.directory)
+  const letterDirectory = hasCollector && nats === undefined ? join(spool, 'poison') : undefined
+  return { host, port, version, clickhouse, nats, letterDirectory, security: securitySettings(config) }
 }
 
 function securitySettings(config: Config): SecuritySettings {

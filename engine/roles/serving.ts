@@ -7,8 +7,9 @@ import type { Run } from '../base/run.ts'
 import type { EngineStatus, InstrumentChange } from '../gateway/engine-link.ts'
 import type { Health } from '../observe/health.ts'
 import { workerUrl } from '../../workers/pool.ts'
-import type { ServeMessage, ServeOrder, ServeSeat } from '../../workers/serve-worker.ts'
+import type { Question, ServeMessage, ServeOrder, ServeSeat } from '../../workers/serve-worker.ts'
 import type { Collector } from './collector.ts'
+import { collectedAnswer, configAnswer, planAnswer } from './engine-answers.ts'
 import { gatewaySettings } from './gateway-settings.ts'
 import type { Servers } from './servers.ts'
 
@@ -41,7 +42,7 @@ export class Serving {
     const seat: ServeSeat = {
       role: 'serve',
       anchorNs: clock.anchorNs,
-      settings: gatewaySettings(config, version, servers),
+      settings: gatewaySettings(config, version, servers, collector !== undefined),
       logLevel: config.log.level,
       pressure: collector?.pressure.memory ?? new SharedArrayBuffer(4),
     }
@@ -76,8 +77,13 @@ export class Serving {
     this.#worker.postMessage(order)
   }
 
-  async #ask(what: 'status' | 'change' | 'config', body: unknown): Promise<unknown> {
+  async #ask(what: Question, body: unknown): Promise<unknown> {
+    const { config, effective } = this.#run
+    const collector = this.#collector
     if (what === 'status') return [this.#status()]
+    if (what === 'config') return configAnswer(effective)
+    if (what === 'collected') return collector === undefined ? [] : [collectedAnswer(config.producer, collector)]
+    if (what === 'plan') return collector === undefined ? [] : [planAnswer(config.producer, collector)]
     throw new Fault('ENGINE', `${what} ${JSON.stringify(body as InstrumentChange)}: nobody answers that here`)
   }
 

@@ -33,8 +33,8 @@ export interface Letter {
 export interface LetterBox {
   /** for people */
   readonly place: string
-  /** in the order of their numbers */
-  letters(): AsyncGenerator<Letter>
+  /** in the order of their numbers, from this one on */
+  letters(first?: number): AsyncGenerator<Letter>
   remove(letter: Letter): Promise<void>
 }
 
@@ -53,10 +53,10 @@ export class StreamLetterBox implements LetterBox {
     this.#manager = manager
   }
 
-  async *letters(): AsyncGenerator<Letter> {
+  async *letters(first = 1): AsyncGenerator<Letter> {
     const { state } = await this.#manager.streams.info(DEAD_LETTER_STREAM, { deleted_details: true })
     const gone = new Set(state.deleted ?? [])
-    for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq++) {
+    for (let seq = Math.max(first, state.first_seq); seq <= state.last_seq; seq++) {
       if (gone.has(seq)) continue
       const letter = await this.#letter(seq)
       if (letter !== undefined) yield letter
@@ -142,8 +142,8 @@ export class DirectoryLetterBox implements LetterBox {
     this.#files = new LetterFiles(directory)
   }
 
-  async *letters(): AsyncGenerator<Letter> {
-    for (const note of await this.#files.list())
+  async *letters(first = 1): AsyncGenerator<Letter> {
+    for (const note of (await this.#files.list()).filter(({ number }) => number >= first))
       yield { ...note, subject: '', headers: {}, payload: await this.#files.read(note.name) }
   }
 

@@ -8,6 +8,7 @@ import { decodeBlock, type PlainRow, rowsOf } from '../record/decode.ts'
 import { dataDirectory } from '../roles/settings.ts'
 import { ClickHouseSink } from '../sinks/clickhouse.ts'
 import { DirectoryLetterBox, type Letter, type LetterBox, StreamLetterBox } from '../sinks/letter-box.ts'
+import { type LetterLine, lineOf } from '../sinks/letter-line.ts'
 import { openBlock } from '../sinks/sink.ts'
 import { type ReachedNats, reachClickHouse, reachNats } from './reach.ts'
 
@@ -26,20 +27,6 @@ export interface DlqOptions {
   readonly out: string | undefined
   readonly yes: boolean
   readonly json: boolean
-}
-
-/** What a letter is, in few words. */
-interface LetterLine {
-  readonly number: number
-  readonly at: string
-  readonly block: string
-  readonly table: string
-  readonly exchange: string
-  readonly producer: string
-  readonly rows: number | null
-  readonly bytes: number
-  readonly attempts: number
-  readonly reason: string
 }
 
 const ROWS_SHOWN = 3
@@ -145,19 +132,6 @@ async function* chosen(box: LetterBox, isChosen: Choice): AsyncGenerator<[Letter
   for await (const letter of box.letters()) {
     const line = lineOf(letter)
     if (isChosen(line)) yield [letter, line]
-  }
-}
-
-function lineOf(letter: Letter): LetterLine {
-  const { number, name, reason, attempts, atMs, subject, payload } = letter
-  const [, table = '', exchange = '', producer = ''] = subject.split('.')
-  const at = new Date(atMs).toISOString()
-  const common = { number, at, block: name, bytes: payload.length, attempts, reason }
-  try {
-    const { head } = decodeBlock(payload)
-    return { ...common, table: head.table, exchange: head.exchange, producer: head.producer, rows: head.rows }
-  } catch {
-    return { ...common, table, exchange, producer, rows: null } // the bytes do not say it any more
   }
 }
 

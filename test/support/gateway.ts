@@ -41,6 +41,10 @@ export class ToldEngine implements EngineLink {
     this.changes.push(change)
     return { added: change.add, removed: change.remove, refused: [] }
   }
+  collected: EngineLink['collected'] = async () => [
+    { producer: 'collector', instruments: [{ exchange: 'binance', market: 'usdm', symbol: 'BTCUSDT' }] },
+  ]
+  plan: EngineLink['plan'] = async () => []
   config: EngineLink['config'] = async () => ({ producer: { value: 'collector', source: 'default' } })
   pressure: EngineLink['pressure'] = () => this.level
 }
@@ -60,6 +64,7 @@ export const GATEWAY_SETTINGS: GatewaySettings = {
   version: '1.2.3',
   clickhouse: undefined,
   nats: undefined,
+  letterDirectory: undefined,
   security: {
     exposed: false,
     keys: { file: '', single: undefined },

@@ -104,10 +104,11 @@ function addUpgradeDoor(app: App, context: GatewayContext, door: Door): void {
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy())
     try {
+      const address = door.admit(knockOf(request))
       const route = upgrades.find(request)
       if (route === undefined) throw new HttpFault(404, 'not_found', 'no WebSocket is here: /v1/stream')
       const countKey = ({ id }: Principal): void => countIn(byClient, `key ${id}`, bound, counts, socket)
-      const visit = visitOf(door, route, request, socket, head, countKey)
+      const visit = visitOf(door, route, { request, socket, head, address }, countKey)
       countIn(byClient, `address ${neighbourhood(visit.address)}`, bound, counts, socket)
       if (visit.principal !== undefined) countKey(visit.principal)
       route.take(visit)
@@ -122,21 +123,15 @@ function addUpgradeDoor(app: App, context: GatewayContext, door: Door): void {
 function visitOf(
   door: Door,
   route: UpgradeRoute,
-  request: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
+  arrived: Pick<Visit, 'request' | 'socket' | 'head' | 'address'>,
   countKey: (principal: Principal) => void,
 ): Visit {
-  const address = door.admit(knockOf(request))
-  const found = door.identify(request.headers, !route.mayAuthenticateLater)
+  const found = door.identify(arrived.request.headers, !route.mayAuthenticateLater)
   const isKnown = found.id !== NOBODY.id
   if (isKnown) door.authorize(found, 'stream', 'GET')
   let principal = isKnown ? found : undefined
   return {
-    request,
-    socket,
-    head,
-    address,
+    ...arrived,
     principal,
     authenticate: (key) => {
       const given = door.authenticate(key)
