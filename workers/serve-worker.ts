@@ -5,11 +5,16 @@
 import { isMainThread, type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { Clock } from '../engine/base/clock.ts'
 import { Fault } from '../engine/base/fault.ts'
-import { createLog, type LogLevel } from '../engine/base/log.ts'
-import { freshSeed, seededRandom } from '../engine/base/random.ts'
+import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
+import { freshSeed, type Random, seededRandom } from '../engine/base/random.ts'
 import type { EngineLink } from '../engine/gateway/engine-link.ts'
 import { startGateway } from '../engine/gateway/gateway.ts'
+import type { LiveSource } from '../engine/gateway/live-source.ts'
 import type { GatewaySettings } from '../engine/gateway/settings.ts'
+import { NatsSource } from '../engine/gateway/sources/nats.ts'
+import { RingSource } from '../engine/gateway/sources/ring.ts'
+import { Heartbeat } from '../engine/ring/heartbeat.ts'
+import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
 
 export interface ServeSeat {
   readonly role: 'serve'
@@ -18,7 +23,17 @@ export interface ServeSeat {
   readonly logLevel: LogLevel
   /** one Int32: PressureStatus.level, written by main */
   readonly pressure: SharedArrayBuffer
+  /** where live messages come from */
+  readonly live: LiveSeat | undefined
+  /** its one word is this thread's heart */
+  readonly heartbeats: SharedArrayBuffer
 }
+
+export type LiveSeat =
+  /** the collector of this process; `isResumed`: a thread before this one died with it */
+  | { readonly from: 'ring'; readonly memory: SharedArrayBuffer; readonly isResumed: boolean }
+  /** collectors elsewhere */
+  | { readonly from: 'nats'; readonly nats: NatsOptions }
 
 /** What main is asked. */
 export type Question = 'status' | 'collected' | 'plan' | 'change' | 'config'
@@ -41,17 +56,22 @@ export type ServeOrder =
   | { readonly type: 'answer'; readonly id: number; readonly body?: unknown; readonly error?: string }
   | { readonly type: 'stop' }
 
-/** The main thread answers at once or not at all. */
+/** The main thread answers at once or not at all; only for a change it asks the venue what it lists. */
 const ANSWER_MS_MAX = 5_000
+const CHANGE_MS_MAX = 60_000
+const BEAT_MS = 200
 
 class PortLink implements EngineLink {
   readonly #port: MessagePort
   readonly #pressure: Int32Array
+  /** where no collector is in this process */
+  readonly #elsewhere: NatsSource | undefined
   readonly #waiting = new Map<number, { resolve(body: unknown): void; reject(error: Error): void }>()
   #lastId = 0
 
-  constructor(port: MessagePort, pressure: SharedArrayBuffer) {
+  constructor(port: MessagePort, pressure: SharedArrayBuffer, elsewhere: NatsSource | undefined) {
     this.#port = port
+    this.#elsewhere = elsewhere
     this.#pressure = new Int32Array(pressure)
   }
 
@@ -64,11 +84,12 @@ class PortLink implements EngineLink {
 
   #ask(what: Question, body?: unknown): Promise<never> {
     const id = ++this.#lastId
+    const msMax = what === 'change' ? CHANGE_MS_MAX : ANSWER_MS_MAX
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id)
-        reject(new Fault('ENGINE', `the engine did not answer within ${ANSWER_MS_MAX} ms`))
-      }, ANSWER_MS_MAX)
+        reject(new Fault('ENGINE', `the engine did not answer within ${msMax} ms`))
+      }, msMax)
       const settle =
         <Value>(then: (value: Value) => void) =>
         (value: Value): void => {
@@ -85,23 +106,31 @@ class PortLink implements EngineLink {
   plan: EngineLink['plan'] = () => this.#ask('plan')
   change: EngineLink['change'] = (change) => this.#ask('change', change)
   config: EngineLink['config'] = () => this.#ask('config')
-  wantBook: EngineLink['wantBook'] = (name) =>
-    this.#port.postMessage({ type: 'wantBook', ...name } satisfies ServeMessage)
+  wantBook: EngineLink['wantBook'] = ({ exchange, market, symbol }) => {
+    if (this.#elsewhere !== undefined) this.#elsewhere.wantBook({ exchange, market, symbol })
+    else this.#port.postMessage({ type: 'wantBook', exchange, market, symbol } satisfies ServeMessage)
+  }
   pressure = (): number => Atomics.load(this.#pressure, 0)
+}
+
+function openLive(seat: LiveSeat | undefined, random: Random, log: Log): LiveSource | undefined {
+  if (seat === undefined) return undefined
+  if (seat.from === 'ring') return new RingSource(seat.memory, seat.isResumed)
+  return new NatsSource(new NatsLink(seat.nats, 'marketprism gateway', random, log))
 }
 
 async function main(seat: ServeSeat, port: MessagePort): Promise<void> {
   const say = (message: ServeMessage): void => port.postMessage(message)
-  const link = new PortLink(port, seat.pressure)
-  const context = {
-    settings: seat.settings,
-    clock: new Clock(seat.anchorNs),
-    random: seededRandom(freshSeed()),
-    log: createLog(seat.logLevel, 'serve'),
-    engine: link,
-  }
+  const heartbeat = new Heartbeat(seat.heartbeats, 0)
+  heartbeat.beat()
+  setInterval(() => heartbeat.beat(), BEAT_MS).unref()
+  const random = seededRandom(freshSeed())
+  const log = createLog(seat.logLevel, 'serve')
+  const live = openLive(seat.live, random, log)
+  const link = new PortLink(port, seat.pressure, live instanceof NatsSource ? live : undefined)
+  const context = { settings: seat.settings, clock: new Clock(seat.anchorNs), random, log, engine: link }
   try {
-    const gateway = await startGateway(context, undefined)
+    const gateway = await startGateway(context, live)
     port.on('message', (order: ServeOrder) => {
       if (order.type === 'answer') link.onAnswer(order)
       else
@@ -114,6 +143,7 @@ async function main(seat: ServeSeat, port: MessagePort): Promise<void> {
   } catch (error) {
     const fault = error instanceof Fault ? error : new Fault('SERVE', String((error as Error)?.stack ?? error))
     say({ type: 'fault', code: fault.code, message: fault.message, exitCode: fault.exitCode })
+    process.exit(1) // ends this thread, whatever of the gateway was open already
   }
 }
 

@@ -2,7 +2,7 @@
  * The sink worker: what book workers made leaves the process here.
  *
  *   batch rings ──► BLOCK ──► identity, spool, fdatasync ──► JetStream, or ClickHouse directly
- *              └──► LIVE  ──► NATS subject at once, before and independent of all that
+ *              └──► LIVE  ──► gateway and NATS at once, before and independent of all that (sink-live.ts)
  *
  * When the spool has no room the rings are left alone: they fill, the book workers wait, the sockets are paused. At its
  * start it first delivers what the last run left in the spool, under the old identity.
@@ -18,7 +18,7 @@ import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../engine/base/random.ts'
 import { writeIdentity } from '../engine/record/block.ts'
 import { Counters } from '../engine/ring/counters.ts'
-import { BLOCK, DRAINED, LIVE, PUBLICATION, receivedHi, receivedLo } from '../engine/ring/frame.ts'
+import { BLOCK, DRAINED, LIVE, PUBLICATION } from '../engine/ring/frame.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
 import { Histogram } from '../engine/ring/histogram.ts'
 import { EventIdle } from '../engine/ring/idle.ts'
@@ -28,7 +28,7 @@ import { COMMIT_QUESTIONS_DEFAULT, CommitQuestions } from '../engine/sinks/commi
 import { Delivery, type DeliveryOptions } from '../engine/sinks/delivery.ts'
 import { type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
 import { followBlocks, type HopBook } from '../engine/sinks/hops.ts'
-import { LivePublisher, NatsLink, NatsSink } from '../engine/sinks/nats.ts'
+import { NatsSink } from '../engine/sinks/nats.ts'
 import type { Sink } from '../engine/sinks/sink.ts'
 import { openSpool, type Spool, type SpoolOptions } from '../engine/spool/spool.ts'
 import { type BlockSinkSettings, openBlockSink } from './block-sink.ts'
@@ -36,6 +36,7 @@ import { downNotice, timesOf } from './down-notice.ts'
 import { KeptTime } from './kept-time.ts'
 import { holdProducer } from './one-producer.ts'
 import { runEventLoop, type SinkSeat } from './loop.ts'
+import { SinkLive, type SinkLiveSettings } from './sink-live.ts'
 import { Shortage } from './shortage.ts'
 import type { DownNotice } from './shard-connections.ts'
 
@@ -46,8 +47,7 @@ export interface SinkWorkerSettings extends BlockSinkSettings {
   readonly batchAgeMs: number
   readonly spool: SpoolOptions
   readonly delivery: DeliveryOptions
-  /** memory of the histogram receive → live message handed to the socket */
-  readonly liveLatency: SharedArrayBuffer
+  readonly live: SinkLiveSettings
   /** memory of the histograms of each hop, for direct delivery */
   readonly hops?: HopMemories
   /** memory of the histogram of fdatasync */
@@ -87,6 +87,8 @@ export const SINK_COUNTERS = [
   'live',
   'liveBytes',
   'liveDropped',
+  'gatewayLive',
+  'gatewayDropped',
   'acks',
   'duplicateAcks',
   'ackTimeouts',
@@ -110,6 +112,8 @@ export type SinkWorkerMessage =
       /** what the runs before this one missed or lost */
       readonly down: DownNotice
     }
+  /** readers of live messages want these whole books, `{exchange}.{market}.{symbol}` */
+  | { readonly type: 'wanted'; readonly books: readonly string[] }
   /** the disk failed: stop the process; nothing more is accepted */
   | { readonly type: 'fault'; readonly code: string; readonly message: string }
   /** the last word: blocks that stay in the spool for the next start, and blocks that a full or broken disk did not take */
@@ -137,14 +141,7 @@ export class SinkWorker {
   readonly #sink: Sink
   /** through JetStream only: who asks ClickHouse itself has its answer */
   readonly #questions: CommitQuestions | undefined
-  readonly #liveLink: NatsLink | undefined
-  readonly #live: LivePublisher | undefined
-  readonly #liveLatency: Histogram
-  readonly #stamps = {
-    hi: new Float64Array(RECORDS_PER_DRAIN_MAX),
-    lo: new Float64Array(RECORDS_PER_DRAIN_MAX),
-    count: 0,
-  }
+  readonly #live: SinkLive
   readonly #epoch: bigint
   readonly #stopMsMax: number
   #stoppedAtMs: number | undefined
@@ -160,6 +157,7 @@ export class SinkWorker {
     random: Random,
     log: Log,
     onFault: (fault: Fault) => void,
+    onWanted: (books: readonly string[]) => void,
   ) {
     const { settings } = seat
     this.spool = spool
@@ -173,16 +171,12 @@ export class SinkWorker {
       const reader = new RingReader(memory)
       return { reader, text: Buffer.from(memory, reader.bytes.byteOffset, reader.bytes.byteLength) }
     })
-    this.#liveLatency = new Histogram(settings.liveLatency)
     const fsyncLatency = new Histogram(settings.fsyncLatency)
     spool.onSync = (tookMs) => fsyncLatency.record(tookMs * 1e6)
     spool.onFault = onFault
-    if (settings.nats !== undefined) {
-      const link = new NatsLink(settings.nats, 'marketprism live', random, log)
-      link.start()
-      this.#liveLink = link
-      this.#live = new LivePublisher(link)
-    }
+    const dropsBefore = this.counters.read('gatewayDropped')
+    const shared = { clock, random, log, recordsMax: RECORDS_PER_DRAIN_MAX, dropsBefore, onWanted }
+    this.#live = new SinkLive(settings.live, shared)
     const { sink, letters, link } = openBlockSink(settings, clock, random, log)
     this.#sink = sink
     this.#delivery = new Delivery(spool, sink, settings.delivery, random, log, letters)
@@ -210,7 +204,7 @@ export class SinkWorker {
         (kind, bytes, offset, length) => this.#take(kind, bytes, text, offset, length),
         RECORDS_PER_DRAIN_MAX,
       )
-      if (this.#stamps.count > 0) this.#flushStamps()
+      this.#live.endOfDrain()
     }
     if (count === 0) this.#keptTime.empty(this.spool.nextSeq)
     return count
@@ -239,7 +233,7 @@ export class SinkWorker {
   }
 
   #take(kind: number, bytes: Uint8Array, text: Buffer, offset: number, length: number): void {
-    if (kind === LIVE || kind === PUBLICATION) this.#publish(bytes, text, offset, length)
+    if (kind === LIVE || kind === PUBLICATION) this.#live.take(kind, bytes, text, offset, length)
     else if (kind === BLOCK) this.#accept(bytes.slice(offset, offset + length))
     else if (kind === DRAINED) this.#drained++
   }
@@ -248,31 +242,6 @@ export class SinkWorker {
     this.#hops.sealed(this.spool.nextSeq)
     writeIdentity(block, this.#epoch, BigInt(this.spool.nextSeq))
     this.spool.append(block)
-  }
-
-  #publish(bytes: Uint8Array, text: Buffer, offset: number, length: number): void {
-    if (this.#live === undefined) return
-    const subjectBytes = (bytes[offset] as number) | ((bytes[offset + 1] as number) << 8)
-    const start = offset + 2 + subjectBytes
-    if (!this.#live.tryPublish(text.toString('utf8', offset + 2, start), bytes.slice(start, offset + length))) return
-    const stamps = this.#stamps
-    stamps.hi[stamps.count] = receivedHi(bytes, offset)
-    stamps.lo[stamps.count] = receivedLo(bytes, offset)
-    stamps.count++
-  }
-
-  /** The client writes to its socket in a microtask that the first publish has queued: this one comes right after it. */
-  #flushStamps(): void {
-    const { hi, lo, count } = this.#stamps
-    const his = hi.slice(0, count)
-    const los = lo.slice(0, count)
-    this.#stamps.count = 0
-    queueMicrotask(() => {
-      const now = this.#clock.stamp()
-      for (let index = 0; index < count; index++) {
-        this.#liveLatency.record((now.hi - (his[index] as number)) * 2 ** 32 + (now.lo - (los[index] as number)))
-      }
-    })
   }
 
   /** Housekeeping of the spool, and the counters. */
@@ -318,10 +287,7 @@ export class SinkWorker {
       drained: this.#drained,
       up: this.#sink.trouble() === undefined ? 1 : 0,
     }
-    if (this.#live !== undefined) {
-      const { published, publishedBytes, dropped } = this.#live.stats
-      Object.assign(values, { live: published, liveBytes: publishedBytes, liveDropped: dropped })
-    }
+    Object.assign(values, this.#live.values())
     if (this.#sink instanceof NatsSink) {
       const { acks, duplicates, timeouts } = this.#sink.stats
       Object.assign(values, { acks, duplicateAcks: duplicates, ackTimeouts: timeouts })
@@ -346,7 +312,7 @@ export class SinkWorker {
     await inTime(this.spool.flush().catch(() => undefined))
     await this.#delivery.stop(left())
     await inTime(this.#questions?.stop())
-    await inTime(Promise.all([this.#sink.close(), this.#liveLink?.close()]).catch(() => undefined))
+    await inTime(Promise.all([this.#sink.close(), this.#live.close()]).catch(() => undefined))
     this.writeCounters()
     const undelivered = this.spool.stats.unacked
     const unwritten = await this.spool.close()
@@ -380,7 +346,8 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   )
   for (const { firstNs: _from, lastNs: _to, ...lost } of spool.recovery.lost)
     log.error(lost, 'blocks of the spool are damaged and lost')
-  const worker = new SinkWorker(seat, spool, clock, random, log, taken)
+  const wanted = (books: readonly string[]) => tell({ type: 'wanted', books })
+  const worker = new SinkWorker(seat, spool, clock, random, log, taken, wanted)
   await worker.tend() // it has looked at the disk before it accepts anything
   tell({
     type: 'ready',

@@ -83,6 +83,12 @@ export const KEYS = {
       'Book worker → sink worker: holds sealed blocks while the spool syncs.',
       ring,
     ),
+    liveBytes: integer(
+      8 * MIB,
+      limits.RING_BYTES,
+      'Sink worker → gateway of the same process: what finds no room is dropped and counted, the feed never waits.',
+      ring,
+    ),
     requestsBytes: integer(
       64 * 1024,
       limits.REQUEST_RING_BYTES,

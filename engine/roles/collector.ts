@@ -20,6 +20,7 @@ import { RejectedFile } from '../observe/rejected-file.ts'
 import { Counters } from '../ring/counters.ts'
 import { createHopMemories, type HopMemories } from '../sinks/hop-histograms.ts'
 import { Histogram } from '../ring/histogram.ts'
+import { createRing } from '../ring/ring.ts'
 import { type Plan, plan as planConnections } from '../route/plan.ts'
 import { Placement } from '../route/placement.ts'
 import { Router } from '../route/router.ts'
@@ -88,24 +89,26 @@ export class Collector {
   readonly storeCounters: Counters<StoreCounter> | undefined
   readonly hops = createHopMemories()
   readonly liveLatency = new Histogram()
+  /** what the gateway of this process reads; undefined where it has none */
+  readonly liveRing: SharedArrayBuffer | undefined
   readonly fsyncLatency = new Histogram()
   readonly pressure: Pressure
   readonly #config: Config
+  readonly #startedMs: number
   readonly #log: Log
   readonly #events: CollectorEvents
-  readonly #startedMs: number
   readonly #rejected: RejectedFile
   readonly #traffic: Traffic
   #ready: PromiseWithResolvers<DownNotice> = promiseWithResolvers()
   #stopped: SinkWorkerMessage & { type: 'stopped' } = { type: 'stopped', undelivered: 0, givenUp: 0 }
   #ticking: NodeJS.Timeout | undefined
+  #workersStarted = 0
 
   /** Asks the venues what they list and plans; nothing is connected yet. */
-  #workersStarted = 0
   static async create(
     config: Config,
     servers: Servers,
-    isStoring: boolean,
+    roles: readonly string[],
     clock: Clock,
     log: Log,
     events: CollectorEvents,
@@ -132,7 +135,7 @@ export class Collector {
     )
     try {
       const plan = planConnections(rules, await network.readInstruments(), planSettings(config, clock.nowMs()))
-      collector = new Collector(config, servers, isStoring, { rules, time, random, clock, log }, events, network, plan)
+      collector = new Collector(config, servers, roles, { rules, time, random, clock, log }, events, network, plan)
       return collector
     } catch (error) {
       await network.close()
@@ -143,7 +146,7 @@ export class Collector {
   private constructor(
     config: Config,
     servers: Servers,
-    isStoring: boolean,
+    roles: readonly string[],
     around: CollectorSurroundings,
     events: CollectorEvents,
     network: Network,
@@ -151,15 +154,16 @@ export class Collector {
   ) {
     const { clock, log } = around
     this.#config = config
+    this.#startedMs = Math.floor(clock.nowMs())
     this.#log = log
     this.#events = events
-    this.#startedMs = Math.floor(clock.nowMs())
     this.#rejected = new RejectedFile(dataDirectory(config, ''), () => clock.monotonicMs(), log)
     this.network = network
     this.plan = plan
     this.placement = new Placement(around.rules, planSettings(config), plan)
     const idle = idleOptions(config)
-    const hasStore = isStoring && servers.delivery === 'jetstream'
+    if (roles.includes('serve')) this.liveRing = createRing(config.rings.liveBytes)
+    const hasStore = roles.includes('store') && servers.delivery === 'jetstream'
     this.pool = new WorkerPool(
       {
         clock,
@@ -283,6 +287,12 @@ export class Collector {
     await this.roster.removeInstruments(ids)
   }
 
+  /** Sends a whole book, or its state, on the live path; nothing where it is not collected. */
+  wantBook(id: string): void {
+    const place = this.placement.find(id)
+    if (place !== undefined) this.router.wantBook(place.shard, place.index)
+  }
+
   /** The configuration as it is now: its instruments count from now on. */
   async reload(config: Config): Promise<void> {
     await this.roster.reload(chosenMarkets(config))
@@ -309,7 +319,7 @@ export class Collector {
   #bookSettings(workerIndex: number, { nats, payloadBytesMax }: Servers): BookWorkerSettings {
     const members = this.placement.members(workerIndex)
     const run = `${this.#startedMs}-${workerIndex}-${++this.#workersStarted}`
-    const readers = { run, hasNats: nats !== undefined, hasGateway: false, payloadBytesMax }
+    const readers = { run, hasNats: nats !== undefined, hasGateway: this.liveRing !== undefined, payloadBytesMax }
     const shard = shardSettings(this.#config, workerIndex, members, readers)
     return { shard, reportOnDrain: false, tellsRejected: true }
   }
@@ -328,8 +338,13 @@ export class Collector {
         ? { to: 'clickhouse', clickhouse: clickhouse ?? clickHouseOptions(this.#config, '') }
         : { to: 'jetstream' },
       ...(nats === undefined ? {} : { nats }),
+      live: {
+        ...(nats === undefined ? {} : { nats }),
+        ...(this.liveRing === undefined ? {} : { gateway: this.liveRing }),
+        isPublished: this.#config.live.enabled,
+        latency: this.liveLatency.memory,
+      },
       hops: this.hops,
-      liveLatency: this.liveLatency.memory,
       fsyncLatency: this.fsyncLatency.memory,
       stopMsMax: DELIVERY_STOP_MS,
       logLevel: this.#config.log.level,
@@ -370,6 +385,9 @@ export class Collector {
         if (message.undelivered > 0)
           this.#log.warn(message, 'blocks of an earlier run are in the spool and go out first')
         this.#ready.resolve(message.down)
+        return
+      case 'wanted':
+        for (const book of message.books) this.wantBook(book)
         return
       case 'fault': {
         const fault = new Fault(message.code, message.message)

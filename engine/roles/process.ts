@@ -59,7 +59,7 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
     const rolesFrom = undo.length
     let collector: Collector | undefined
     if (roles.includes('collect')) {
-      collector = await Collector.create(config, servers, roles.includes('store'), clock, log, { onFault: fail })
+      collector = await Collector.create(config, servers, roles, clock, log, { onFault: fail })
       const started = collector
       undo.push(async () => problems.push(...stopLines(await started.stop())))
       telemetry.watchCollector(started)

@@ -1,25 +1,22 @@
 /** The gateway's thread, and the answers to what it asks of this process. */
-import { Worker } from 'node:worker_threads'
 import type { Clock } from '../base/clock.ts'
 import { Fault } from '../base/fault.ts'
-import type { Log } from '../base/log.ts'
+import { freshSeed, seededRandom } from '../base/random.ts'
 import type { Run } from '../base/run.ts'
 import type { EngineStatus, InstrumentChange } from '../gateway/engine-link.ts'
 import type { Health } from '../observe/health.ts'
-import { workerUrl } from '../../workers/pool.ts'
-import type { Question, ServeMessage, ServeOrder, ServeSeat } from '../../workers/serve-worker.ts'
+import type { LiveSeat, Question, ServeMessage, ServeOrder } from '../../workers/serve-worker.ts'
 import type { Collector } from './collector.ts'
 import { collectedAnswer, configAnswer, planAnswer } from './engine-answers.ts'
 import { gatewaySettings } from './gateway-settings.ts'
+import { ServeThread } from './serve-thread.ts'
 import type { Servers } from './servers.ts'
 
 export class Serving {
-  readonly #worker: Worker
+  readonly #thread: ServeThread
   readonly #run: Run
   readonly #collector: Collector | undefined
   readonly #health: Health
-  readonly #log: Log
-  #url = ''
 
   static async start(
     run: Run,
@@ -29,7 +26,12 @@ export class Serving {
     clock: Clock,
   ): Promise<Serving> {
     const serving = new Serving(run, servers, collector, health, clock)
-    await serving.#ready()
+    try {
+      await serving.#thread.start()
+    } catch (error) {
+      await serving.stop()
+      throw error
+    }
     return serving
   }
 
@@ -38,35 +40,40 @@ export class Serving {
     this.#run = run
     this.#collector = collector
     this.#health = health
-    this.#log = log
-    const seat: ServeSeat = {
-      role: 'serve',
-      anchorNs: clock.anchorNs,
-      settings: gatewaySettings(config, version, servers, collector !== undefined),
-      logLevel: config.log.level,
-      pressure: collector?.pressure.memory ?? new SharedArrayBuffer(4),
-    }
-    this.#worker = new Worker(workerUrl('serve-worker'), { workerData: seat, name: 'serve' })
+    const pressure = collector?.pressure.memory ?? new SharedArrayBuffer(4)
+    const settings = gatewaySettings(config, version, servers, collector !== undefined)
+    this.#thread = new ServeThread({
+      seatOf: ({ isResumed, port = settings.port }) => ({
+        anchorNs: clock.anchorNs,
+        settings: { ...settings, port },
+        logLevel: config.log.level,
+        pressure,
+        live: liveSeat(servers, collector, isResumed),
+      }),
+      clock,
+      random: seededRandom(freshSeed()),
+      log,
+      onMessage: (message) => this.#onMessage(message),
+    })
   }
 
   get url(): string {
-    return this.#url
+    return this.#thread.url
   }
 
-  #ready(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#worker.on('message', (message: ServeMessage) => {
-        if (message.type === 'ready') {
-          this.#url = message.url
-          resolve()
-        } else if (message.type === 'fault') reject(new Fault(message.code, message.message, message.exitCode))
-        else if (message.type === 'ask') void this.#answer(message)
-      })
-      this.#worker.on('error', (error) => {
-        this.#log.error({ reason: String(error) }, 'the gateway failed')
-        reject(error)
-      })
-    })
+  /** Whether it listens; a thread that died is started anew. */
+  get isUp(): boolean {
+    return this.#thread.isUp
+  }
+
+  get restarts(): number {
+    return this.#thread.restarts
+  }
+
+  #onMessage(message: ServeMessage): void {
+    if (message.type === 'ask') void this.#answer(message)
+    else if (message.type === 'wantBook')
+      this.#collector?.wantBook(`${message.exchange}.${message.market}.${message.symbol}`)
   }
 
   async #answer({ id, what, body }: ServeMessage & { type: 'ask' }): Promise<void> {
@@ -74,7 +81,7 @@ export class Serving {
       (found) => ({ type: 'answer', id, body: found }),
       (error: Error) => ({ type: 'answer', id, error: error.message }),
     )
-    this.#worker.postMessage(order)
+    this.#thread.post(order)
   }
 
   async #ask(what: Question, body: unknown): Promise<unknown> {
@@ -102,9 +109,13 @@ export class Serving {
     }
   }
 
-  async stop(): Promise<void> {
-    const ended = new Promise((resolve) => this.#worker.once('exit', resolve))
-    this.#worker.postMessage({ type: 'stop' } satisfies ServeOrder)
-    await ended
+  stop(): Promise<void> {
+    return this.#thread.stop()
   }
+}
+
+/** A collector beside us is heard through shared memory, others over NATS. */
+function liveSeat({ nats }: Servers, collector: Collector | undefined, isResumed: boolean): LiveSeat | undefined {
+  if (collector?.liveRing !== undefined) return { from: 'ring', memory: collector.liveRing, isResumed }
+  return nats === undefined ? undefined : { from: 'nats', nats }
 }

@@ -15,6 +15,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { DiscardedFrames } from '../ring/discard.ts'
 import {
+  BOOK_WANTED,
   CLOSE,
   DOWN,
   DRAIN,
@@ -190,6 +191,11 @@ export class Router {
   /** An instrument that is not collected any more; its index stays taken. */
   remove(shardIndex: number, instrumentIndex: number, reason: string): void {
     this.#toLane(this.#lane(shardIndex), REMOVE, NO_SOURCE, 0, instrumentIndex, TEXT.encode(reason))
+  }
+
+  /** Somebody wants the whole book of an instrument on the live path. */
+  wantBook(shardIndex: number, instrumentIndex: number): void {
+    this.#toLane(this.#lane(shardIndex), BOOK_WANTED, NO_SOURCE, 0, instrumentIndex, NO_PAYLOAD)
   }
 
   /** The collector did not run for a time; told to every shard before anything is open. */

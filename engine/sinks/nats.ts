@@ -154,6 +154,34 @@ export class NatsLink {
     if (connection !== undefined) listener(connection)
   }
 
+  /**
+   * Hears these subjects from now on, over every connection that is made.
+   * @param onMessage `bytes` are the receiver's to keep
+   * @param onAgain they are heard again after a time without: messages may be missing
+   */
+  listen(
+    subjects: readonly string[],
+    onMessage: (subject: string, bytes: Uint8Array) => void,
+    onAgain: () => void = () => {},
+  ): void {
+    let heard: NatsConnection | undefined
+    this.whenUp((connection) => {
+      const isAgain = heard !== undefined
+      if (heard !== connection) for (const subject of subjects) this.#subscribe(connection, subject, onMessage)
+      heard = connection // the client itself subscribes again when it reconnects
+      if (isAgain) onAgain()
+    })
+  }
+
+  #subscribe(connection: NatsConnection, subject: string, onMessage: (subject: string, bytes: Uint8Array) => void) {
+    connection.subscribe(subject, {
+      callback: (error, message) => {
+        if (error === null) onMessage(message.subject, message.data)
+        else this.#log.warn(`NATS at ${this.options.url} refuses to give us ${subject} (${error.message})`)
+      },
+    })
+  }
+
   trouble(): string | undefined {
     return this.#isUp ? undefined : (this.#trouble ?? `NATS at ${this.options.url} is not connected yet`)
   }

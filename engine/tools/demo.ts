@@ -31,7 +31,7 @@ export async function runDemo(options: DemoOptions, run: Run): Promise<void> {
     options.recordings.length > 0
       ? await recordedMarkets(options.recordings)
       : spreadOverMarkets(options.instruments, options.venues)
-  await onStage({ ...options, markets, directory }, run, async (stage) => {
+  await onStage({ ...options, markets, directory, serves: true }, run, async (stage) => {
     const { engine, venue, client, status, config } = stage
     for (const line of whereDataGoes(engine, venue, directory)) say(line)
     await playToEnd(stage, run.stop)
@@ -42,7 +42,7 @@ export async function runDemo(options: DemoOptions, run: Run): Promise<void> {
 }
 
 function whereDataGoes(engine: EngineProcess, venue: Venue, directory: string): string[] {
-  const { servers, collector, observe } = engine
+  const { servers, collector, observe, serving } = engine
   return [
     `simulated: ${Object.entries(venue.urls)
       .map(([market, { ws }]) => `${market} ${ws}`)
@@ -52,5 +52,6 @@ function whereDataGoes(engine: EngineProcess, venue: Venue, directory: string): 
     ...servers.lines,
     `data: ${directory}`,
     ...(observe === undefined ? [] : [`pages: ${observe.url}/metrics  ${observe.url}/health`]),
+    ...(serving === undefined ? [] : [`gateway: ${serving.url} (page, REST, WebSocket; as long as this runs)`]),
   ]
 }

@@ -25,12 +25,14 @@ export function demoConfig(
       }),
     ),
   ])
-  const isPortChosen = effective.origins.get('observe.port')?.layer !== 'default'
+  const portOf = (key: 'observe' | 'serve'): number =>
+    effective.origins.get(`${key}.port`)?.layer === 'default' ? 0 : config[key].port
   return {
     ...config,
     data: { directory },
     spool: { ...config.spool, directory: '' },
-    observe: { ...config.observe, port: isPortChosen ? config.observe.port : 0 },
+    observe: { ...config.observe, port: portOf('observe') },
+    serve: { ...config.serve, port: portOf('serve') },
     exchanges: Object.fromEntries(exchanges),
   } as Config
 }

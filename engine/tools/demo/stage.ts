@@ -26,7 +26,11 @@ export interface Stage {
   readonly status: StatusLine
 }
 
-export type StageOptions = Omit<VenueOptions, 'truthDirectory'> & { readonly directory: string }
+export type StageOptions = Omit<VenueOptions, 'truthDirectory'> & {
+  readonly directory: string
+  /** whether there is a gateway, too */
+  readonly serves?: boolean
+}
 
 const MARKER = 'DEMO'
 const LOOK_MS = 500
@@ -44,7 +48,8 @@ export async function onStage<T>(options: StageOptions, run: Run, act: (stage: S
   const venue = await startVenue({ ...options, truthDirectory })
   try {
     const config = demoConfig(run, directory, venue.urls, markets)
-    const engine = await startProcess({ ...run, config, roles: ['collect', 'store'] })
+    const roles = ['collect', 'store', ...(options.serves === true ? ['serve'] : [])]
+    const engine = await startProcess({ ...run, config, roles })
     try {
       const { collector, servers } = engine
       if (collector === undefined || servers.clickhouse === undefined)
