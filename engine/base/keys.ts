@@ -333,6 +333,25 @@ export const KEYS = {
       'Connections of an address, and WebSockets of a key.',
       { unit: 'connections' },
     ),
+    subscriptionsMax: integer(1_000, limits.SUBSCRIPTIONS, 'Patterns of one WebSocket; one with wildcards counts once.', {
+      unit: 'patterns',
+    }),
+    messagesPerSecond: integer(20, limits.CLIENT_MESSAGES, 'What one WebSocket may say, on average over 5 seconds.', {
+      unit: 'messages/s',
+    }),
+    queueBytes: integer(
+      MIB,
+      limits.CLIENT_QUEUE_BYTES,
+      'What may wait for one WebSocket that reads slowly; more, and it is closed with 1013.',
+      { unit: 'bytes' },
+    ),
+    stallSeconds: integer(10, limits.STALL_S, 'A WebSocket that reads nothing for so long is closed with 1013.', seconds),
+    resumeBytes: integer(
+      32 * MIB,
+      limits.RESUME_BYTES,
+      'Newest live messages, kept in memory for WebSockets that come back and ask for what they missed.',
+      { unit: 'bytes' },
+    ),
   }),
 } satisfies Record<string, Key<unknown>>
 

@@ -109,6 +109,17 @@ export const REQUESTS_IN_FLIGHT: Range = { min: 1, max: 10_000 }
 /** A process has 1024 open files in many places, and more where it is told so. */
 export const CLIENT_CONNECTIONS: Range = { min: 1, max: 100_000 }
 
+/** A pattern costs some 200 bytes; with wildcards one says more than a million without. */
+export const SUBSCRIPTIONS: Range = { min: 1, max: 100_000 }
+/** A person types slower, a program that needs more sends several patterns at once. */
+export const CLIENT_MESSAGES: Range = { min: 1, max: 10_000 }
+/** Below 64 KiB a whole book does not fit; above 64 MiB a handful of clients that do not read take the memory. */
+export const CLIENT_QUEUE_BYTES: Range = { min: 64 * KIB, max: 64 * MIB }
+/** One second is a garbage collection of the client; after five minutes nobody calls it live. */
+export const STALL_S: Range = { min: 1, max: 300 }
+/** 0 keeps none; offsets inside are 32-bit. */
+export const RESUME_BYTES: Range = { min: 0, max: 4 * GIB - 1 }
+
 /** A record of a ring is at most half the ring, less its head of 24 bytes. */
 export const RING_RECORD_BYTES_MAX = (ringBytes: number): number => ringBytes / 2 - 24
 

@@ -4,6 +4,7 @@ import type { Random } from '../base/random.ts'
 import type { GatewayCounts } from './counts.ts'
 import type { EngineLink } from './engine-link.ts'
 import type { Jobs } from './jobs.ts'
+import type { LiveHub } from './live/live-hub.ts'
 import type { GatewaySettings } from './settings.ts'
 import type { Store } from './store.ts'
 import type { Upgrades } from './upgrades.ts'
@@ -27,6 +28,7 @@ export interface GatewayContext extends Surroundings {
   readonly upgrades: Upgrades
   /** undefined: this deployment stores nothing that could be asked */
   readonly store: Store | undefined
+  readonly live: LiveHub
   /** what is done again and again is added here */
   readonly jobs: Jobs
 }

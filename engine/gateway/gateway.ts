@@ -12,6 +12,8 @@ import type { GatewayContext, Surroundings } from './context.ts'
 import { GatewayCounts } from './counts.ts'
 import { createApp } from './http.ts'
 import { Jobs } from './jobs.ts'
+import { LiveHub } from './live/live-hub.ts'
+import { addStream } from './live/stream.ts'
 import type { LiveSource } from './live-source.ts'
 import { Store } from './store.ts'
 import { Door } from './security/door.ts'
@@ -39,9 +41,13 @@ export async function startGateway(surroundings: Surroundings, live: LiveSource 
     counts,
     upgrades: new Upgrades(),
     store: clickhouse === undefined ? undefined : new Store(clickhouse, log, counts),
+    live: new LiveHub({ ...surroundings, counts }, live, settings.live),
     jobs: new Jobs(clock, log),
   }
   const app = await createApp(context, door)
+  await app.ready()
+  const closeStreams = addStream(context, settings.live)
+  context.live.start()
   await app.listen({ host, port }).catch((error) => Promise.reject(listenFault(error, host, port)))
   const { port: bound } = app.server.address() as AddressInfo
   const scheme = security.tls === undefined ? 'http' : 'https'
@@ -51,6 +57,8 @@ export async function startGateway(surroundings: Surroundings, live: LiveSource 
     counts,
     close: async () => {
       await live?.close()
+      context.live.stop()
+      closeStreams()
       await app.close()
       await context.jobs.close()
       await context.store?.close()

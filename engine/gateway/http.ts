@@ -5,11 +5,12 @@ import type { GatewayContext } from './context.ts'
 import { addDocument } from './document.ts'
 import { addErrorForm } from './errors.ts'
 import { addRouteRules } from './route-rules.ts'
-import { addAdminRoutes } from './routes/admin.ts'
+import { addBookRoutes } from './routes/book.ts'
 import { addGapRoutes } from './routes/gaps.ts'
-import { addHealthRoutes } from './routes/health.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
 import { addSeriesRoutes } from './routes/series.ts'
+import { addAdminRoutes } from './routes/admin.ts'
+import { addHealthRoutes } from './routes/health.ts'
 import { addSystemRoutes } from './routes/system.ts'
 import type { Door } from './security/door.ts'
 import { addEntrance } from './security/entrance.ts'
@@ -21,6 +22,7 @@ const PARAM_CHARS_MAX = 200
 const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<void>)[] = [
   addHealthRoutes,
   addSystemRoutes,
+  addBookRoutes,
   addAdminRoutes,
   addInstrumentRoutes,
   addSeriesRoutes,

@@ -16,6 +16,20 @@ export interface GatewaySettings {
   /** dead letters of the collector in this process, where it delivers without NATS */
   readonly letterDirectory: string | undefined
   readonly security: SecuritySettings
+  readonly live: LiveSettings
+}
+
+export interface LiveSettings {
+  /** newest live messages that are kept for clients that come back */
+  readonly resumeBytes: number
+  /** what may wait for one client */
+  readonly queueBytesMax: number
+  /** a client that reads nothing for so long has to go */
+  readonly stallMsMax: number
+  /** patterns of one connection */
+  readonly subscriptionsMax: number
+  /** of one connection, on average over some seconds */
+  readonly messagesPerSecond: number
 }
 
 export interface SecuritySettings {

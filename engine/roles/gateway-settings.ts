@@ -3,7 +3,7 @@ import type { Config } from '../base/config.ts'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import { assertServable } from '../gateway/security/exposure.ts'
 import { hashOfKey, idOfKey, type KeySources } from '../gateway/security/keys.ts'
-import type { GatewaySettings, SecuritySettings } from '../gateway/settings.ts'
+import type { GatewaySettings, LiveSettings, SecuritySettings } from '../gateway/settings.ts'
 import type { Servers } from './servers.ts'
 import { dataDirectory } from './settings.ts'
 
@@ -18,7 +18,22 @@ export function gatewaySettings(
   const { host, port } = config.serve
   const spool = dataDirectory(config, 'spool', config.spool.directory)
   const letterDirectory = hasCollector && nats === undefined ? join(spool, 'poison') : undefined
-  return { host, port, version, clickhouse, nats, letterDirectory, security: securitySettings(config) }
+  return {
+    host,
+    port,
+    version,
+    clickhouse,
+    nats,
+    letterDirectory,
+    security: securitySettings(config),
+    live: liveSettings(config),
+  }
+}
+
+function liveSettings({ serve }: Config): LiveSettings {
+  const { resumeBytes, subscriptionsMax, messagesPerSecond } = serve
+  const [queueBytesMax, stallMsMax] = [serve.queueBytes, serve.stallSeconds * 1_000]
+  return { resumeBytes, queueBytesMax, stallMsMax, subscriptionsMax, messagesPerSecond }
 }
 
 function securitySettings(config: Config): SecuritySettings {

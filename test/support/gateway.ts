@@ -7,6 +7,7 @@ import type { Log } from '../../engine/base/log.ts'
 import { seededRandom } from '../../engine/base/random.ts'
 import type { EngineLink, EngineStatus } from '../../engine/gateway/engine-link.ts'
 import { startGateway } from '../../engine/gateway/gateway.ts'
+import type { LiveSource } from '../../engine/gateway/live-source.ts'
 import type { GatewaySettings, SecuritySettings } from '../../engine/gateway/settings.ts'
 import { cleanUp } from './clean-up.ts'
 import { SILENT } from './embedded.ts'
@@ -80,6 +81,13 @@ export const GATEWAY_SETTINGS: GatewaySettings = {
     headersTimeoutMs: 5_000,
     auditFile: join(tmpdir(), `marketprism-audit-${process.pid}.ndjson`),
   },
+  live: {
+    resumeBytes: 1 << 20,
+    queueBytesMax: 1 << 20,
+    stallMsMax: 10_000,
+    subscriptionsMax: 1_000,
+    messagesPerSecond: 1_000,
+  },
 }
 
 /** A gateway of its own on a free port. */
@@ -90,6 +98,7 @@ export async function served(
     ...settings
   }: Partial<Omit<GatewaySettings, 'security'>> & { security?: Partial<SecuritySettings> } = {},
   log: Log = SILENT,
+  live?: LiveSource,
 ) {
   const engine = new ToldEngine()
   const gateway = await startGateway(
@@ -100,7 +109,7 @@ export async function served(
       log,
       engine,
     },
-    undefined,
+    live,
   )
   cleanUp(t, () => gateway.close())
   return { gateway, engine, get: askerOf(gateway.url) }

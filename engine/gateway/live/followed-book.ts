@@ -1,0 +1,153 @@
+import type { InstrumentName } from '../engine-link.ts'
+import type { LiveRow } from '../rows.ts'
+import { LiveBook } from './live-book.ts'
+
+/** What is known of a book, whether it is held here or not. */
+export interface Standing {
+  readonly state: string
+  readonly reason: string
+  /** ns since the epoch */
+  readonly sinceNs: string
+}
+
+/** A live message that counts itself. */
+export interface NumberedMessage {
+  readonly run: string
+  readonly number: number
+  readonly rows: readonly LiveRow[]
+}
+
+/** An entry of a heartbeat. */
+export interface HeartbeatBook extends InstrumentName {
+  readonly state: string
+  readonly since_ns: unknown
+  readonly reason: string
+  readonly book_epoch: number
+  readonly last_seq: unknown
+}
+
+/** A book that its shard says nothing of for so long is not to be trusted, whatever it was. */
+export const SILENT_MS_MAX = 3_000
+
+/** What a delta did. */
+export type DeltaVerdict = 'applied' | 'skipped' | { readonly lost: string }
+
+/**
+ * One book: what the engine says of it, and its levels while somebody uses it. Which of several workers it is followed in
+ * is the caller's business (books.ts).
+ *
+ *   absent ──asked──► awaited ──snapshot──► held ──hole, break, silence, not LIVE──► awaited or absent
+ *
+ * It is held only while: the engine says LIVE, its last heartbeat is younger than 3 s, and every delta since the snapshot
+ * has come, by the numbers of its subject.
+ */
+export class FollowedBook {
+  readonly name: InstrumentName
+  readonly id: string
+  /** the worker whose messages count */
+  run: string | undefined
+  standing: Standing
+  epoch = 0
+  lastSeq = 0
+  /** when its shard was last heard to have it, ms of the monotonic clock, and ns since the epoch */
+  heardMs: number
+  heardNs: string
+  book: LiveBook | undefined
+  /** who needs it now */
+  users = 0
+  usedMs = Number.NEGATIVE_INFINITY
+  /** since when it is awaited, 0 = it is not */
+  awaitedSinceNs = '0'
+  /** why it is awaited */
+  awaitedReason = ''
+  askedMs = Number.NEGATIVE_INFINITY
+  asks = 0
+  /** number of the last delta message */
+  #number: number | undefined
+  /** deltas since the snapshot */
+  #applied = 0
+  /** what a heartbeat said that did not fit, and how many deltas there were then */
+  #doubt: { readonly lastSeq: number; readonly applied: number } | undefined
+
+  constructor(name: InstrumentName, id: string, nowMs: number, nowNs: string) {
+    this.name = name
+    this.id = id
+    this.heardMs = nowMs
+    this.heardNs = nowNs
+    this.standing = { state: 'INIT', reason: '', sinceNs: nowNs }
+  }
+
+  isSilent(nowMs: number): boolean {
+    return nowMs - this.heardMs > SILENT_MS_MAX
+  }
+
+  /** What to tell those who ask for it. */
+  told(nowMs: number): Standing {
+    if (this.isSilent(nowMs)) {
+      const reason = `no heartbeat of its worker for ${SILENT_MS_MAX / 1_000} s`
+      return { state: 'STALE', reason, sinceNs: this.heardNs }
+    }
+    if (this.standing.state === 'LIVE' && this.book === undefined && this.awaitedSinceNs !== '0')
+      return { state: 'RESYNC', reason: this.awaitedReason, sinceNs: this.awaitedSinceNs }
+    return this.standing
+  }
+
+  /** The book, only if it is true now. */
+  held(nowMs: number): LiveBook | undefined {
+    return this.standing.state === 'LIVE' && !this.isSilent(nowMs) ? this.book : undefined
+  }
+
+  /** Sets the levels. @returns false when the snapshot says what is held already. */
+  anchor(row: LiveRow): boolean {
+    const [epoch, lastSeq] = [Number(row['book_epoch']), Number(row['last_seq'])]
+    this.awaitedSinceNs = '0'
+    this.asks = 0
+    if (this.standing.state !== 'LIVE')
+      this.standing = { state: 'LIVE', reason: '', sinceNs: String(row['received_ns']) } // its book_state was lost
+    if (this.book?.epoch === epoch && this.book.lastSeq === lastSeq) return false
+    this.book ??= new LiveBook()
+    this.#applied = 0
+    this.#doubt = undefined
+    if (!this.book.anchor(row)) this.book = undefined
+    return this.book !== undefined
+  }
+
+  /** A message of deltas. @returns undefined when all is well, else what was lost. */
+  takeNumber(number: number): string | undefined {
+    const expected = this.#number === undefined ? number : this.#number + 1
+    this.#number = number
+    return number === expected ? undefined : `${number - expected} messages of changes are missing`
+  }
+
+  /** Another worker counts anew. */
+  forgetNumber(): void {
+    this.#number = undefined
+  }
+
+  apply(row: LiveRow): DeltaVerdict {
+    const { book } = this
+    if (book === undefined) return 'skipped'
+    const [epoch, lastSeq] = [Number(row['book_epoch']), Number(row['last_seq'])]
+    if (epoch < book.epoch) return 'skipped'
+    if (row['state'] !== 'LIVE') return { lost: `a change came in state ${String(row['state'])}` }
+    if (epoch > book.epoch) return { lost: `changes of epoch ${epoch} without its snapshot` }
+    // Already in the snapshot; a venue that set its numbers back goes on from there, and says so.
+    if (this.#applied === 0 && lastSeq <= book.lastSeq && Number(row['prev_seq']) !== book.lastSeq) return 'skipped'
+    if (!book.apply(row)) return { lost: 'levels beyond the bounds of a book' }
+    this.#applied++
+    return 'applied'
+  }
+
+  /** @returns what was lost, when two heartbeats in a row say that there is more than came. */
+  doubt(epoch: number, lastSeq: number): string | undefined {
+    const { book } = this
+    if (book === undefined) return undefined
+    const before = this.#doubt
+    this.#doubt = undefined
+    if (book.epoch === epoch && book.lastSeq === lastSeq) return undefined
+    this.#doubt = { lastSeq, applied: this.#applied }
+    return before !== undefined && before.applied === this.#applied
+      ? `its worker is at ${lastSeq} of epoch ${epoch}, here it is ${book.lastSeq} of ${book.epoch}`
+      : undefined
+  }
+}

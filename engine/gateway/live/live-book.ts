@@ -1,0 +1,130 @@
+/**
+ * One book as the gateway holds it: set from a snapshot of the engine, then changed by its deltas.
+ *
+ * Arithmetic: a change of 4 levels costs four look-ups of a ladder (100 ns) beside its decoding (3 µs). 400 levels a side
+ * as text are 80 µs; the ladders of a book with 1,000 levels take some 100 KiB.
+ */
+import { Ladder } from '../../book/ladder.ts'
+import { decimalText } from '../../scan/decimal.ts'
+import type { Level, LiveRow } from '../rows.ts'
+
+/** Levels of one side, best first. */
+export interface SideLevels {
+  prices: Float64Array
+  quantities: Float64Array
+  count: number
+}
+
+export const BOOK_SIDES = ['bid', 'ask'] as const
+export type BookSide = (typeof BOOK_SIDES)[number]
+
+const SCRATCH_LEVELS = 1_024
+
+export class LiveBook {
+  epoch = 0
+  lastSeq = 0
+  eventNs = '0'
+  receivedNs = '0'
+  priceScale = 0
+  quantityScale = 0
+  /** counts every change, so that what was made of a book can be told to be old */
+  version = 0
+  readonly #ladders = { bid: new Ladder('bid'), ask: new Ladder('ask') }
+  #prices = new Float64Array(SCRATCH_LEVELS)
+  #quantities = new Float64Array(SCRATCH_LEVELS)
+
+  /** Sets it from a row of `book_snapshot`. @returns false when a bound of the ladders refuses a level. */
+  anchor(row: LiveRow): boolean {
+    for (const side of BOOK_SIDES) this.#ladders[side].clear()
+    this.priceScale = Number(row['price_scale'])
+    this.quantityScale = Number(row['quantity_scale'])
+    return this.#take(row)
+  }
+
+  /** Applies a row of `book_delta` that continues it. @returns false when that is not possible: the book is worthless then. */
+  apply(row: LiveRow): boolean {
+    if (!this.#fitScale(Number(row['price_scale']), Number(row['quantity_scale']))) return false
+    return this.#take(row)
+  }
+
+  #take(row: LiveRow): boolean {
+    this.version++
+    this.epoch = Number(row['book_epoch'])
+    this.lastSeq = Number(row['last_seq'])
+    this.eventNs = String(row['event_ns'])
+    this.receivedNs = String(row['received_ns'])
+    const priceFactor = 10 ** (this.priceScale - Number(row['price_scale']))
+    const quantityFactor = 10 ** (this.quantityScale - Number(row['quantity_scale']))
+    return BOOK_SIDES.every((side) => {
+      const prices = row[`${side}_price_mantissas`] as readonly unknown[]
+      const quantities = row[`${side}_quantity_mantissas`] as readonly unknown[]
+      this.#reserve(prices.length)
+      for (let index = 0; index < prices.length; index++) {
+        const price = Number(prices[index]) * priceFactor
+        const quantity = Number(quantities[index]) * quantityFactor
+        if (price > Number.MAX_SAFE_INTEGER || quantity > Number.MAX_SAFE_INTEGER) return false
+        this.#prices[index] = price
+        this.#quantities[index] = quantity
+      }
+      return this.#ladders[side].setAll(this.#prices, this.#quantities, prices.length)
+    })
+  }
+
+  /** An instrument may get finer scales while it lives; the book takes the finer one, and what comes coarser is raised to it. */
+  #fitScale(priceScale: number, quantityScale: number): boolean {
+    const { bid, ask } = this.#ladders
+    if (priceScale > this.priceScale) {
+      const factor = 10 ** (priceScale - this.priceScale)
+      if (!bid.rescalePrices(factor) || !ask.rescalePrices(factor)) return false
+      this.priceScale = priceScale
+    }
+    if (quantityScale > this.quantityScale) {
+      const factor = 10 ** (quantityScale - this.quantityScale)
+      if (!bid.rescaleQuantities(factor) || !ask.rescaleQuantities(factor)) return false
+      this.quantityScale = quantityScale
+    }
+    return true
+  }
+
+  #reserve(count: number): void {
+    if (this.#prices.length >= count) return
+    this.#prices = new Float64Array(count * 2)
+    this.#quantities = new Float64Array(count * 2)
+  }
+
+  levelCount(side: BookSide): number {
+    return this.#ladders[side].levelCount
+  }
+
+  /** Copies the best levels into memory that the caller keeps. @param depth 0 = all */
+  copyTop(side: BookSide, depth: number, into: SideLevels): void {
+    const ladder = this.#ladders[side]
+    const count = depth === 0 ? ladder.levelCount : Math.min(depth, ladder.levelCount)
+    if (into.prices.length < count) {
+      into.prices = new Float64Array(count)
+      into.quantities = new Float64Array(count)
+    }
+    into.count = ladder.copyTop(count, into.prices, into.quantities)
+  }
+
+  /** The best levels as text. @param depth 0 = all */
+  levels(side: BookSide, depth: number): Level[] {
+    const top: SideLevels = { prices: this.#prices, quantities: this.#quantities, count: 0 }
+    this.#reserve(depth === 0 ? this.levelCount(side) : Math.min(depth, this.levelCount(side)))
+    top.prices = this.#prices
+    top.quantities = this.#quantities
+    this.copyTop(side, depth, top)
+    return this.texts(top)
+  }
+
+  texts({ prices, quantities, count }: SideLevels): Level[] {
+    const levels: Level[] = new Array(count)
+    for (let index = 0; index < count; index++)
+      levels[index] = this.text(prices[index] as number, quantities[index] as number)
+    return levels
+  }
+
+  text(price: number, quantity: number): Level {
+    return [decimalText(price, this.priceScale), decimalText(quantity, this.quantityScale)]
+  }
+}
