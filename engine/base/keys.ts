@@ -333,9 +333,14 @@ export const KEYS = {
       'Connections of an address, and WebSockets of a key.',
       { unit: 'connections' },
     ),
-    subscriptionsMax: integer(1_000, limits.SUBSCRIPTIONS, 'Patterns of one WebSocket; one with wildcards counts once.', {
-      unit: 'patterns',
-    }),
+    subscriptionsMax: integer(
+      1_000,
+      limits.SUBSCRIPTIONS,
+      'Patterns of one WebSocket; one with wildcards counts once.',
+      {
+        unit: 'patterns',
+      },
+    ),
     messagesPerSecond: integer(20, limits.CLIENT_MESSAGES, 'What one WebSocket may say, on average over 5 seconds.', {
       unit: 'messages/s',
     }),
@@ -345,7 +350,12 @@ export const KEYS = {
       'What may wait for one WebSocket that reads slowly; more, and it is closed with 1013.',
       { unit: 'bytes' },
     ),
-    stallSeconds: integer(10, limits.STALL_S, 'A WebSocket that reads nothing for so long is closed with 1013.', seconds),
+    stallSeconds: integer(
+      10,
+      limits.STALL_S,
+      'A WebSocket that reads nothing for so long is closed with 1013.',
+      seconds,
+    ),
     resumeBytes: integer(
       32 * MIB,
       limits.RESUME_BYTES,
