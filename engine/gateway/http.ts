@@ -8,6 +8,7 @@ import { addRouteRules } from './route-rules.ts'
 import { addBookRoutes } from './routes/book.ts'
 import { addGapRoutes } from './routes/gaps.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
+import { addPageRoutes } from './routes/page.ts'
 import { addSeriesRoutes } from './routes/series.ts'
 import { addAdminRoutes } from './routes/admin.ts'
 import { addHealthRoutes } from './routes/health.ts'
@@ -27,6 +28,7 @@ const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<vo
   addInstrumentRoutes,
   addSeriesRoutes,
   addGapRoutes,
+  addPageRoutes,
 ]
 
 /** The HTTP side. Every route has a schema: it checks what comes in, and the OpenAPI document is made of it. */

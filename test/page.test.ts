@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { Locator } from 'playwright-core'
+import { openPage, startBrowser } from './support/browser.ts'
+import { PageGateway } from './support/page-gateway.ts'
+import { projectRoot } from './support/project.ts'
+
+/** The page against a gateway that is told what to say; test/page.demo.test.ts shows it with the engine. */
+
+/** What somebody reads there. */
+const textOf = async (locator: Locator): Promise<string> => (await locator.textContent()) ?? ''
+
+const OTHER = 'okx.swap.ETHUSDT'
+
+test('page should show 1,000 instruments, and be worked by the keyboard alone', async (t) => {
+  const browser = await startBrowser(t)
+  if (typeof browser === 'string') return t.skip(browser)
+  const gateway = await PageGateway.start(t, { instruments: 1_000 })
+  const { page, problems } = await openPage(browser, gateway.url)
+  await page.locator('.asks .level .price').first().filter({ hasText: /\d/ }).waitFor()
+
+  await page.keyboard.press('2')
+  await page.locator('.cells i').nth(999).waitFor()
+  assert.equal(await page.locator('.cells i').count(), 1_000)
+  for (const state of ['GAP', 'RESYNC'] as const) {
+    const wanted = gateway.rows.filter((row) => row.state === state).length
+    assert.equal(await page.locator(`.cells i[data-state="${state}"]`).count(), wanted, state)
+  }
+  const box = await page.locator('.cells').boundingBox()
+  const panel = await page.locator('#states .body').boundingBox()
+  assert.ok(box !== null && panel !== null && box.y + box.height <= panel.y + panel.height + 1, 'all cells fit')
+
+  await page.locator('.cells').focus()
+  await page.keyboard.press('ArrowRight')
+  const pointed = await page.locator('.cells i[aria-selected="true"]').getAttribute('data-name')
+  assert.match(await textOf(page.locator('#states-read')), new RegExp(`^${pointed} `))
+  await page.keyboard.press('Enter')
+  await page.waitForURL(`**/#/market/${pointed}`)
+
+  await page.keyboard.press('/')
+  await page.keyboard.type('okx eth')
+  await page.keyboard.press('ArrowDown')
+  await page.keyboard.press('ArrowUp')
+  assert.match(await textOf(page.locator('#search-count')), /^\d+ instruments/)
+  await page.keyboard.press('Enter')
+  await page.waitForURL(`**/#/market/${OTHER}`)
+  assert.equal(await textOf(page.locator('.strip .name strong')), 'ETHUSDT')
+
+  await page.keyboard.press('?')
+  assert.ok(await page.locator('#help').isVisible())
+  assert.ok((await page.locator('#help dt').count()) > 8)
+  await page.keyboard.press('Escape')
+  assert.ok(!(await page.locator('#help').isVisible()))
+
+  const ground = (): Promise<string> => page.evaluate('getComputedStyle(document.body).backgroundColor')
+  const dark = await ground()
+  await page.keyboard.press('t')
+  assert.notEqual(await ground(), dark)
+  await page.reload()
+  assert.notEqual(await ground(), dark, 'the choice of theme is kept')
+  assert.deepEqual(problems, [])
+})
+
+test('page should show no book that is not LIVE, and say which state, why and since when', async (t) => {
+  const browser = await startBrowser(t)
+  if (typeof browser === 'string') return t.skip(browser)
+  const gateway = await PageGateway.start(t)
+  const { page, problems } = await openPage(browser, `${gateway.url}/#/market/${OTHER}`)
+  const price = page.locator('.bids .level .price').first()
+  await price.filter({ hasText: /\d/ }).waitFor()
+  for (const state of ['GAP', 'RESYNC', 'STALE', 'PRE_OPEN'] as const) {
+    gateway.setState(OTHER, state, 'sequence')
+    const notice = page.locator('#ladder .notice').filter({ hasText: `Book is ${state}` })
+    await notice.waitFor()
+    assert.match(await textOf(notice), /Reason: sequence\. Since \d\d:\d\d:\d\d/)
+    assert.equal(await textOf(page.locator('#ladder-state')), state)
+    assert.deepEqual(
+      (await page.locator('.level .price').allTextContents()).filter((text) => /\d/.test(text)),
+      [],
+      'no old level',
+    )
+    await page.locator('#depth .notice').waitFor()
+  }
+  gateway.setState(OTHER, 'LIVE', '')
+  await price.filter({ hasText: /\d/ }).waitFor()
+  assert.equal(await textOf(page.locator('#ladder-state')), 'LIVE')
+
+  gateway.dropStreams()
+  await page.locator('#link[data-state="waiting"]').waitFor()
+  await page.locator('#ladder .notice').filter({ hasText: 'Book is OFFLINE' }).waitFor()
+  await page.locator('#link[data-state="live"]').waitFor()
+  await price.filter({ hasText: /\d/ }).waitFor()
+  assert.deepEqual(problems, [])
+})
+
+test('page should say of each panel why it is empty where nothing is stored', async (t) => {
+  const browser = await startBrowser(t)
+  if (typeof browser === 'string') return t.skip(browser)
+  const gateway = await PageGateway.start(t, { hasStore: false })
+  const { page, problems } = await openPage(browser, `${gateway.url}/#/market/${OTHER}`)
+  await page.locator('#tape .trade .price').first().filter({ hasText: /\d/ }).waitFor()
+  await page.keyboard.press('2')
+  const notice = page.locator('#gaps .notice')
+  await notice.filter({ hasText: 'knows no ClickHouse' }).waitFor()
+  assert.deepEqual(
+    problems.filter((problem) => !/503/.test(problem)),
+    [],
+    'nothing but the answers that say so',
+  )
+})
+
+test('page should ask for a key when the gateway does, and keep it for the tab', async (t) => {
+  const browser = await startBrowser(t)
+  if (typeof browser === 'string') return t.skip(browser)
+  const gateway = await PageGateway.start(t, { key: 'canary-8713' })
+  const { page } = await openPage(browser, gateway.url)
+  await page.locator('#key').waitFor()
+  await page.keyboard.type('wrong')
+  await page.keyboard.press('Enter')
+  await page.locator('#key-error').filter({ hasText: 'key' }).waitFor()
+  await page.locator('#key-input').fill('canary-8713')
+  await page.keyboard.press('Enter')
+  await page.locator('.bids .level .price').first().filter({ hasText: /\d/ }).waitFor()
+  assert.ok(!(await page.locator('#key').isVisible()))
+  assert.ok(!page.url().includes('canary'), 'no key in an address')
+  await page.reload()
+  await page.locator('.bids .level .price').first().filter({ hasText: /\d/ }).waitFor()
+})
+
+test('page routes should serve the files of the page and no others, with a policy that lets nothing else in', async (t) => {
+  const gateway = await PageGateway.start(t)
+  const index = await fetch(gateway.url)
+  assert.equal(index.status, 200)
+  const policy = index.headers.get('content-security-policy') ?? ''
+  assert.match(policy, /default-src 'none'; script-src 'self'; style-src 'self'/)
+  assert.ok(!policy.includes('unsafe'), policy)
+  const html = await index.text()
+  assert.ok(
+    !/ style="|<style|<script>|\son[a-z]+="/.test(html),
+    'nothing inside the document that the policy would stop',
+  )
+  for (const name of readdirSync(join(projectRoot, 'engine/gateway/page')).filter((file) =>
+    /\.(js|css|svg)$/.test(file),
+  )) {
+    const answer = await fetch(`${gateway.url}/page/${name}`)
+    assert.equal(answer.status, 200, name)
+    const again = await fetch(`${gateway.url}/page/${name}`, {
+      headers: { 'if-none-match': answer.headers.get('etag') ?? '' },
+    })
+    assert.equal(again.status, 304, name)
+  }
+  for (const path of [
+    '../routes/page.ts',
+    '..%2froutes%2fpage.ts',
+    '%2e%2e/%2e%2e/package.json',
+    'vendor/../../page.ts',
+    'nothing.js',
+    '__proto__',
+    '',
+  ])
+    assert.equal((await fetch(`${gateway.url}/page/${path}`)).status, 404, path)
+  const licences = await (await fetch(`${gateway.url}/page/licences.txt`)).text()
+  for (const word of ['Leon Sorokin', 'Apache License', 'SIL OPEN FONT LICENSE'])
+    assert.ok(licences.includes(word), word)
+})
