@@ -9,14 +9,10 @@ Numbers of the market are decimal text, exact as the venue sent them. Times are 
 e.g. \`binance.usdm.BTCUSDT\`. Live data are at the WebSocket \`/v1/stream\`.`
 
 const TAGS = [
-  ['instruments', 'What is collected'],
-  ['books', 'Order books, now and at a point in time'],
-  ['trades', 'Trades and candles'],
-  ['series', 'Tickers, funding, open interest, liquidations and other series'],
-  ['completeness', 'Gaps and coverage'],
-  ['export', 'Rows in bulk'],
+  ['books', 'Order books as they are now: verified, or refused with the reason'],
+  ['history', 'What is stored: instruments, rows of every kind, candles, books at a point in time, gaps, exports'],
   ['system', 'The engine itself'],
-  ['admin', 'What changes the engine'],
+  ['admin', 'What looks into the engine or changes it'],
 ] as const
 
 /**
@@ -25,6 +21,7 @@ const TAGS = [
  */
 export async function addDocument(app: App, version: string): Promise<void> {
   await app.register(swagger, {
+    refResolver: { buildLocalReference: ({ $id }, _, __, index) => String($id ?? `form-${index}`) },
     openapi: {
       openapi: '3.1.0',
       info: {

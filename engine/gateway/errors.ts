@@ -18,7 +18,6 @@ export const ErrorForm = Type.Object(
     ),
   },
   {
-    $id: 'Error',
     title: 'Error',
     examples: [{ error: { code: 'not_found', message: 'GET /v1/nothing is not here' } }],
   },
@@ -54,6 +53,11 @@ function faultOf(error: FastifyError, request: FastifyRequest): HttpFault {
   if (error instanceof HttpFault) return error
   if (error instanceof Fault) return new HttpFault(503, 'engine_unavailable', error.message, {}, ENGINE_RETRY_S)
   if (error.validation !== undefined) return invalid(error.validation, error.validationContext ?? '', request)
+  return knownFault(error)
+}
+
+/** What Fastify itself refuses, before or without a route. */
+export function knownFault(error: FastifyError): HttpFault {
   const known = KNOWN[error.code]
   if (known !== undefined) return new HttpFault(...known)
   const status = error.statusCode ?? 500
@@ -69,7 +73,6 @@ const KNOWN: Readonly<Record<string, [status: number, code: string, message: str
   FST_ERR_CTP_INVALID_JSON_BODY: [400, 'invalid_body', 'the body is no JSON'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'the body is not as long as its content-length says'],
   FST_ERR_BAD_URL: [400, 'bad_url', 'the path is no valid URL: encode it'],
-  FST_ERR_MAX_PARAM_LENGTH: [414, 'url_too_long', 'a part of the path is too long'],
 }
 
 interface PartSchema {

@@ -3,21 +3,18 @@ import Fastify from 'fastify'
 import type { App } from './app.ts'
 import type { GatewayContext } from './context.ts'
 import { addDocument } from './document.ts'
-import { addErrorForm } from './errors.ts'
+import { addErrorForm, knownFault, sendFault } from './errors.ts'
 import { addRouteRules } from './route-rules.ts'
 import { addBookRoutes } from './routes/book.ts'
 import { addGapRoutes } from './routes/gaps.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
-import { addPageRoutes } from './routes/page.ts'
 import { addSeriesRoutes } from './routes/series.ts'
 import { addAdminRoutes } from './routes/admin.ts'
 import { addHealthRoutes } from './routes/health.ts'
 import { addSystemRoutes } from './routes/system.ts'
 import type { Door } from './security/door.ts'
 import { addEntrance } from './security/entrance.ts'
-import { answerMalformed, BODY_BYTES_MAX, createListener } from './security/listener.ts'
-
-const PARAM_CHARS_MAX = 200
+import { answerMalformed, BODY_BYTES_MAX, createListener, URL_BYTES_MAX } from './security/listener.ts'
 
 /** Every part of the API: one line. */
 const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<void>)[] = [
@@ -28,7 +25,6 @@ const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<vo
   addInstrumentRoutes,
   addSeriesRoutes,
   addGapRoutes,
-  addPageRoutes,
 ]
 
 /** The HTTP side. Every route has a schema: it checks what comes in, and the OpenAPI document is made of it. */
@@ -39,7 +35,8 @@ export async function createApp(context: GatewayContext, door: Door): Promise<Ap
     bodyLimit: BODY_BYTES_MAX,
     return503OnClosing: true,
     forceCloseConnections: true,
-    routerOptions: { maxParamLength: PARAM_CHARS_MAX },
+    routerOptions: { maxParamLength: URL_BYTES_MAX }, // schemas say better what is too long
+    frameworkErrors: (error, _, reply) => void sendFault(reply, knownFault(error)),
     serverFactory: (answer) => createListener(answer, settings.security, counts, log),
     clientErrorHandler: (error, socket) => answerMalformed(error, socket, counts),
   })

@@ -24,13 +24,13 @@ export interface HistoryRig {
   ): Promise<void>
 }
 
-export async function historyRig(t: TestContext): Promise<HistoryRig> {
+export async function historyRig(t: TestContext, settings: Parameters<typeof served>[1] = {}): Promise<HistoryRig> {
   const clickhouse = await startTestClickHouse()
   cleanUp(t, () => clickhouse.stop())
   const clock = new Clock()
   const sink = new ClickHouseSink({ ...clickhouse.options, markDelayMs: 1 }, () => clock.nowNs(), SILENT)
   cleanUp(t, () => sink.close())
-  const { get, gateway } = await served(t, { clickhouse: clickhouse.options })
+  const { get, gateway } = await served(t, { clickhouse: clickhouse.options, ...settings })
   let blockSeq = 0n
   const put: HistoryRig['put'] = async (table, instruments, rows, more = {}) => {
     const block = openBlock(buildBlock({ table, instruments, rows, epoch: 1n, blockSeq: ++blockSeq, ...more }))

@@ -6,6 +6,7 @@ import { Type } from 'typebox'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
 import type { InstrumentName } from '../engine-link.ts'
+import { ErrorForm } from '../errors.ts'
 import { HttpFault } from '../http-fault.ts'
 import { LetterDesk } from '../letter-desk.ts'
 import { ChangeForm, InstrumentId, Letter } from './system-forms.ts'
@@ -15,6 +16,8 @@ const tags = ['admin']
 const INSTRUMENTS_MAX = 100
 const LETTERS_MAX = 100
 const LetterNumber = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, examples: [1] })
+
+const NotTaken = { ...ErrorForm, description: 'The engine took none of these' }
 
 export function addAdminRoutes(app: App, context: GatewayContext): void {
   addConfig(app, context)
@@ -62,7 +65,7 @@ function addSubscriptions(app: App, { engine }: GatewayContext): void {
         tags,
         summary: 'Collect these instruments from now on, until the next start',
         body,
-        response: { 200: ChangeForm },
+        response: { 200: ChangeForm, 422: NotTaken },
       },
     },
     async ({ body: { instruments } }) =>
@@ -77,7 +80,7 @@ function addSubscriptions(app: App, { engine }: GatewayContext): void {
         tags,
         summary: 'Collect this instrument no more, until the next start',
         params: Type.Object({ instrument: InstrumentId }),
-        response: { 200: ChangeForm },
+        response: { 200: ChangeForm, 422: NotTaken },
       },
     },
     async ({ params: { instrument } }) =>
@@ -114,25 +117,24 @@ function addLetters(app: App, context: GatewayContext): void {
         tags,
         summary: 'Blocks that could not be stored, with the reason',
         querystring: Type.Object({
-          first: Type.Integer({
-            minimum: 1,
-            maximum: Number.MAX_SAFE_INTEGER,
-            default: 1,
-            description: 'the number to begin with: `next` of the page before',
-          }),
-          limit: Type.Integer({
-            minimum: 1,
-            maximum: LETTERS_MAX,
-            default: LETTERS_MAX,
-            description: 'letters at most',
-          }),
+          first: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: Number.MAX_SAFE_INTEGER,
+              default: 1,
+              description: 'the number to begin with',
+            }),
+          ),
+          limit: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: LETTERS_MAX, default: LETTERS_MAX, description: 'letters at most' }),
+          ),
         }),
         response: {
           200: Type.Object({ place: Type.String(), letters: Type.Array(Letter), next: Type.Optional(Type.Number()) }),
         },
       },
     },
-    async ({ query: { first, limit } }) => (await desk.list(first, limit)) as never,
+    async ({ query: { first = 1, limit = LETTERS_MAX } }) => (await desk.list(first, limit)) as never,
   )
   app.post(
     '/v1/dlq/replay',

@@ -10,7 +10,7 @@ import { HttpFault } from '../http-fault.ts'
 import { refuseUpgrade, type UpgradeRoute } from '../upgrades.ts'
 import { neighbourhood } from './addresses.ts'
 import { AuditLog } from './audit-log.ts'
-import { Door, type Knock } from './door.ts'
+import type { Door, Knock } from './door.ts'
 import { withoutKeys } from './keys.ts'
 import { NOBODY, type Principal, type Visit } from './principal.ts'
 
