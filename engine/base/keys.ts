@@ -363,6 +363,10 @@ export const KEYS = {
       { unit: 'bytes' },
     ),
   }),
+  ...below('consume', {
+    url: url(['http', 'https'], 'Gateway that `marketprism consume` reads; empty = serve.host and serve.port.'),
+    key: secret('API key that `marketprism consume` brings to a gateway that wants one.'),
+  }),
 } satisfies Record<string, Key<unknown>>
 
 export type KeyTable = typeof KEYS

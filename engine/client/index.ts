@@ -3,6 +3,8 @@
  *
  *   decodeBlock     a message of the JetStream stream MARKETPRISM_BLOCKS → columns as typed arrays, exact rows
  *   decodeLive      a message of a live subject → exact rows
+ *   connectStream   /v1/stream of a gateway, over every loss of the connection
+ *   StreamBooks     books kept from it, each while it is LIVE
  */
 export {
   type BlockIdentity,
@@ -24,6 +26,17 @@ export {
   type OrderbookMessage,
   type RowsMessage,
 } from './live.ts'
+export { compareDecimals, type KeptBook, StreamBooks } from './books.ts'
+export type {
+  AnyStreamRows,
+  BookResetMessage,
+  BookSnapshotMessage,
+  BookUpdateMessage,
+  ConnectionMessage,
+  StreamMessage,
+  StreamRows,
+} from './messages.ts'
+export { connectStream, type MarketStream, type StreamOptions, StreamRefusal, type StreamSocket } from './stream.ts'
 export type { Level, TableRow } from '../record/rows.ts'
 export type { BookState, GapCause, GapChannel } from '../record/schema.ts'
 import type { TableRow } from '../record/rows.ts'
