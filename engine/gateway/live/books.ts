@@ -73,10 +73,10 @@ export class Books {
     return count
   }
 
-  /** Whether messages of changes are worth decoding. */
-  isActive(id: string): boolean {
+  /** The book, if messages of it are worth decoding. */
+  active(id: string): FollowedBook | undefined {
     const followed = this.all.get(id)
-    return followed !== undefined && this.#active.has(followed)
+    return followed !== undefined && this.#active.has(followed) ? followed : undefined
   }
 
   /** Somebody needs the book from now on. */

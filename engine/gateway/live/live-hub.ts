@@ -62,7 +62,7 @@ const BOOK_WAIT_MS = 2_000
 const BOOT_CHARS = 6
 
 const UNPACKR = new Unpackr({ useRecords: false, int64AsType: 'string' })
-const DELTA_PREFIX = 'book_delta.'
+const SNAPSHOT_PREFIX = `${BOOK_SNAPSHOT}.`
 
 export class LiveHub {
   /** names this life of the gateway: its sequence numbers are of no use to another */
@@ -141,38 +141,26 @@ export class LiveHub {
   onMessage(subject: string, bytes: Uint8Array): void {
     this.counts.liveMessages++
     if (subject.startsWith(HEARTBEAT)) return this.#books.onHeartbeat(decoded<Heartbeat>(bytes), this.#nowMs())
+    if (subject.startsWith(SNAPSHOT_PREFIX)) return this.#onSnapshot(subject, bytes)
     const topic = this.registry.topics.get(subject) ?? this.#newTopic(subject)
     if (topic === undefined) return
-    if (topic.subject.type !== BOOK_SNAPSHOT) {
-      this.#number++
-      this.resume.append(this.#topicNumbers.get(topic) as number, bytes)
-    }
-    const message = this.#needs(topic, subject) ? decoded<NumberedMessage>(bytes) : undefined
-    if (message === undefined) return
-    this.#toBooks(topic, subject, message) // leaving LIVE is the first effect
+    this.#number++
+    this.resume.append(this.#topicNumbers.get(topic) as number, bytes)
+    const { type } = topic.subject
+    const followed = type === 'book_delta' ? this.#books.active(topic.id) : undefined
+    if (followed === undefined && topic.receivers.length === 0 && type !== BOOK_STATE) return
+    const message = decoded<NumberedMessage>(bytes)
+    // Leaving LIVE is the first effect.
+    if (type === BOOK_STATE) this.#books.onState(topic.subject, message, this.#nowMs(), this.#nowNs())
+    else if (followed !== undefined) this.#books.onDelta(followed, message, this.#nowMs(), this.#nowNs())
     if (topic.receivers.length > 0) topic.send(this.outgoing(topic, this.seq, message.rows))
   }
 
-  #needs(topic: Topic, subject: string): boolean {
-    if (topic.receivers.length > 0) return true
-    const { type } = topic.subject
-    if (type === BOOK_STATE) return true
-    return (type === 'book_delta' || type === BOOK_SNAPSHOT) && this.#books.isActive(subject.slice(type.length + 1))
-  }
-
-  #toBooks(topic: Topic, subject: string, message: NumberedMessage): void {
-    switch (topic.subject.type) {
-      case 'book_delta': {
-        const id = subject.slice(DELTA_PREFIX.length)
-        const followed = this.#books.isActive(id) ? this.#books.all.get(id) : undefined
-        if (followed !== undefined) this.#books.onDelta(followed, message, this.#nowMs(), this.#nowNs())
-        return
-      }
-      case BOOK_STATE:
-        return this.#books.onState(topic.subject, message, this.#nowMs(), this.#nowNs())
-      case BOOK_SNAPSHOT:
-        return this.#books.onSnapshot(topic.subject, message, this.#nowMs(), this.#nowNs())
-    }
+  /** Whole books come for those who keep them, not for readers: those get `book`. */
+  #onSnapshot(text: string, bytes: Uint8Array): void {
+    const subject = parseSubject(text)
+    if (subject === undefined || this.#books.active(text.slice(SNAPSHOT_PREFIX.length)) === undefined) return
+    this.#books.onSnapshot(subject, decoded<NumberedMessage>(bytes), this.#nowMs(), this.#nowNs())
   }
 
   outgoing(topic: Topic, seq: string, rows: readonly LiveRow[]): Outgoing {
