@@ -10,6 +10,7 @@ import { KEYS } from './base/keys.ts'
 import { createLog } from './base/log.ts'
 import type { Run } from './base/run.ts'
 import { addDeliveryTools, type CommandKit } from './commands-delivery.ts'
+import { addGatewayTools } from './commands-gateway.ts'
 import { addReadingTools } from './commands-reading.ts'
 import { addTrials, venueList, wholeNumber } from './commands-trials.ts'
 import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
@@ -318,6 +319,7 @@ export function createProgram(version: string, stop: AbortController): Command {
   const kit: CommandKit = { tool, withConfigFlags, runOf: (name, values) => runOf(name, values, shell) }
   addReadingTools(program, kit)
   addDeliveryTools(program, kit)
+  addGatewayTools(program, kit)
   addTrials(program, kit)
   addPlanAndConfig(program, shell)
   return program

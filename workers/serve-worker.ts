@@ -7,6 +7,7 @@ import { Clock } from '../engine/base/clock.ts'
 import { Fault } from '../engine/base/fault.ts'
 import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../engine/base/random.ts'
+import type { GatewaySample } from '../engine/gateway/counts.ts'
 import type { EngineLink } from '../engine/gateway/engine-link.ts'
 import { startGateway } from '../engine/gateway/gateway.ts'
 import type { LiveSource } from '../engine/gateway/live-source.ts'
@@ -49,6 +50,7 @@ export type ServeMessage =
       readonly body?: unknown
     }
   | { readonly type: 'wantBook'; readonly exchange: string; readonly market: string; readonly symbol: string }
+  | { readonly type: 'counts'; readonly counts: GatewaySample }
   | { readonly type: 'stopped' }
 
 /** Main → gateway. */
@@ -60,6 +62,7 @@ export type ServeOrder =
 const ANSWER_MS_MAX = 5_000
 const CHANGE_MS_MAX = 60_000
 const BEAT_MS = 200
+const COUNTS_MS = 1_000
 
 class PortLink implements EngineLink {
   readonly #port: MessagePort
@@ -140,6 +143,7 @@ async function main(seat: ServeSeat, port: MessagePort): Promise<void> {
         })
     })
     say({ type: 'ready', port: gateway.port, url: gateway.url })
+    setInterval(() => say({ type: 'counts', counts: gateway.counts.sample() }), COUNTS_MS).unref()
   } catch (error) {
     const fault = error instanceof Fault ? error : new Fault('SERVE', String((error as Error)?.stack ?? error))
     say({ type: 'fault', code: fault.code, message: fault.message, exitCode: fault.exitCode })

@@ -2,26 +2,28 @@
  * What the gateway counts: plain numbers of its thread, sent to the main thread once a second, where they become metrics.
  * Each part adds to the numbers that are its own.
  */
-export const REFUSALS = [
-  'url',
-  'headers',
-  'host',
-  'origin',
-  'rate',
-  'in_flight',
-  'overload',
-  'key',
-  'scope',
-  'connections',
-  'malformed',
-] as const
-export type Refusal = (typeof REFUSALS)[number]
+import { latencySample, type HistogramSample } from '../observe/metrics.ts'
+import { GATEWAY_REFUSALS } from '../observe/metric-list.ts'
+import { Histogram } from '../ring/histogram.ts'
+
+export type Refusal = (typeof GATEWAY_REFUSALS)[number]
+
+/** As it crosses to the main thread. */
+export interface GatewaySample extends Omit<GatewayCounts, 'requests' | 'latency' | 'answered' | 'sample'> {
+  readonly requests: readonly (readonly [route: string, status: string, count: number])[]
+  readonly latency: readonly HistogramSample[]
+}
+
+const NS_PER_MS = 1e6
 
 export class GatewayCounts {
   /** requests by reason why they were turned away at the door */
-  readonly refused = Object.fromEntries(REFUSALS.map((reason) => [reason, 0])) as Record<Refusal, number>
+  readonly refused = Object.fromEntries(GATEWAY_REFUSALS.map((reason) => [reason, 0])) as Record<Refusal, number>
   /** requests under way */
   inFlight = 0
+  /** route (as it is declared, so there are few) → answers of 1xx … 5xx */
+  readonly requests = new Map<string, number[]>()
+  readonly latency = { history: new Histogram(), other: new Histogram() }
 
   /** WebSocket clients that are there now */
   clients = 0
@@ -41,4 +43,25 @@ export class GatewayCounts {
   questionsInFlight = 0
   questions = 0
   questionsFailed = 0
+
+  /** @param route undefined where there is none */
+  answered(route: string | undefined, status: number, kind: 'history' | 'other', ms: number): void {
+    const name = route ?? 'none'
+    const byClass = this.requests.get(name) ?? [0, 0, 0, 0, 0, 0]
+    const index = Math.min(5, Math.floor(status / 100))
+    byClass[index] = (byClass[index] ?? 0) + 1
+    this.requests.set(name, byClass)
+    this.latency[kind].record(ms * NS_PER_MS)
+  }
+
+  sample(): GatewaySample {
+    const { requests, latency, ...plain } = this
+    return {
+      ...plain,
+      requests: [...requests].flatMap(([route, byClass]) =>
+        byClass.flatMap((count, index) => (count === 0 ? [] : [[route, `${index}xx`, count] as const])),
+      ),
+      latency: [latencySample(latency.history, { kind: 'history' }), latencySample(latency.other, { kind: 'other' })],
+    }
+  }
 }

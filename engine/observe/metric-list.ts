@@ -31,6 +31,21 @@ const counter = (help: string, labels: Labels = {}): Typed<'counter'> => ({ type
 const gauge = (help: string, labels: Labels = {}): Typed<'gauge'> => ({ type: 'gauge', help, labels })
 const histogram = (help: string, labels: Labels = {}): Typed<'histogram'> => ({ type: 'histogram', help, labels })
 
+/** Why the gateway turns a request away at its door. */
+export const GATEWAY_REFUSALS = [
+  'url',
+  'headers',
+  'host',
+  'origin',
+  'rate',
+  'in_flight',
+  'overload',
+  'key',
+  'scope',
+  'connections',
+  'malformed',
+] as const
+
 export const METRICS = {
   marketprism_build_info: gauge('Always 1; the version is the label', { version: null }),
   marketprism_start_time_seconds: gauge('When the process started, s since the epoch'),
@@ -162,6 +177,23 @@ export const METRICS = {
   marketprism_publications_total: counter('What became of each book at each interval of the periodic publisher', {
     outcome: [...PUBLISH_OUTCOMES],
   }),
+
+  marketprism_gateway_requests_total: counter('Requests answered, by route and kind of status', {
+    route: null,
+    status: ['2xx', '3xx', '4xx', '5xx'],
+  }),
+  marketprism_gateway_request_seconds: histogram('Request → whole answer', { kind: ['history', 'other'] }),
+  marketprism_gateway_in_flight: gauge('Requests under way'),
+  marketprism_gateway_refused_total: counter('Requests turned away at the door', { reason: GATEWAY_REFUSALS }),
+  marketprism_gateway_questions_total: counter('Questions to ClickHouse', { outcome: ['ok', 'failed'] }),
+  marketprism_gateway_questions_in_flight: gauge('Questions to ClickHouse under way'),
+  marketprism_gateway_clients: gauge('WebSocket clients'),
+  marketprism_gateway_queued_bytes: gauge('Bytes that wait for WebSocket clients'),
+  marketprism_gateway_frames_sent_total: counter('Frames sent to WebSocket clients'),
+  marketprism_gateway_conflated_total: counter('Updates folded into newer ones for slow clients'),
+  marketprism_gateway_evicted_total: counter('WebSocket clients closed because they did not read'),
+  marketprism_gateway_live_messages_total: counter('Live messages that reached the gateway'),
+  marketprism_gateway_live_lost_total: counter('Live messages that the gateway knows it did not get'),
 } as const satisfies Record<string, MetricSpec>
 
 export type MetricName = keyof typeof METRICS

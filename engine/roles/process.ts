@@ -13,6 +13,7 @@ import { createHopMemories } from '../sinks/hop-histograms.ts'
 import { openStore, STORE_COUNTERS } from '../../workers/store-worker.ts'
 import { Collector, storeSettings } from './collector.ts'
 import { checkServable } from './gateway-settings.ts'
+import { watchGateway } from './gateway-telemetry.ts'
 import { Revival, REVIVAL_DEFAULT } from './revival.ts'
 import { Serving } from './serving.ts'
 import { type Servers, startServers } from './servers.ts'
@@ -85,6 +86,7 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
       serving = await Serving.start(run, servers, collector, telemetry.health, clock)
       const started = serving
       undo.push(() => started.stop())
+      watchGateway(telemetry.metrics, () => started.counts)
     }
     const stopRoles = async (): Promise<void> => {
       telemetry.stopping()

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import { Fault } from '../base/fault.ts'
 import { freshSeed, seededRandom } from '../base/random.ts'
 import type { Run } from '../base/run.ts'
+import type { GatewaySample } from '../gateway/counts.ts'
 import type { EngineStatus, InstrumentChange } from '../gateway/engine-link.ts'
 import type { Health } from '../observe/health.ts'
 import type { LiveSeat, Question, ServeMessage, ServeOrder } from '../../workers/serve-worker.ts'
@@ -16,6 +17,7 @@ export class Serving {
   readonly #thread: ServeThread
   readonly #run: Run
   readonly #collector: Collector | undefined
+  #counts: GatewaySample | undefined
   readonly #health: Health
 
   static async start(
@@ -70,8 +72,14 @@ export class Serving {
     return this.#thread.restarts
   }
 
+  /** what the gateway counted, a second ago at most */
+  get counts(): GatewaySample | undefined {
+    return this.#counts
+  }
+
   #onMessage(message: ServeMessage): void {
     if (message.type === 'ask') void this.#answer(message)
+    else if (message.type === 'counts') this.#counts = message.counts
     else if (message.type === 'wantBook')
       this.#collector?.wantBook(`${message.exchange}.${message.market}.${message.symbol}`)
   }

@@ -21,12 +21,16 @@ const CORS_MAX_AGE_S = 600
 const AUDIT_CHARS_MAX = 2_000
 
 export async function addEntrance(app: App, context: GatewayContext, door: Door): Promise<void> {
-  const { counts, engine, settings, log } = context
+  const { counts, engine, settings, log, clock } = context
   const audit = new AuditLog(settings.security.auditFile, log)
   app.decorateRequest('principal')
   app.decorateRequest('address', '')
   app.removeContentTypeParser('text/plain') // a form of a foreign page can send it without asking
   app.addHook('onRequest', async (request, reply) => {
+    const beganMs = clock.monotonicMs()
+    const { url, config } = request.routeOptions
+    const kind = config.isHistory === true ? 'history' : 'other'
+    reply.raw.once('close', () => counts.answered(url, reply.statusCode, kind, clock.monotonicMs() - beganMs))
     request.principal = NOBODY
     request.address = door.admit(knockOf(request.raw))
     counts.inFlight++
