@@ -84,6 +84,7 @@ test('tables', async (t) => {
         'mark_prices',
         'open_interests',
         'tickers',
+        'trade_bars',
         'trades',
         'volatility_indices',
       ],
@@ -94,11 +95,13 @@ test('tables', async (t) => {
         /^ReplacingMergeTree\(\w+\) .* TTL toDateTime\(\w+\) \+ toIntervalDay\(10000\) .*non_replicated_deduplication_window = 100000.*fsync_after_insert = 1/,
         name,
       )
-      assert.match(partitionKey ?? '', /^toYYYYMMDD\((first_)?received_ns\)$/)
+      assert.match(partitionKey ?? '', /^toYYYYMMDD\((first_)?received_ns\)$|^toYYYYMMDD\(minute_ns\)$/)
       const wanted =
         name === 'blocks'
           ? 'producer, epoch, block_seq'
-          : ['exchange', 'market', 'symbol', ...tableNamed(name as 'trades').orderBy].join(', ')
+          : name === 'trade_bars'
+            ? 'exchange, market, symbol, stream, minute_ns'
+            : ['exchange', 'market', 'symbol', ...tableNamed(name as 'trades').orderBy].join(', ')
       assert.equal(sortingKey, wanted)
     }
   })

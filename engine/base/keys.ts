@@ -296,6 +296,10 @@ export const KEYS = {
       allowed: 'an address or host name',
     }),
     port: integer(9480, limits.PORT, 'Port of the gateway; 0 = any free one.'),
+    candles: flag(
+      true,
+      'Keep bars of one minute ready (table trade_bars); without them candles are counted when asked for.',
+    ),
     keysFile: text(
       '',
       'File of API keys, one JSON object a line (`marketprism keys create`); read again when it changes.',

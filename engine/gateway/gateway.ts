@@ -13,7 +13,7 @@ import { GatewayCounts } from './counts.ts'
 import { createApp } from './http.ts'
 import { Jobs } from './jobs.ts'
 import { LiveHub } from './live/live-hub.ts'
-import { addStream } from './live/stream.ts'
+import { addStreams } from './live/stream.ts'
 import type { LiveSource } from './live-source.ts'
 import { Store } from './store.ts'
 import { Door } from './security/door.ts'
@@ -46,7 +46,7 @@ export async function startGateway(surroundings: Surroundings, live: LiveSource 
   }
   const app = await createApp(context, door)
   await app.ready()
-  const closeStreams = addStream(context, settings.live)
+  const closeStreams = addStreams(context, settings.live)
   context.live.start()
   await app.listen({ host, port }).catch((error) => Promise.reject(listenFault(error, host, port)))
   const { port: bound } = app.server.address() as AddressInfo
@@ -59,8 +59,8 @@ export async function startGateway(surroundings: Surroundings, live: LiveSource 
       await live?.close()
       context.live.stop()
       closeStreams()
-      await app.close()
       await context.jobs.close()
+      await app.close()
       await context.store?.close()
       keys.close()
     },

@@ -7,6 +7,7 @@ import { addErrorForm, knownFault, sendFault } from './errors.ts'
 import { addRouteRules } from './route-rules.ts'
 import { addBookRoutes } from './routes/book.ts'
 import { addGapRoutes } from './routes/gaps.ts'
+import { addKlineRoutes } from './routes/klines.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
 import { addSeriesRoutes } from './routes/series.ts'
 import { addAdminRoutes } from './routes/admin.ts'
@@ -25,6 +26,7 @@ const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<vo
   addInstrumentRoutes,
   addSeriesRoutes,
   addGapRoutes,
+  addKlineRoutes,
 ]
 
 /** The HTTP side. Every route has a schema: it checks what comes in, and the OpenAPI document is made of it. */

@@ -15,6 +15,8 @@ export interface GatewaySettings {
   readonly nats: NatsOptions | undefined
   /** dead letters of the collector in this process, where it delivers without NATS */
   readonly letterDirectory: string | undefined
+  /** keeps `trade_bars` while it runs */
+  readonly candles: boolean
   readonly security: SecuritySettings
   readonly live: LiveSettings
 }

@@ -34,6 +34,14 @@ export interface Column {
   readonly comment: string
 }
 
+/** A column as ClickHouse has it. */
+export interface StoredColumn {
+  readonly name: string
+  readonly type: string
+  readonly codec: string
+  readonly comment: string
+}
+
 /** A column that ClickHouse computes when asked (ALIAS); costs no byte. */
 export interface Alias {
   readonly name: string

@@ -11,7 +11,8 @@
  *   index     min and max of received_ns a granule, for ranges of time where the key has none
  *   dedupe    the server remembers the tokens of the last inserts; a block sent twice is stored once
  */
-import type { Table } from './schema-columns.ts'
+import { BAR_KEY, BAR_VALUES, BAR_VERSION } from './bars.ts'
+import type { StoredColumn, Table } from './schema-columns.ts'
 import { BLOCK_LEDGER, ROW_HEAD, ROW_IDENTITY, TABLES } from './schema.ts'
 
 export interface StorageOptions {
@@ -22,14 +23,6 @@ export interface StorageOptions {
   readonly dedupeWindowInserts: number
   /** The server syncs every insert to disk before it acknowledges (8 ms instead of 5 each). */
   readonly syncInserts: boolean
-}
-
-/** A column as ClickHouse has it. */
-export interface StoredColumn {
-  readonly name: string
-  readonly type: string
-  readonly codec: string
-  readonly comment: string
 }
 
 /** A column that is computed when read. */
@@ -136,9 +129,25 @@ function ledgerTable(options: StorageOptions): StoredTable {
   }
 }
 
+/** Not facts but made of them: see bars.ts. The part of a row is a matter of its key, so FINAL need not look beyond it. */
+function barTable(options: StorageOptions): StoredTable {
+  return {
+    name: 'trade_bars',
+    comment: 'Bars of one minute, computed from trades by the job candles. Read with FINAL',
+    columns: [...BAR_KEY, ...BAR_VALUES, BAR_VERSION],
+    aliases: [],
+    engine: `ReplacingMergeTree(${BAR_VERSION.name})`,
+    partitionBy: 'toYYYYMMDD(minute_ns)',
+    orderBy: BAR_KEY.map(({ name }) => name),
+    indexes: [],
+    ttl: ttlOf('minute_ns', options),
+    settings: settingsOf(options),
+  }
+}
+
 /** Every table of the product, in the order in which to create them. */
 export function storedTables(options: StorageOptions): readonly StoredTable[] {
-  return [...TABLES.map((table) => factTable(table, options)), ledgerTable(options)]
+  return [...TABLES.map((table) => factTable(table, options)), ledgerTable(options), barTable(options)]
 }
 
 export function createDatabaseStatement(database: string): string {

@@ -25,6 +25,7 @@ export function gatewaySettings(
     clickhouse,
     nats,
     letterDirectory,
+    candles: config.serve.candles,
     security: securitySettings(config),
     live: liveSettings(config),
   }

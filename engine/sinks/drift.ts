@@ -1,4 +1,5 @@
-import type { StoredAlias, StoredColumn, StoredTable } from '../record/tables.ts'
+import type { StoredColumn } from '../record/schema-columns.ts'
+import type { StoredAlias, StoredTable } from '../record/tables.ts'
 import { aliasDefinition, columnDefinition, indexDefinition, quotedName } from '../record/tables.ts'
 
 /**

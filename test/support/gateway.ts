@@ -66,6 +66,7 @@ export const GATEWAY_SETTINGS: GatewaySettings = {
   clickhouse: undefined,
   nats: undefined,
   letterDirectory: undefined,
+  candles: false,
   security: {
     exposed: false,
     keys: { file: '', single: undefined },

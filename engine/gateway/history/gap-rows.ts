@@ -75,3 +75,51 @@ export async function gapPage(store: Store, question: GapQuestion): Promise<Fact
   const last = found.length > limit ? found[limit - 1] : undefined
   return { rows, nextCursor: last === undefined ? null : encodeCursor(identity, last.cursor_) }
 }
+
+export interface GapSpan {
+  readonly channel: string
+  readonly cause: string
+  readonly status: 'open' | 'closed' | 'repaired'
+  readonly fromNs: bigint
+  /** of an open one beyond every time */
+  readonly toNs: bigint
+}
+
+export const FOR_EVER_NS = 2n ** 63n - 1n
+
+/** Gaps of one instrument that overlap [from, to), oldest first. @param channel undefined: of all channels */
+export async function gapsOver(
+  store: Store,
+  instrument: { readonly exchange: string; readonly market: string; readonly symbol: string },
+  channel: string | undefined,
+  fromNs: bigint,
+  toNs: bigint,
+  signal?: AbortSignal,
+): Promise<readonly GapSpan[]> {
+  const { exchange, market, symbol } = instrument
+  const rows = await store.rows<{
+    channel: string
+    cause: string
+    status: GapSpan['status']
+    from: string
+    to: string
+  }>(
+    `SELECT toString(fact.channel) AS channel, toString(fact.cause) AS cause, toString(fact.status) AS status,
+       toString(toUnixTimestamp64Nano(fact.from_ns)) AS from, toString(toUnixTimestamp64Nano(fact.to_ns)) AS to
+     FROM gaps AS fact FINAL
+     WHERE fact.exchange = {exchange:String} AND fact.market = {market:String} AND fact.symbol = {symbol:String}
+       ${channel === undefined ? '' : 'AND fact.channel = {channel:String}'}
+       AND (fact.status = 'open' OR fact.to_ns > fromUnixTimestamp64Nano({from:Int64}))
+       AND fact.from_ns < fromUnixTimestamp64Nano({to:Int64})
+     ORDER BY fact.from_ns`,
+    { exchange, market, symbol, from: fromNs, to: toNs, ...(channel === undefined ? {} : { channel }) },
+    { signal },
+  )
+  return rows.map((row) => ({
+    channel: row.channel,
+    cause: row.cause,
+    status: row.status,
+    fromNs: BigInt(row.from),
+    toNs: row.status === 'open' ? FOR_EVER_NS : BigInt(row.to),
+  }))
+}

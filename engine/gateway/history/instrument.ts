@@ -17,8 +17,11 @@ export const nameOf = ({ exchange, market, symbol }: InstrumentName): string => 
 
 /** An empty answer is one only of an instrument that there is. @throws HttpFault */
 export async function assertKnown(store: Store, name: InstrumentName): Promise<void> {
+  const is = 'exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}'
   const known = await store.rows(
-    `SELECT 1 FROM instruments WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String} LIMIT 1`,
+    ['instruments', 'trades']
+      .map((table) => `SELECT 1 FROM (SELECT 1 FROM ${table} WHERE ${is} LIMIT 1)`)
+      .join(' UNION ALL '),
     { ...name },
   )
   if (known.length === 0)

@@ -51,6 +51,9 @@ export function isoText(ns: bigint): string {
   return `${seconds}${fraction === '' ? '' : `.${fraction}`}Z`
 }
 
+export const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b)
+export const later = (a: bigint, b: bigint): bigint => (a > b ? a : b)
+
 export interface TimeRange {
   /** inclusive */
   readonly fromNs: bigint | undefined
