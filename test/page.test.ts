@@ -74,7 +74,7 @@ test('page should show no book that is not LIVE, and say which state, why and si
     gateway.setState(OTHER, state, 'sequence')
     const notice = page.locator('#ladder .notice').filter({ hasText: `Book is ${state}` })
     await notice.waitFor()
-    assert.match(await textOf(notice), /Reason: sequence\. Since \d\d:\d\d:\d\d/)
+    assert.match(await textOf(notice), /Reason: sequence\nSince \d\d:\d\d:\d\d/)
     assert.equal(await textOf(page.locator('#ladder-state')), state)
     assert.deepEqual(
       (await page.locator('.level .price').allTextContents()).filter((text) => /\d/.test(text)),

@@ -366,7 +366,7 @@ export class PageGateway {
           rows: Math.round(wave(shard)),
           fill: 0.02 + 0.01 * shard,
           restarts: shard === 2 ? 1 : 0,
-          latency: { p50_ms: 0.4, p99_ms: 1.6 + Math.sin(seconds / 5 + shard) + shard * 0.3 },
+          latency: { count: 9_000, p50Ms: 0.4 + shard / 20, p99Ms: 1.6 + Math.sin(seconds / 5 + shard) + shard * 0.3 },
         })),
         connections: Array.from({ length: 26 }, (_, index) => {
           const [exchange, market] = VENUES[index % VENUES.length] as (typeof VENUES)[number]

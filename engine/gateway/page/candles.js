@@ -16,6 +16,7 @@ const HISTORY_COUNT = 500
 const AGAIN_MS = 15_000
 /** fewer than these, and nobody chose: the next finer interval shows more */
 const FEW = 12
+const BARS_MAX = 5_000
 const ZONE_S = -new Date().getTimezoneOffset() * 60 // the chart knows no time zones: its clock is set to the viewer's
 
 /** @typedef {{ second: number, open: string, high: string, low: string, close: string, volume: bigint, isLive: boolean }} Bar */
@@ -29,6 +30,8 @@ export class Candles {
   #volumes
   /** start in seconds → bar, oldest first @type {Map<number, Bar>} */
   #bars = new Map()
+  /** start of the newest, 0: there is none */
+  #newest = 0
   /** @type {Set<number>} */
   #changed = new Set()
   #instrument = ''
@@ -138,6 +141,7 @@ export class Candles {
 
   #restart() {
     this.#bars = new Map()
+    this.#newest = 0
     this.#changed = new Set()
     this.#candles.setData([])
     this.#volumes.setData([])
@@ -193,7 +197,8 @@ export class Candles {
         isLive: false,
       })
     }
-    this.#bars = new Map([...this.#bars].sort(([a], [b]) => a - b))
+    this.#bars = new Map([...this.#bars].sort(([a], [b]) => a - b).slice(-BARS_MAX))
+    this.#newest = [...this.#bars.keys()].at(-1) ?? 0
     if (this.#bars.size === 0) this.#panel.say('No candles yet', 'They begin with the first trade.')
     this.#drawAll(isWhole)
   }
@@ -210,9 +215,9 @@ export class Candles {
     const seconds = /** @type {any} */ (INTERVALS)[this.#interval]
     const second = Math.floor(msOf(ns) / 1000 / seconds) * seconds
     const bar = this.#bars.get(second)
-    const newest = [...this.#bars.keys()].at(-1) ?? 0
-    if (bar === undefined && second < newest) return // older than what the chart can still take: the next question brings it
+    if (bar === undefined && second < this.#newest) return // older than what the chart can still take: the next question brings it
     this.#needDigits(price)
+    this.#newest = Math.max(this.#newest, second)
     if (bar === undefined)
       this.#bars.set(second, {
         second,
@@ -252,9 +257,8 @@ export class Candles {
   #drawChanged() {
     if (this.#changed.size === 0) return
     const hadNone = this.#panel.element.dataset.empty === 'true'
-    const newest = [...this.#bars.keys()].at(-1)
-    if (hadNone || [...this.#changed].some((second) => second !== newest)) return this.#drawAll(hadNone)
-    const bar = this.#bars.get(/** @type {number} */ (newest))
+    if (hadNone || [...this.#changed].some((second) => second !== this.#newest)) return this.#drawAll(hadNone)
+    const bar = this.#bars.get(this.#newest)
     this.#changed.clear()
     if (bar === undefined) return
     this.#candles.update(candleOf(bar))
@@ -273,8 +277,8 @@ export class Candles {
   /** The exact values of the candle under the crosshair, or of the newest. @param {unknown} time */
   #tell(time) {
     this.#isHovered = typeof time === 'number'
-    const second = typeof time === 'number' ? time - ZONE_S : [...this.#bars.keys()].at(-1)
-    const bar = second === undefined ? undefined : this.#bars.get(second)
+    const second = typeof time === 'number' ? time - ZONE_S : this.#newest
+    const bar = this.#bars.get(second)
     if (bar === undefined) return this.#values.replaceChildren()
     const sign = units(bar.close) >= units(bar.open) ? 'up' : 'down'
     this.#values.dataset.sign = sign

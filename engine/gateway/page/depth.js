@@ -7,6 +7,14 @@ import { compact } from './format.js'
 const SCALE = 1e18
 const LEVELS_MAX = 400
 
+/** @param {import('./book.js').Book} book @param {boolean} isOnline */
+function whyNone(book, isOnline) {
+  if (!isOnline) return 'The stream is interrupted.'
+  if (!book.isLive)
+    return book.state === 'NONE' ? 'The book is not here yet.' : `The book is not LIVE but ${book.state}.`
+  return book.bestBid === undefined || book.bestAsk === undefined ? 'One side of the book is empty.' : ''
+}
+
 export class Depth {
   #panel = panelOf('depth')
   #read = byId('depth-read')
@@ -40,15 +48,11 @@ export class Depth {
 
   /** @param {import('./book.js').Book} book @param {boolean} isOnline */
   draw(book, isOnline) {
-    if (!isOnline || !book.isLive)
-      return this.#panel.say(
-        'No depth',
-        isOnline
-          ? `The book is not LIVE${book.state === 'NONE' ? ' yet' : ` but ${book.state}`}.`
-          : 'The stream is interrupted.',
-      )
-    if (book.bestBid === undefined || book.bestAsk === undefined)
-      return this.#panel.say('No depth', 'One side of the book is empty.')
+    const why = whyNone(book, isOnline)
+    if (why !== '') {
+      setText(this.#read, '')
+      return this.#panel.say('No depth', why)
+    }
     this.#panel.clear()
     const bids = cumulative(book.bids.levels)
     const asks = cumulative(book.asks.levels)

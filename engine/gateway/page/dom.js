@@ -82,10 +82,11 @@ export function panelOf(id) {
   return {
     element,
     body,
-    /** @param {string} what one or two words @param {string} why a sentence */
-    say(what, why) {
+    /** @param {string} what one or two words @param {string} why a sentence @param {string} [state] that colours it */
+    say(what, why, state = '') {
       setText(title, what)
       setText(text, why)
+      notice.dataset.state = state
       notice.hidden = false
       element.dataset.empty = 'true'
     },

@@ -156,12 +156,12 @@ export class Ladder {
 
   /** @param {string} state @param {import('./book.js').Book} book */
   #drawNothing(state, book) {
-    const since =
-      Number.isFinite(book.sinceMs) && state !== 'NONE'
-        ? ` Since ${whenText(book.sinceMs)} (${agoText(book.sinceMs)}).`
-        : ''
-    const reason = book.reason === '' || state === 'OFFLINE' ? '' : ` Reason: ${book.reason}.`
-    this.#panel.say(state === 'NONE' ? 'No book yet' : `Book is ${state}`, `${MEANINGS[state] ?? ''}${reason}${since}`)
+    const lines = [MEANINGS[state] ?? '']
+    if (state !== 'OFFLINE' && book.reason !== '') lines.push(`Reason: ${book.reason}`)
+    if (state !== 'OFFLINE' && Number.isFinite(book.sinceMs))
+      lines.push(`Since ${whenText(book.sinceMs)} (${agoText(book.sinceMs)})`)
+    const title = state === 'NONE' ? 'No book yet' : `Book is ${state}`
+    this.#panel.say(title, lines.join('\n'), state)
     for (const row of [...this.#askRows, ...this.#bidRows]) row.show(undefined, 0, 0, 0n, this.#before)
     setText(this.#middle.last, '')
     setText(this.#middle.spread, '')

@@ -33,6 +33,7 @@ import { grouped } from './decimal.js'
 const BOOK_DRAW_MS = 100
 const TAPE_DRAW_MS = 120
 const DEPTH_DRAW_MS = 250
+const TITLE_DRAW_MS = 1_000
 const BOOKS_MS = 5_000
 const LIST_MS = 60_000
 const TRADES_FIRST = 60
@@ -62,7 +63,7 @@ const interest = new Series({
   read: grouped,
   tick: compact,
   noneTitle: 'No open interest',
-  noneText: 'Spot markets have none; of others the first value is still to come.',
+  noneText: 'Spot markets have none. Of others it comes when the collector takes the channel open_interests.',
 })
 const funding = new Series({
   id: 'funding',
@@ -73,7 +74,7 @@ const funding = new Series({
   read: percentText,
   tick: (value) => `${(value * 100).toFixed(4)} %`,
   noneTitle: 'No funding',
-  noneText: 'Only perpetuals have it; of these the first value is still to come.',
+  noneText: 'Only perpetuals have it, where the collector takes mark_prices or funding_rates.',
 })
 new StateMap((name) => goTo(name))
 const shards = new Shards()
@@ -91,6 +92,8 @@ const drawDepth = paced(DEPTH_DRAW_MS, () => depth.draw(book, isOnline()))
 const drawTape = paced(TAPE_DRAW_MS, () => {
   tape.draw()
   strip.showPrice(tape.last)
+})
+const drawTitle = paced(TITLE_DRAW_MS, () => {
   if (tape.last !== undefined) document.title = `${tape.last.price} ${instrumentOf(chosen).symbol} · MarketPrism`
 })
 
@@ -122,6 +125,7 @@ follow('trade', ({ rows }) => {
   tape.add(taken, true)
   candles.add(taken)
   drawTape()
+  drawTitle()
   drawBook()
 })
 follow('ticker', ({ rows }) => strip.showTicker(rows.at(-1)))
@@ -222,6 +226,7 @@ function route() {
 }
 
 function drawEngine() {
+  if (!book.isLive) drawBook() // it says since when
   const frames = stream.takeFrames()
   const nowMs = performance.now()
   framesPerSecond = (frames * 1000) / Math.max(1, nowMs - framesSinceMs)

@@ -5,6 +5,8 @@ import { axis, Chart, timeAxis } from './chart.js'
 import { compact, counted, durationText, whole } from './format.js'
 
 const COLOURS = 8
+const HEADS = ['Shard', 'Books', 'Frames', 'Rows', 'p50', 'p99', 'Ring', 'Restarts']
+const RING_CELL = HEADS.indexOf('Ring')
 
 /** One line a shard; built anew when there is another shard. */
 class ShardChart {
@@ -83,8 +85,7 @@ export class Shards {
   #body = h('tbody')
 
   constructor() {
-    const heads = ['Shard', 'Books', 'Frames', 'Rows', 'p99', 'Ring', 'Restarts']
-    const head = h('thead', {}, h('tr', {}, ...heads.map((text) => h('th', { scope: 'col' }, text))))
+    const head = h('thead', {}, h('tr', {}, ...HEADS.map((text) => h('th', { scope: 'col' }, text))))
     this.#panel.body.append(h('table', {}, head, this.#body))
   }
 
@@ -101,42 +102,43 @@ export class Shards {
     setText(this.#read, counted(shards.length, 'shard'))
     while (this.#body.rows.length > shards.length) this.#body.deleteRow(-1)
     shards.forEach(({ name, shard }, index) => {
-      this.#drawRow(index, name, shard, rates, latency)
+      this.#drawRow(index, name, shard, rates)
     })
   }
 
-  /** @param {number} index @param {string} name @param {any} shard @param {Map<string, number>} rates @param {import('./status.js').History} latency */
-  #drawRow(index, name, shard, rates, latency) {
+  /** @param {number} index @param {string} name @param {any} shard @param {Map<string, number>} rates */
+  #drawRow(index, name, shard, rates) {
     const row = this.#body.rows[index] ?? this.#newRow(index)
     const rate = (/** @type {string} */ of) => {
       const found = rates.get(`${name}/${of}/${shard.shard}`)
       return found === undefined ? '–' : `${compact(found)}/s`
     }
-    const wait = [...latency.lines.values()][index]?.at(-1)
+    const wait = (/** @type {number | undefined} */ ms) => (ms === undefined ? '–' : durationText(ms))
     const texts = [
       `${shard.shard}`,
       whole(shard.books),
       rate('frames'),
       rate('rows'),
-      wait === null || wait === undefined ? '–' : durationText(wait),
-      '',
+      wait(shard.latency?.p50Ms),
+      wait(shard.latency?.p99Ms),
+      undefined,
       whole(shard.restarts),
     ]
     texts.forEach((text, at) => {
-      if (at !== 5) setText(row.cells[at].lastChild, text)
+      if (text !== undefined) setText(row.cells[at].lastChild, text)
     })
-    const meter = row.cells[5].firstElementChild
+    const meter = row.cells[RING_CELL].firstElementChild
     meter.style.setProperty('--share', String(shard.fill))
     meter.title = `${(shard.fill * 100).toFixed(1)} % of its frame ring`
     setText(meter.firstElementChild, meter.title)
-    row.cells[6].dataset.bad = String(shard.restarts > 0)
+    row.lastElementChild.dataset.bad = String(shard.restarts > 0)
   }
 
   /** @param {number} index */
   #newRow(index) {
     const row = this.#body.insertRow()
-    for (let at = 0; at < 7; at++)
-      row.insertCell().append(at === 5 ? h('span', { class: 'meter' }, h('span', { class: 'sr' })) : h('span'))
+    for (let at = 0; at < HEADS.length; at++)
+      row.insertCell().append(at === RING_CELL ? h('span', { class: 'meter' }, h('span', { class: 'sr' })) : h('span'))
     row.cells[0].prepend(h('i', { class: `swatch s${index % COLOURS}` }))
     return row
   }

@@ -183,7 +183,10 @@ export class StateMap {
     }
     const { state, reason, sinceMs } = found
     const since = Number.isFinite(sinceMs) ? ` since ${whenText(sinceMs)} (${agoText(sinceMs)})` : ''
-    this.#read.replaceChildren(h('b', {}, name), ` ${state}${since}${reason === '' ? '' : ` · ${reason}`}`)
+    this.#read.replaceChildren(
+      h('b', {}, name),
+      ` ${state}${since}${reason === '' || state === 'LIVE' ? '' : ` · ${reason}`}`,
+    )
   }
 }
 

@@ -95,7 +95,7 @@ export class StatusFeed {
         const line = lineName(this.collectors.length > 1 ? name : '', shard.shard)
         this.#note(rows, line, `${name}/rows/${shard.shard}`, shard.rows)
         this.#note(new Map(), line, `${name}/frames/${shard.shard}`, shard.frames)
-        const p99 = shard.latency?.p99_ms ?? shard.latency?.p99Ms ?? shard.latencyMs?.p99
+        const p99 = shard.latency?.p99Ms
         if (typeof p99 === 'number') waits.set(line, p99)
       }
       for (const connection of collector.connections)

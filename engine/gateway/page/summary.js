@@ -46,7 +46,13 @@ export class Summary {
     this.#tile(
       'books',
       books === 0 ? '–' : `${whole(live)} / ${whole(books)}`,
-      books === 0 ? 'no word yet' : live === books ? 'all of them' : `${whole(books - live)} are not`,
+      books === 0
+        ? 'no word yet'
+        : live === books
+          ? 'all of them'
+          : books - live === 1
+            ? 'one is not'
+            : `${whole(books - live)} are not`,
       live < books,
     )
     const rows = newestSum(status.throughput)

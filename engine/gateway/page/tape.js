@@ -7,7 +7,7 @@ import { clockText, compact, msOf } from './format.js'
 const ROWS_MAX = 60
 /** a trade that is so many times the mean of what is shown is a large one */
 const LARGE = 5
-const RATE_MS = 10_000
+const RATE_SECONDS = 10
 
 /** @typedef {{ key: string, ms: number, price: string, quantity: string, side: string, size: number }} Trade */
 
@@ -18,8 +18,8 @@ export class Tape {
   #rows
   /** newest first @type {Trade[]} */
   #trades = []
-  /** arrival of the trades of the last seconds @type {number[]} */
-  #arrivals = []
+  /** second → how many came in it, of the last seconds @type {Map<number, number>} */
+  #arrivals = new Map()
   #priceDigits = 0
   #sizeDigits = 0
   /** where a venue sends single matches, runs of them would show everything twice @type {Set<string>} */
@@ -49,7 +49,7 @@ export class Tape {
 
   begin() {
     this.#trades = []
-    this.#arrivals = []
+    this.#arrivals = new Map()
     this.#streams = new Set()
     this.#priceDigits = 0
     this.#sizeDigits = 0
@@ -78,7 +78,7 @@ export class Tape {
       this.#priceDigits = Math.max(this.#priceDigits, digitsOf(price))
       this.#sizeDigits = Math.max(this.#sizeDigits, digitsOf(quantity))
     }
-    if (isLive) for (const _ of fresh) this.#arrivals.push(performance.now())
+    if (isLive) this.#count(fresh.length)
     this.#trades = isLive
       ? [...fresh.slice(-ROWS_MAX).reverse(), ...this.#trades].slice(0, ROWS_MAX)
       : [...this.#trades, ...fresh.reverse()].slice(0, ROWS_MAX)
@@ -104,11 +104,18 @@ export class Tape {
     this.#drawRate()
   }
 
+  /** @param {number} count of trades that came now */
+  #count(count) {
+    const second = Math.floor(performance.now() / 1000)
+    this.#arrivals.set(second, (this.#arrivals.get(second) ?? 0) + count)
+    for (const old of this.#arrivals.keys()) if (old < second - RATE_SECONDS) this.#arrivals.delete(old)
+  }
+
   #drawRate() {
-    const nowMs = performance.now()
-    this.#arrivals = this.#arrivals.filter((ms) => ms > nowMs - RATE_MS)
-    const perSecond = this.#arrivals.length / (RATE_MS / 1000)
-    setText(this.#rate, this.#arrivals.length === 0 ? '' : `${compact(perSecond)} /s`)
+    const second = Math.floor(performance.now() / 1000)
+    let sum = 0
+    for (const [at, count] of this.#arrivals) if (at < second && at >= second - RATE_SECONDS) sum += count
+    setText(this.#rate, this.#arrivals.size === 0 ? '' : `${compact(sum / RATE_SECONDS)} /s`)
   }
 }
 
