@@ -14,12 +14,12 @@
 import type { Duplex } from 'node:stream'
 import type { GatewayCounts } from '../counts.ts'
 import type { Slabs } from './slabs.ts'
-import { type Format, mergedChange, Outgoing, type Topic } from './topic.ts'
+import { type Encoding, mergedChange, Outgoing, type Topic } from './topic.ts'
 
 /** A frame of the protocol itself; never left out. */
 export interface Control {
   readonly topic: undefined
-  frame(format: Format): Buffer
+  frame(): Buffer
 }
 
 type Item = Outgoing | Control
@@ -45,7 +45,7 @@ const THIN_BYTES_MIN = 32 * 1024
 export class Outbox {
   /** messages that newer ones stood for */
   thinned = 0
-  readonly format: Format
+  readonly #encoding: Encoding
   readonly #socket: Duplex
   readonly #limits: OutboxLimits
   readonly #counts: Pick<GatewayCounts, 'sent' | 'conflated'>
@@ -62,13 +62,13 @@ export class Outbox {
 
   constructor(
     socket: Duplex,
-    format: Format,
+    encoding: Encoding,
     limits: OutboxLimits,
     counts: Pick<GatewayCounts, 'sent' | 'conflated'>,
     events: OutboxEvents,
   ) {
     this.#socket = socket
-    this.format = format
+    this.#encoding = encoding
     this.#limits = limits
     this.#counts = counts
     this.#events = events
@@ -82,8 +82,10 @@ export class Outbox {
   push(item: Item): void {
     if (this.#isClosed) return
     if (item.topic !== undefined && this.#isInWhole(item)) return
+    const { length } = item.frame(this.#encoding)
+    if (length === 0) return
     this.#queue.push(item)
-    this.#queueBytes += item.frame(this.format).length
+    this.#queueBytes += length
     if (this.#writtenBytes > 0 && this.#queueBytes > this.#thinAtBytes) this.#thin()
     if (this.bytes > this.#limits.queueBytesMax && this.#writtenBytes > 0)
       return this.#evict(`it reads too slowly: more than ${this.#limits.queueBytesMax} bytes were waiting for it`)
@@ -120,7 +122,7 @@ export class Outbox {
     let bytes = 0
     let taken = 0
     for (const item of this.#queue) {
-      const frame = item.frame(this.format)
+      const frame = item.frame(this.#encoding)
       if (taken > 0 && bytes + frame.length > WRITE_BYTES_MAX) break
       frames.push(frame)
       bytes += frame.length
@@ -137,7 +139,7 @@ export class Outbox {
   #payOwed(frames: Buffer[], queuedBytes: number): number {
     let bytes = queuedBytes
     for (const topic of this.#owed) {
-      const frame = topic.current()?.frame(this.format)
+      const frame = topic.current()?.frame(this.#encoding)
       if (frame !== undefined && frames.length > 0 && bytes + frame.length > WRITE_BYTES_MAX) break
       this.#owed.delete(topic)
       if (frame === undefined) continue // it is not held any more: the client was told
@@ -179,7 +181,7 @@ export class Outbox {
     for (const [topic, list] of updates) if (list.length > 1) kept[newest.get(topic) as number] = merged(list)
     const before = this.#queue.length
     this.#queue = kept.filter((item) => item !== undefined)
-    this.#queueBytes = this.#queue.reduce((sum, item) => sum + item.frame(this.format).length, 0)
+    this.#queueBytes = this.#queue.reduce((sum, item) => sum + item.frame(this.#encoding).length, 0)
     this.thinned += before - this.#queue.length
     this.#counts.conflated += before - this.#queue.length
     this.#thinAtBytes = Math.max(THIN_BYTES_MIN, 2 * this.#queueBytes)

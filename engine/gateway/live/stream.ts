@@ -4,18 +4,26 @@ import { HttpFault } from '../http-fault.ts'
 import type { Visit } from '../security/principal.ts'
 import type { LiveSettings } from '../settings.ts'
 import { refuseUpgrade } from '../upgrades.ts'
-import { CLOSE_GOING_AWAY, type ClientLimits, StreamClient } from './stream-client.ts'
-import { type Format, FORMATS } from './topic.ts'
+import { CLOSE_GOING_AWAY, REASON_CHARS_MAX, type Seat, type Session } from './session.ts'
+import { type ClientLimits, StreamClient } from './stream-client.ts'
+import { TardisClient } from './tardis-client.ts'
+import { TARDIS_ENCODING } from './tardis-messages.ts'
+import { readOptions } from './tardis-options.ts'
+import { ENCODINGS, type Encoding, type Format, FORMATS } from './topic.ts'
 
 const STREAM_PATH = '/v1/stream'
+/** As tardis-machine has it, so that its clients find it. */
+const TARDIS_PATH = '/ws-stream-normalized'
+/** tardis-machine ends so whatever it cannot do. */
+const CLOSE_BAD_OPTIONS = 1011
 /** A thousand patterns of 60 characters. */
 const REQUEST_BYTES_MAX = 64 * 1024
 
 /** Pings go with heartbeats; a client that misses two is gone. Who has to bring a key does so at once. */
 const PATIENCE = { heartbeatMs: 10_000, silenceMsMax: 25_000, authMsMax: 5_000 }
 
-/** `/v1/stream`: live messages and books for whoever subscribes. @returns what ends all connections. */
-export function addStream({ upgrades, clock, live }: GatewayContext, settings: LiveSettings): () => void {
+/** The paths that take WebSockets. @returns what ends all connections. */
+export function addStreams({ upgrades, clock, live }: GatewayContext, settings: LiveSettings): () => void {
   const limits: ClientLimits = { ...settings, ...PATIENCE }
   const server = new WebSocketServer({
     noServer: true,
@@ -23,24 +31,37 @@ export function addStream({ upgrades, clock, live }: GatewayContext, settings: L
     maxPayload: REQUEST_BYTES_MAX,
     clientTracking: false,
   })
-  const clients = new Set<StreamClient>()
+  const sessions = new Set<Session>()
   const now = { ms: () => clock.monotonicMs(), ns: () => String(clock.nowNs()) }
+  const take = (visit: Visit, encoding: Encoding, seat: (given: Seat) => Session | undefined): void =>
+    server.handleUpgrade(visit.request, visit.socket, visit.head, (ws) => {
+      const session = seat({ visit, ws, socket: visit.socket, encoding })
+      if (session === undefined) return
+      sessions.add(session)
+      ws.once('close', () => sessions.delete(session))
+    })
   upgrades.add(STREAM_PATH, { mayAuthenticateLater: true }, (visit) => {
     const format = formatOf(visit)
     if (format instanceof HttpFault) return refuseUpgrade(visit.socket, format)
-    server.handleUpgrade(visit.request, visit.socket, visit.head, (ws) => {
-      const client = new StreamClient({ visit, ws, socket: visit.socket, format }, live, limits, now)
-      clients.add(client)
-      ws.once('close', () => clients.delete(client))
+    take(visit, ENCODINGS[format], (seat) => new StreamClient(seat, live, limits, now).session)
+  })
+  upgrades.add(TARDIS_PATH, { mayAuthenticateLater: false }, (visit) => {
+    const wishes = readOptions(queryOf(visit).get('options'))
+    take(visit, TARDIS_ENCODING, (seat) => {
+      if (typeof wishes === 'object') return new TardisClient(seat, live, limits, now, wishes).session
+      seat.ws.close(CLOSE_BAD_OPTIONS, wishes.slice(0, REASON_CHARS_MAX))
+      return undefined
     })
   })
   return () => {
-    for (const client of clients) client.close(CLOSE_GOING_AWAY, 'the gateway stops')
+    for (const session of sessions) session.close(CLOSE_GOING_AWAY, 'the gateway stops')
   }
 }
 
-function formatOf({ request }: Visit): Format | HttpFault {
-  const query = new URL(request.url ?? '', 'ws://gateway').searchParams
+const queryOf = ({ request }: Visit): URLSearchParams => new URL(request.url ?? '', 'ws://gateway').searchParams
+
+function formatOf(visit: Visit): Format | HttpFault {
+  const query = queryOf(visit)
   for (const name of query.keys()) {
     if (name === 'key')
       return new HttpFault(

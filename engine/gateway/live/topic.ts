@@ -6,6 +6,14 @@ import { idOf, type Subject } from './subject.ts'
 export const FORMATS = ['json', 'msgpack'] as const
 export type Format = (typeof FORMATS)[number]
 
+/** How messages become frames; what it makes of one is kept with it, for all clients. */
+export interface Encoding {
+  /** of the frame, in the message */
+  readonly slot: number
+  /** WebSocket frames, one behind the other; empty when it has nothing to say of this message */
+  encode(message: Outgoing): Buffer
+}
+
 /** The verified book: made here from snapshots and deltas; every other type is a type of live messages. */
 export const BOOK_TYPE = 'book'
 /** Whole books of the engine for whoever keeps one: they come through `book`. */
@@ -64,8 +72,7 @@ export class Outgoing {
   readonly topic: Topic
   readonly seq: string
   readonly body: OutgoingBody
-  #json: Buffer | undefined
-  #msgpack: Buffer | undefined
+  readonly #frames: (Buffer | undefined)[] = []
 
   constructor(topic: Topic, seq: string, body: OutgoingBody) {
     this.topic = topic
@@ -73,13 +80,13 @@ export class Outgoing {
     this.body = body
   }
 
-  frame(format: Format): Buffer {
-    if (format === 'json') {
-      this.#json ??= textFrame(JSON.stringify(this.object()))
-      return this.#json
+  frame(encoding: Encoding): Buffer {
+    let frame = this.#frames[encoding.slot]
+    if (frame === undefined) {
+      frame = encoding.encode(this)
+      this.#frames[encoding.slot] = frame
     }
-    this.#msgpack ??= binaryFrame(PACKR.pack(this.object()))
-    return this.#msgpack
+    return frame
   }
 
   object(): object {
@@ -96,6 +103,11 @@ export class Outgoing {
         return { type: 'book_reset', exchange, market, symbol, seq, ...body.reset }
     }
   }
+}
+
+export const ENCODINGS: Readonly<Record<Format, Encoding>> = {
+  json: { slot: 0, encode: (message) => textFrame(JSON.stringify(message.object())) },
+  msgpack: { slot: 1, encode: (message) => binaryFrame(PACKR.pack(message.object())) },
 }
 
 export interface Receiver {
