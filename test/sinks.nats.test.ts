@@ -79,14 +79,14 @@ describe('nats sink', () => {
   })
 
   it('nats sink should not send what the server would refuse, and say so in one line', async (t) => {
-    const small = await startTestNats(64 * 1024)
+    const small = await startTestNats(12 * 1024)
     if (typeof small === 'string') return t.skip(small)
     const link = new NatsLink(small.options, 'test', random, silent)
     link.start()
     await until('the connection', () => link.up() !== undefined)
     const sink = new NatsSink(link, silent)
     assert.equal(await sink.send(tradeBlock(1, 2000)), 'retry')
-    assert.match(sink.trouble() ?? '', /^NATS at \S+ takes 65536 bytes, a block has \d+: raise max_payload/)
+    assert.match(sink.trouble() ?? '', /^NATS at \S+ takes 12288 bytes, a block has \d+: raise max_payload/)
     assert.equal(await sink.send(tradeBlock(2)), 'acknowledged')
     assert.equal(sink.trouble(), undefined)
     await (await small.connection.jetstreamManager()).streams.delete(BLOCK_STREAM)

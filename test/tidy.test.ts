@@ -70,7 +70,7 @@ const IMPURE: readonly (readonly [string, RegExp])[] = [
 ]
 
 /** Names that look like environment variables: JetStream streams. */
-const STREAM_NAMES = ['MARKETPRISM_BLOCKS', 'MARKETPRISM_LIVE']
+const STREAM_NAMES = ['MARKETPRISM_BLOCKS', 'MARKETPRISM_LIVE', 'MARKETPRISM_LARGE']
 
 /** Each of these appears in one file of the product. */
 const ONE_PLACE: readonly (readonly [string, RegExp, readonly string[]])[] = [

@@ -196,12 +196,17 @@ export function deliveryOptions(config: Config, to: 'jetstream' | 'direct'): Del
   return { ...DELIVERY_DEFAULT, inFlightCountMax, inFlightBytesMax }
 }
 
+const MS_AN_HOUR = 3_600_000
+/** Of the room of the block stream, for blocks longer than a message may be: few, of the time before max_payload was lowered. */
+const LARGE_BLOCKS_SHARE = 0.25
+
 export function natsOptions(config: Config, url: string): NatsOptions {
-  const { user, password, token, credsFile, ackTimeoutMs } = config.nats
+  const { user, password, token, credsFile, ackTimeoutMs, maxAgeHours, maxBytes, replicas } = config.nats
   return {
     ...NATS_DEFAULT,
     url,
     ackTimeoutMs,
+    largeBlocks: { ageMs: maxAgeHours * MS_AN_HOUR, bytesMax: Math.ceil(maxBytes * LARGE_BLOCKS_SHARE), replicas },
     ...(user === '' ? {} : { user, password }),
     ...(token === '' ? {} : { token }),
     ...(credsFile === '' ? {} : { credsFile }),

@@ -7,6 +7,7 @@ import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, STORE_CONSUMER } from '../record/streams.ts'
 import { DAMAGED, type DeadLetters } from './dead-letters.ts'
 import { readHops } from './hops.ts'
+import { getLargeBlock, type LargeNote, readLargeNote } from './large-blocks.ts'
 import { headersOf, type NatsLink } from './nats.ts'
 import { openBlock, type Poison, type SealedBlock, type Sink } from './sink.ts'
 
@@ -53,6 +54,8 @@ export interface IntakeStats {
 }
 
 const DRAIN_LOOK_MS = 50
+/** A large block that cannot be read so often is damaged; its collector sends it again. */
+const LARGE_TRIES_MAX = 3
 /** What the client may hold beside the blocks in hand. Far below the 64 MiB at which the server cuts a slow reader off. */
 const PULLED_BYTES_MAX = 16 * 1024 * 1024
 /** A pull is renewed this often; half of it is how long a silent server is believed. */
@@ -183,13 +186,14 @@ export class Intake {
   }
 
   #take(message: JsMsg): void {
+    const bytes = largeNoteOf(message)?.bytes ?? message.data.length
     this.stats.received++
     this.stats.inFlight++
-    this.stats.inFlightBytes += message.data.length
+    this.stats.inFlightBytes += bytes
     this.stats.pending = message.info.pending
     const work = this.#store(message).finally(() => {
       this.stats.inFlight--
-      this.stats.inFlightBytes -= message.data.length
+      this.stats.inFlightBytes -= bytes
       this.#working.delete(work)
     })
     this.#working.add(work)
@@ -198,7 +202,9 @@ export class Intake {
   async #store(message: JsMsg): Promise<void> {
     const busy = setInterval(() => message.working(), this.#options.workingMs)
     try {
-      const block = opened(message)
+      const payload = await this.#payloadOf(message)
+      if (payload === undefined) return message.nak() // we are stopping
+      const block = 'reason' in payload ? payload : opened(message, payload)
       if (!('reason' in block)) block.hops = readHops((name) => message.headers?.get(name) ?? '')
       if ('reason' in block) return await this.#poison(undefined, message, block)
       for (;;) {
@@ -221,6 +227,27 @@ export class Intake {
     } finally {
       clearInterval(busy)
     }
+  }
+
+  /** The bytes of the message, or those that it stands for; undefined when we stop first. */
+  async #payloadOf(message: JsMsg): Promise<Uint8Array | Poison | undefined> {
+    const note = largeNoteOf(message)
+    if (note === undefined) return message.data
+    const { retryMsMin, retryMsMax } = this.#options
+    let reason = ''
+    for (let attempts = 0; attempts < LARGE_TRIES_MAX; ) {
+      if (this.#stop.signal.aborted) return undefined
+      const connection = this.#link.up()
+      try {
+        if (connection !== undefined) return await getLargeBlock(connection, this.#link.options.largeBlocks, note)
+      } catch (error) {
+        if (this.#link.up() === connection) attempts++ // else the connection was at fault
+        reason = (error as Error).message
+      }
+      this.stats.retries++
+      await this.#pause(retryMsMin + backoffMs(attempts, retryMsMin, retryMsMax, this.#random))
+    }
+    return { reason: `${DAMAGED}${reason}`, attempts: LARGE_TRIES_MAX }
   }
 
   async #poison(block: SealedBlock | undefined, message: JsMsg, poison: Poison): Promise<void> {
@@ -256,9 +283,13 @@ export class Intake {
   }
 }
 
-function opened(message: JsMsg): SealedBlock | Poison {
+function largeNoteOf({ headers }: JsMsg): LargeNote | undefined {
+  return readLargeNote((name) => headers?.get(name) ?? '')
+}
+
+function opened(message: JsMsg, payload: Uint8Array): SealedBlock | Poison {
   try {
-    return openBlock(message.data, message.headers?.get('Nats-Msg-Id'))
+    return openBlock(payload, message.headers?.get('Nats-Msg-Id'))
   } catch (error) {
     return { reason: `${DAMAGED}${(error as Error).message}`, attempts: 1 }
   }

@@ -9,6 +9,7 @@ import {
   type JetStreamClient,
   type MsgHdrs,
   type NatsConnection,
+  type PubAck,
 } from 'nats'
 import { backoffMs } from '../base/backoff.ts'
 import { EXIT_CONFIG, Fault } from '../base/fault.ts'
@@ -16,6 +17,13 @@ import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, blockSubject, LETTER_HEAD_BYTES_MAX, producerWord } from '../record/streams.ts'
 import { hopHeaders } from './hops.ts'
+import {
+  LARGE_BLOCKS_DEFAULT,
+  LARGE_PAYLOAD_BYTES_MIN,
+  type LargeBlocksOptions,
+  largeHeaders,
+  putLargeBlock,
+} from './large-blocks.ts'
 import { type Outcome, type SealedBlock, type Sink, triedName } from './sink.ts'
 
 /**
@@ -40,6 +48,7 @@ export interface NatsOptions {
   readonly ackTimeoutMs: number
   /** live messages on their way to a server that does not read; beyond that they are dropped */
   readonly liveBytesMax: number
+  readonly largeBlocks: LargeBlocksOptions
 }
 
 export const NATS_DEFAULT: NatsOptions = {
@@ -50,8 +59,10 @@ export const NATS_DEFAULT: NatsOptions = {
   pingIntervalMs: 5000,
   ackTimeoutMs: 5000,
   liveBytesMax: 16 * 1024 * 1024,
+  largeBlocks: LARGE_BLOCKS_DEFAULT,
 }
 
+const NO_BYTES = new Uint8Array(0)
 /** Two pings without an answer: the connection is dead. */
 const PINGS_UNANSWERED_MAX = 2
 
@@ -253,13 +264,15 @@ export interface NatsSinkStats {
   duplicates: number
   timeouts: number
   refused: number
+  /** blocks longer than a message may be (large-blocks.ts) */
+  large: number
   ackMsMax: number
 }
 
 /** Blocks into JetStream: published under their identity, done when the server acknowledged. */
 export class NatsSink implements Sink {
   readonly name = 'jetstream'
-  readonly stats: NatsSinkStats = { acks: 0, duplicates: 0, timeouts: 0, refused: 0, ackMsMax: 0 }
+  readonly stats: NatsSinkStats = { acks: 0, duplicates: 0, timeouts: 0, refused: 0, large: 0, ackMsMax: 0 }
   readonly #link: NatsLink
   readonly #log: Log
   #stream: { connection: NatsConnection; client: JetStreamClient } | undefined
@@ -282,19 +295,16 @@ export class NatsSink implements Sink {
     const connection = this.#link.up()
     if (connection === undefined) return 'retry'
     const { max_payload: payloadBytesMax = Number.POSITIVE_INFINITY } = connection.info ?? {}
-    if (block.payload.length + LETTER_HEAD_BYTES_MAX > payloadBytesMax) {
+    if (isTooLong(block, payloadBytesMax) && payloadBytesMax < LARGE_PAYLOAD_BYTES_MIN) {
       return this.#refused(
         `NATS at ${this.#link.options.url} takes ${payloadBytesMax} bytes, a block has ${block.payload.length}: raise max_payload in nats.conf; the block waits in the spool`,
       )
     }
     const startMs = performance.now()
     try {
-      const ack = await this.#clientOf(connection).publish(subjectOf(block), block.payload, {
-        msgID: againMs === 0 ? block.messageId : triedName(block.messageId, againMs),
-        timeout: this.#link.options.ackTimeoutMs,
-        expect: { streamName: BLOCK_STREAM },
-        ...(block.hops === undefined ? {} : { headers: natsHeaders(hopHeaders(block.hops)) }),
-      })
+      const name = againMs === 0 ? block.messageId : triedName(block.messageId, againMs)
+      const ack = await publishBlock(this.#clientOf(connection), connection, this.#link.options, block, name)
+      if (isTooLong(block, payloadBytesMax)) this.stats.large++
       this.stats.acks++
       if (ack.duplicate) this.stats.duplicates++
       this.lastSeq = Math.max(this.lastSeq, ack.seq)
@@ -344,6 +354,35 @@ export class NatsSink implements Sink {
     this.#trouble = line
     return 'retry'
   }
+}
+
+const isTooLong = ({ payload }: SealedBlock, payloadBytesMax: number): boolean =>
+  payload.length + LETTER_HEAD_BYTES_MAX > payloadBytesMax
+
+/**
+ * A block into the block stream; one that is longer than a message may be becomes an object first and then the message that
+ * stands for it, so that whoever reads the message finds the bytes (large-blocks.ts).
+ * @param name what the duplicate window knows it by. @throws as the client does
+ */
+export async function publishBlock(
+  client: JetStreamClient,
+  connection: NatsConnection,
+  { ackTimeoutMs: timeout, largeBlocks }: NatsOptions,
+  block: SealedBlock,
+  name: string,
+): Promise<PubAck> {
+  const { payload, messageId, hops } = block
+  const publish = (bytes: Uint8Array, note: Headers) =>
+    client.publish(subjectOf(block), bytes, {
+      ...{ msgID: name, timeout, expect: { streamName: BLOCK_STREAM } },
+      headers: natsHeaders({ ...(hops === undefined ? {} : hopHeaders(hops)), ...note }),
+    })
+  if (!isTooLong(block, connection.info?.max_payload ?? Number.POSITIVE_INFINITY)) return publish(payload, {})
+  await putLargeBlock(connection, largeBlocks, {
+    ...{ name: messageId, payload, timeoutMs: timeout },
+    isAgain: name !== messageId, // what is there was lost, or could not be read
+  })
+  return publish(NO_BYTES, largeHeaders({ name: messageId, bytes: payload.length }))
 }
 
 /** `block.{table}.{exchange}.{producer}` */

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Clock } from '../../base/clock.ts'
 import type { Run } from '../../base/run.ts'
-import { BLOCK_STREAM } from '../../record/streams.ts'
 import { ClickHouseSink } from '../../sinks/clickhouse.ts'
-import { subjectOf } from '../../sinks/nats.ts'
+import { publishBlock } from '../../sinks/nats.ts'
 import { type SealedBlock, sealedBlock } from '../../sinks/sink.ts'
 import { type ReachedClickHouse, type ReachedNats, reachClickHouse, reachNats } from '../reach.ts'
 import { blocksOf, readSegments } from './files.ts'
@@ -102,14 +101,10 @@ async function rowsThere({ client }: ReachedClickHouse, { head }: SealedBlock): 
 
 /** JetStream may have had the block under its name a moment ago, and lost it: one more try has a name of its own. */
 function publisher({ connection, options }: ReachedNats, mark: string): Send {
-  const stream = connection.jetstream()
+  const client = connection.jetstream()
   return async (block) => {
     try {
-      await stream.publish(subjectOf(block), block.payload, {
-        msgID: `${block.messageId}~spool${mark}`,
-        timeout: options.ackTimeoutMs,
-        expect: { streamName: BLOCK_STREAM },
-      })
+      await publishBlock(client, connection, options, block, `${block.messageId}~spool${mark}`)
       return ''
     } catch (error) {
       return (error as Error).message
