@@ -5,6 +5,7 @@
  *   decodeLive      a message of a live subject → exact rows
  *   connectStream   /v1/stream of a gateway, over every loss of the connection
  *   StreamBooks     books kept from it, each while it is LIVE
+ *   query           REST of a gateway: pages, all rows, books, exports
  */
 export {
   type BlockIdentity,
@@ -36,6 +37,20 @@ export type {
   StreamMessage,
   StreamRows,
 } from './messages.ts'
+export {
+  type BookAnswer,
+  type Candle,
+  type CandleParameters,
+  type Page,
+  type Parameters,
+  type Query,
+  QueryError,
+  type QueryOptions,
+  query,
+  type RangeParameters,
+  type SeriesName,
+  type SeriesRow,
+} from './rest.ts'
 export { connectStream, type MarketStream, type StreamOptions, StreamRefusal, type StreamSocket } from './stream.ts'
 export type { Level, TableRow } from '../record/rows.ts'
 export type { BookState, GapCause, GapChannel } from '../record/schema.ts'

@@ -72,6 +72,8 @@ const BACKOFF_FLOOR_MS = 250
 const BACKOFF_CAP_MS = 10_000
 /** The gateway speaks every 10 s. */
 const SILENCE_MS_MAX = 30_000
+/** The gateway closes who has no good key, or says too much. */
+const CLOSE_POLICY = 1008
 /** Of all that the gateway refuses only these may be allowed a moment later. */
 const PASSING_CODES = ['rate_limited', 'overloaded', 'too_many_connections']
 /** As `ws` says it; 408 and 429 may be allowed a moment later. */
@@ -283,6 +285,7 @@ class Stream implements MarketStream {
     this.#isOpen = false
     clearTimeout(this.#silenceTimer)
     if (this.#isEnded) return
+    if (code === CLOSE_POLICY) return this.#fail(new StreamRefusal('refused', reason))
     const status = FINAL_STATUS.exec(reason)?.[1]
     if (!wasOpen && status !== undefined)
       return this.#fail(new StreamRefusal(status, `${this.#url} answers ${status}: check the URL and the key`))

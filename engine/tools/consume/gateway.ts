@@ -62,7 +62,7 @@ export class GatewayStream implements ConsumeSource {
       }
     } catch (error) {
       if (!(error instanceof StreamRefusal)) throw error
-      const remedy = /key|unauthorized|401/.test(error.code) ? ': set MARKETPRISM_CONSUME_KEY' : ''
+      const remedy = /key|401/.test(`${error.code} ${error.message}`) ? ': set MARKETPRISM_CONSUME_KEY' : ''
       throw new Fault('REFUSED', `the gateway at ${url} refuses: ${error.message}${remedy}`, EXIT_CONFIG)
     }
   }
