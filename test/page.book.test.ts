@@ -14,7 +14,7 @@ const pageModule = (name: string): Promise<any> =>
 const decimal = await pageModule('decimal.js')
 const { Book } = await pageModule('book.js')
 const { rowsOf } = await pageModule('levels.js')
-const { compact, durationText, msOf } = await pageModule('format.js')
+const { compact, durationText, msOf, tickTexts } = await pageModule('format.js')
 const { fit } = await pageModule('instruments.js')
 
 const SEED = Number(process.env.TEST_SEED ?? 20_261_121)
@@ -109,6 +109,8 @@ test('page numbers should be short and of the right size', () => {
     '1 min 30 s',
     '2 h 5 min',
   ])
+  assert.deepEqual(tickTexts([995, 997.5, 1_000, 1_002.5]), ['0.9950 k', '0.9975 k', '1.0000 k', '1.0025 k'])
+  assert.deepEqual(tickTexts([0, 20_000, 40_000], '/s'), ['0 k/s', '20 k/s', '40 k/s'])
   assert.equal(msOf('1723118400123456789'), 1_723_118_400_123.456)
   assert.ok(Number.isNaN(msOf('0')), 'no time is no time of 1970')
 })

@@ -22,7 +22,7 @@ test('page should show 1,000 instruments, and be worked by the keyboard alone', 
   await page.locator('.asks .level .price').first().filter({ hasText: /\d/ }).waitFor()
 
   await page.keyboard.press('2')
-  await page.locator('.cells i').nth(999).waitFor()
+  await page.locator('.cells i[data-state]').nth(999).waitFor()
   assert.equal(await page.locator('.cells i').count(), 1_000)
   for (const state of ['GAP', 'RESYNC'] as const) {
     const wanted = gateway.rows.filter((row) => row.state === state).length
@@ -34,7 +34,7 @@ test('page should show 1,000 instruments, and be worked by the keyboard alone', 
 
   await page.locator('.cells').focus()
   await page.keyboard.press('ArrowRight')
-  const pointed = await page.locator('.cells i[aria-selected="true"]').getAttribute('data-name')
+  const pointed = await page.locator('.cells [aria-selected="true"]').getAttribute('data-name')
   assert.match(await textOf(page.locator('#states-read')), new RegExp(`^${pointed} `))
   await page.keyboard.press('Enter')
   await page.waitForURL(`**/#/market/${pointed}`)

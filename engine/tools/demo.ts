@@ -5,7 +5,7 @@
 import type { Run } from '../base/run.ts'
 import type { EngineProcess } from '../roles/process.ts'
 import type { ExchangeName } from '../simulate/venue.ts'
-import { recordedMarkets, spreadOverMarkets } from './demo/markets.ts'
+import { recordedMarkets, spreadOverMarkets, withFigures } from './demo/markets.ts'
 import { printReport } from './demo/report.ts'
 import { compareWithTruth, onStage, playToEnd, stageDirectory } from './demo/stage.ts'
 import type { Venue } from './demo/venue.ts'
@@ -30,7 +30,7 @@ export async function runDemo(options: DemoOptions, run: Run): Promise<void> {
   const markets =
     options.recordings.length > 0
       ? await recordedMarkets(options.recordings)
-      : spreadOverMarkets(options.instruments, options.venues)
+      : withFigures(spreadOverMarkets(options.instruments, options.venues))
   await onStage({ ...options, markets, directory, serves: true }, run, async (stage) => {
     const { engine, venue, client, status, config } = stage
     for (const line of whereDataGoes(engine, venue, directory)) say(line)

@@ -17,6 +17,8 @@ const AGAIN_MS = 15_000
 /** fewer than these, and nobody chose: the next finer interval shows more */
 const FEW = 12
 const BARS_MAX = 5_000
+/** so few are drawn wider */
+const FEW_BARS = 60
 const ZONE_S = -new Date().getTimezoneOffset() * 60 // the chart knows no time zones: its clock is set to the viewer's
 
 /** @typedef {{ second: number, open: string, high: string, low: string, close: string, volume: bigint, isLive: boolean }} Bar */
@@ -181,6 +183,7 @@ export class Candles {
   #takeHistory(rows, isWhole) {
     if (isWhole && !this.#wasChosen && rows.length < FEW && this.#interval === '1m') return this.#finer()
     for (const row of rows) {
+      if (row.open === undefined || row.open === null) continue // nothing was traded in it
       const second = Math.round(msOf(row.open_ns) / 1000)
       const known = this.#bars.get(second)
       const volume = units(row.volume)
@@ -250,7 +253,10 @@ export class Candles {
     this.#candles.setData(bars.map(candleOf))
     this.#volumes.setData(bars.map(volumeOf))
     this.#changed.clear()
-    if (isWhole) this.#chart.timeScale().scrollToRealTime()
+    if (isWhole) {
+      this.#chart.timeScale().applyOptions({ barSpacing: bars.length < FEW_BARS ? 14 : 8 })
+      this.#chart.timeScale().scrollToRealTime()
+    }
     this.#tell(undefined)
   }
 

@@ -2,7 +2,7 @@
 /** What is on its way from the spool to the store, and what is given up under pressure. */
 import { byId, colour, h, panelOf, setAttribute, setText } from './dom.js'
 import { axis, Chart, timeAxis } from './chart.js'
-import { byteText, compact, durationText, whole } from './format.js'
+import { byteText, compact, durationText, tickTexts, whole } from './format.js'
 
 /** What is given up first, second, third. */
 const SHED = ['backfill', 'gateway', 'candles']
@@ -50,12 +50,9 @@ export class Delivery {
 
   #options() {
     return {
-      padding: [6, 8, 0, 0],
+      padding: [6, 26, 0, 0],
       scales: { y: { range: (_, __, max) => [0, max * 1.15 || 1] } },
-      axes: [
-        timeAxis({ size: 24 }),
-        axis({ size: 52, values: (_, ticks) => ticks.map((value) => `${compact(value)}/s`) }),
-      ],
+      axes: [timeAxis({ size: 24 }), axis({ size: 52, space: 24, values: (_, ticks) => tickTexts(ticks, '/s') })],
       series: [{}, { stroke: colour('accent'), fill: colour('accent-wash'), width: 1.5, points: { show: false } }],
       cursor: { show: false },
     }

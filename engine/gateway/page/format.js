@@ -18,6 +18,16 @@ export function compact(value) {
   return `${scaled.toFixed(digits)}${unit === '' ? '' : ` ${unit}`}`
 }
 
+/** Of an axis: all in one unit, with as many digits as tell them apart. @param {readonly number[]} ticks @param {string} [unit] */
+export function tickTexts(ticks, unit = '') {
+  const most = Math.max(...ticks.map(Math.abs))
+  const [size, letter] = STEPS.find(([least]) => most >= least) ?? [1, '']
+  const step = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) / size : 1
+  let digits = 0
+  while (digits < 8 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6) digits++
+  return ticks.map((tick) => `${(tick / size).toFixed(digits)}${letter === '' ? '' : ` ${letter}`}${unit}`)
+}
+
 /** @param {number} value */
 export const whole = (value) => Math.round(value).toLocaleString('en-US')
 

@@ -21,6 +21,9 @@ function named(name) {
   return { instrument: name, exchange, market, symbol: rest.join('.') }
 }
 
+/** An index has prices, but neither trades nor a book. @param {Instrument} instrument */
+export const isIndex = ({ kind, market }) => kind === 'index' || market === 'index'
+
 /** @param {{ exchange?: string, market?: string, symbol?: string }} message */
 export const nameOf = ({ exchange, market, symbol }) => `${exchange}.${market}.${symbol}`
 

@@ -10,9 +10,9 @@ import { Connections } from './connections.js'
 import { Delivery } from './delivery.js'
 import { Depth } from './depth.js'
 import { byId, paced, setText } from './dom.js'
-import { compact } from './format.js'
+import { compact, tickTexts } from './format.js'
 import { Gaps } from './gaps.js'
-import { instrumentOf, instruments, nameOf, readInstruments } from './instruments.js'
+import { instrumentOf, instruments, isIndex, nameOf, readInstruments } from './instruments.js'
 import { startKeyForm } from './key-form.js'
 import { startKeys } from './keys.js'
 import { Ladder } from './ladder.js'
@@ -62,6 +62,7 @@ const interest = new Series({
   colour: 's4',
   read: grouped,
   tick: compact,
+  ticks: tickTexts,
   noneTitle: 'No open interest',
   noneText: 'Spot markets have none. Of others it comes when the collector takes the channel open_interests.',
 })
@@ -73,6 +74,11 @@ const funding = new Series({
   colour: 's3',
   read: percentText,
   tick: (value) => `${(value * 100).toFixed(4)} %`,
+  ticks: (ticks) =>
+    tickTexts(
+      ticks.map((tick) => tick * 100),
+      ' %',
+    ),
   noneTitle: 'No funding',
   noneText: 'Only perpetuals have it, where the collector takes mark_prices or funding_rates.',
 })
@@ -152,6 +158,7 @@ function choose(name) {
   const instrument = instrumentOf(name)
   const known = stateOf(name)
   book.suspend('NONE', '', Number.NaN)
+  if (isIndex(instrument)) book.reason = 'an index has no book'
   if (known !== undefined && known.state !== 'LIVE') book.suspend(known.state, known.reason, known.sinceMs)
   letGo()
   letGo = stream.want(TYPES.map((type) => `${type}.${name}`))

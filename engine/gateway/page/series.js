@@ -6,6 +6,8 @@ import { clockText, msOf } from './format.js'
 import { ask } from './rest.js'
 
 const POINTS_MAX = 2_000
+/** so few are marked: one alone is no line */
+const FEW_POINTS = 4
 const SPAN_S = 86_400
 
 /**
@@ -17,6 +19,7 @@ const SPAN_S = 86_400
  * @property {string} colour
  * @property {(text: string) => string} read how a value is shown
  * @property {(value: number) => string} tick
+ * @property {(ticks: number[]) => string[]} ticks of the axis
  * @property {string} noneTitle
  * @property {string} noneText why there may be nothing
  */
@@ -115,12 +118,20 @@ export class Series {
   }
 
   #chartOptions() {
-    const { tick, colour: name } = this.#options
+    const { ticks, colour: name } = this.#options
     return {
-      padding: [8, 10, 0, 0],
+      padding: [8, 26, 0, 0],
       scales: { y: { range: (_, low, high) => [low - pad(low, high), high + pad(low, high)] } },
-      axes: [timeAxis(), axis({ size: 62, values: (_, ticks) => ticks.map(tick) })],
-      series: [{}, { stroke: colour(name), width: 1.5, paths: stepped({ align: 1 }), points: { show: false } }],
+      axes: [timeAxis(), axis({ size: 62, values: (_, list) => ticks(list) })],
+      series: [
+        {},
+        {
+          stroke: colour(name),
+          width: 1.5,
+          paths: stepped({ align: 1 }),
+          points: { show: (plot) => plot.data[0].length < FEW_POINTS, size: 6 },
+        },
+      ],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       hooks: { setCursor: [(plot) => this.#tell(plot)] },
     }

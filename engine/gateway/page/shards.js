@@ -2,7 +2,7 @@
 /** Throughput and latency by shard over the last minutes, and a table of the shards. */
 import { byId, colour, h, panelOf, setText } from './dom.js'
 import { axis, Chart, timeAxis } from './chart.js'
-import { compact, counted, durationText, whole } from './format.js'
+import { compact, counted, durationText, tickTexts, whole } from './format.js'
 
 const COLOURS = 8
 const HEADS = ['Shard', 'Books', 'Frames', 'Rows', 'p50', 'p99', 'Ring', 'Restarts']
@@ -16,13 +16,15 @@ class ShardChart {
   /** @type {string[]} */
   #names = []
   #tick
+  #ticks
   #none
 
-  /** @param {string} id @param {(value: number) => string} tick @param {readonly [string, string]} none */
-  constructor(id, tick, none) {
+  /** @param {string} id @param {(value: number) => string} tick @param {(ticks: number[]) => string[]} ticks @param {readonly [string, string]} none */
+  constructor(id, tick, ticks, none) {
     this.#panel = panelOf(id)
     this.#read = byId(`${id}-read`)
     this.#tick = tick
+    this.#ticks = ticks
     this.#none = none
     this.#chart = new Chart(this.#panel.body, () => this.#options())
   }
@@ -41,11 +43,10 @@ class ShardChart {
   }
 
   #options() {
-    const tick = this.#tick
     return {
-      padding: [8, 10, 0, 0],
+      padding: [8, 26, 0, 0],
       scales: { y: { range: (_, __, max) => [0, max * 1.15 || 1] } },
-      axes: [timeAxis(), axis({ size: 58, values: (_, ticks) => ticks.map(tick) })],
+      axes: [timeAxis(), axis({ size: 58, values: (_, ticks) => this.#ticks(ticks) })],
       series: [
         {},
         ...this.#names.map((label, index) => ({
@@ -72,11 +73,13 @@ class ShardChart {
 }
 
 export class Shards {
-  #throughput = new ShardChart('throughput', (value) => `${compact(value)}/s`, [
-    'No throughput yet',
-    'No collector has told of its shards yet.',
-  ])
-  #latency = new ShardChart('latency', durationText, [
+  #throughput = new ShardChart(
+    'throughput',
+    (value) => `${compact(value)}/s`,
+    (ticks) => tickTexts(ticks, '/s'),
+    ['No throughput yet', 'No collector has told of its shards yet.'],
+  )
+  #latency = new ShardChart('latency', durationText, (ticks) => tickTexts(ticks, ' ms'), [
     'No latency yet',
     'It is measured from the socket to the live message; none has gone out yet.',
   ])

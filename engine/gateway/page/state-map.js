@@ -5,11 +5,14 @@
  */
 import { byId, h, panelOf, setText } from './dom.js'
 import { agoText, counted, whenText, whole } from './format.js'
+import { instrumentOf } from './instruments.js'
 import { STATES, bookNames, stateCounts, stateOf, watchStates } from './states.js'
 
 const CELL_PIXELS_MAX = 34
 const CELL_PIXELS_MIN = 11
 const BODY_PADDING_PIXELS = 14
+/** so few have room for their names */
+const LABELS_MAX = 60
 
 export class StateMap {
   #panel = panelOf('states')
@@ -26,6 +29,7 @@ export class StateMap {
   #cells = new Map()
   /** @type {string[]} */
   #names = []
+  #lastId = 0
   /** @type {string | undefined} */
   #current
   /** @type {string | undefined} */
@@ -86,20 +90,22 @@ export class StateMap {
 
   #arrange() {
     this.#names = bookNames()
+    const hasLabels = this.#names.length <= LABELS_MAX
+    if (hasLabels !== 'labels' in this.#box.dataset) this.#cells.clear()
+    this.#box.toggleAttribute('data-labels', hasLabels)
     for (const name of this.#cells.keys()) if (stateOf(name) === undefined) this.#cells.delete(name)
-    for (const [index, name] of this.#names.entries())
-      if (!this.#cells.has(name))
-        this.#cells.set(
-          name,
-          h('i', {
-            role: 'option',
-            id: `cell-${index}-${this.#cells.size}`,
-            'data-name': name,
-            'aria-selected': 'false',
-          }),
-        )
+    for (const name of this.#names) if (!this.#cells.has(name)) this.#cells.set(name, this.#cellOf(name, hasLabels))
     this.#fit()
     this.#box.replaceChildren(...this.#names.map((name) => /** @type {HTMLElement} */ (this.#cells.get(name))))
+    for (const name of this.#names) this.#dress(name)
+  }
+
+  /** @param {string} name @param {boolean} hasLabel */
+  #cellOf(name, hasLabel) {
+    const { symbol, exchange, market } = instrumentOf(name)
+    const label = hasLabel ? [h('b', {}, symbol), h('span', {}, `${exchange} ${market}`)] : []
+    const attributes = { role: 'option', id: `book-${++this.#lastId}`, 'data-name': name, 'aria-selected': 'false' }
+    return h('div', attributes, h('i'), ...label)
   }
 
   /** Cells as large as there is room for. */
@@ -116,8 +122,9 @@ export class StateMap {
   #dress(name) {
     const cell = this.#cells.get(name)
     const state = stateOf(name)?.state ?? ''
-    if (cell === undefined || cell.dataset.state === state) return
-    cell.dataset.state = state
+    const mark = /** @type {HTMLElement | undefined} */ (cell?.firstElementChild)
+    if (cell === undefined || mark === undefined || mark.dataset.state === state) return
+    mark.dataset.state = state
     cell.setAttribute('aria-label', `${name} ${state}`)
     if (this.#only !== undefined) cell.dataset.faded = String(state !== this.#only)
   }
@@ -128,7 +135,7 @@ export class StateMap {
     for (const [one, { button }] of this.#counts) button.setAttribute('aria-pressed', String(one === this.#only))
     for (const cell of this.#cells.values()) {
       if (this.#only === undefined) delete cell.dataset.faded
-      else cell.dataset.faded = String(cell.dataset.state !== this.#only)
+      else cell.dataset.faded = String(stateOf(cell.dataset.name ?? '')?.state !== this.#only)
     }
   }
 
@@ -192,5 +199,5 @@ export class StateMap {
 
 /** @param {Event} event */
 function nameAt(event) {
-  return /** @type {HTMLElement} */ (event.target).dataset.name
+  return /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest('[data-name]'))?.dataset.name
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** The state of every book, as the gateway says it: a list now and then, changes at once. */
 import { msOf } from './format.js'
-import { nameOf, noteInstrument } from './instruments.js'
+import { instrumentOf, isIndex, nameOf, noteInstrument } from './instruments.js'
 import { ask } from './rest.js'
 
 /** In the order of the legend. */
@@ -34,10 +34,11 @@ export const watchStates = (watcher) => void watchers.add(watcher)
 
 /** @param {string} name @param {string} state @param {string} reason @param {number} sinceMs */
 export function noteState(name, state, reason, sinceMs) {
+  noteInstrument(name)
+  if (isIndex(instrumentOf(name))) return
   const known = states.get(name)
   if (known?.state === state && known.sinceMs === sinceMs) return
   states.set(name, { state, reason, sinceMs })
-  noteInstrument(name)
   note(name)
 }
 

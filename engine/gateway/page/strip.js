@@ -70,7 +70,7 @@ export class Strip {
 
   /** @param {any} row of tickers */
   showTicker(row) {
-    const percent = row.price_change_percent ?? percentOf(row.price_change, row.open_price)
+    const percent = row.price_change_percent ?? percentOf(row.last_price, row.open_price)
     if (percent !== undefined && percent !== null)
       this.#show('change', signed(percent, ' %'), percent.startsWith('-') ? 'down' : 'up')
     for (const [key, column] of [
@@ -128,8 +128,9 @@ const signed = (text, unit) => `${text.startsWith('-') ? `−${text.slice(1)}` :
 /** More digits than 18 are below everything that is shown. @param {string} text */
 const cut = (text) => (digitsOf(text) > 18 ? text.slice(0, text.indexOf('.') + 19) : text)
 
-/** @param {string | null} change @param {string | null} open */
-function percentOf(change, open) {
-  if (!change || !open || Number(open) === 0) return undefined
-  return ((Number(change) / Number(open)) * 100).toFixed(2)
+/** Since the beginning of the 24 h, to a hundredth of a percent. @param {string | null} last @param {string | null} open */
+function percentOf(last, open) {
+  if (!last || !open || units(cut(open)) === 0n) return undefined
+  const [now, then] = [units(cut(last)), units(cut(open))]
+  return textOf((((now - then) * 10_000n) / then) * 10n ** 16n)
 }

@@ -24,6 +24,12 @@ const INDICES: Readonly<Record<string, readonly string[]>> = {
   'okx.index': ['index_prices'],
   'deribit.index': ['index_prices', 'volatility_indices'],
 }
+/** Figures of Binance's markets that the simulator has. */
+const BINANCE_FIGURES: Readonly<Record<string, readonly string[]>> = {
+  'binance.spot': ['tickers'],
+  'binance.usdm': ['tickers', 'mark_prices', 'open_interests'],
+  'binance.coinm': ['tickers', 'mark_prices', 'open_interests'],
+}
 const CHANNEL_OF_STREAM: readonly (readonly [RegExp, string])[] = [
   [/@depth(@|$)/, 'book'],
   [/@trade$/, 'trades'],
@@ -38,6 +44,16 @@ export function spreadOverMarkets(total: number, venues: readonly ExchangeName[]
     Object.fromEntries(
       keys.map((key, index) => [key, Math.max(1, Math.floor((total + keys.length - 1 - index) / keys.length))]),
     ),
+  )
+}
+
+/** With what the page shows besides trades and books; the trials count these and leave out the rest. */
+export function withFigures(plans: MarketPlans): MarketPlans {
+  return Object.fromEntries(
+    Object.entries(plans).map(([key, plan]) => {
+      const figures = BINANCE_FIGURES[key] ?? []
+      return [key, { ...plan, channels: [...new Set([...plan.channels, ...figures])] }]
+    }),
   )
 }
 
