@@ -19,6 +19,13 @@ export function axis(more = {}) {
   }
 }
 
+const LETTER_PIXELS = 6.4
+const LABEL_PIXELS_MIN = 44
+
+/** An axis of values is as wide as its longest label. @param {unknown} _ @param {readonly string[] | null} labels */
+export const labelWidth = (_, labels) =>
+  Math.max(LABEL_PIXELS_MIN, ...(labels ?? []).map((label) => label.length * LETTER_PIXELS + 14))
+
 /** The clock of the viewer, one line, as fine as the ticks are apart. */
 export function timeAxis(more = {}) {
   return axis({

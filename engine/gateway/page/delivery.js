@@ -1,7 +1,7 @@
 // @ts-check
 /** What is on its way from the spool to the store, and what is given up under pressure. */
 import { byId, colour, h, panelOf, setAttribute, setText } from './dom.js'
-import { axis, Chart, timeAxis } from './chart.js'
+import { axis, Chart, labelWidth, timeAxis } from './chart.js'
 import { byteText, compact, durationText, tickTexts, whole } from './format.js'
 
 /** What is given up first, second, third. */
@@ -52,7 +52,10 @@ export class Delivery {
     return {
       padding: [6, 26, 0, 0],
       scales: { y: { range: (_, __, max) => [0, max * 1.15 || 1] } },
-      axes: [timeAxis({ size: 24 }), axis({ size: 52, space: 24, values: (_, ticks) => tickTexts(ticks, '/s') })],
+      axes: [
+        timeAxis({ size: 24 }),
+        axis({ size: labelWidth, space: 24, values: (_, ticks) => tickTexts(ticks, '/s') }),
+      ],
       series: [{}, { stroke: colour('accent'), fill: colour('accent-wash'), width: 1.5, points: { show: false } }],
       cursor: { show: false },
     }

@@ -1,7 +1,7 @@
 // @ts-check
 /** How much stands on each side up to a price: cumulative sizes around the middle. Floats will do for a picture. */
 import { byId, colour, panelOf, setText } from './dom.js'
-import { Chart, axis, stepped } from './chart.js'
+import { axis, Chart, labelWidth, stepped } from './chart.js'
 import { compact, tickTexts } from './format.js'
 
 const SCALE = 1e18
@@ -38,7 +38,7 @@ export class Depth {
       scales: { x: { time: false }, y: { range: (_, __, max) => [0, max * 1.05 || 1] } },
       axes: [
         axis({ size: 26, space: 70, values: (_, ticks) => ticks.map(priceText) }),
-        axis({ size: 48, values: (_, ticks) => tickTexts(ticks) }),
+        axis({ size: labelWidth, values: (_, ticks) => tickTexts(ticks) }),
       ],
       series: [{}, side('bid', -1), side('ask', 1)],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },

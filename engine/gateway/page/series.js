@@ -1,7 +1,7 @@
 // @ts-check
 /** A line of one value over time: what the store has, then what the stream brings. Used for funding and open interest. */
 import { byId, colour, paced, panelOf, setText } from './dom.js'
-import { axis, Chart, stepped, timeAxis } from './chart.js'
+import { axis, Chart, labelWidth, stepped, timeAxis } from './chart.js'
 import { clockText, msOf } from './format.js'
 import { ask } from './rest.js'
 
@@ -121,8 +121,11 @@ export class Series {
     const { ticks, colour: name } = this.#options
     return {
       padding: [8, 26, 0, 0],
-      scales: { y: { range: (_, low, high) => [low - pad(low, high), high + pad(low, high)] } },
-      axes: [timeAxis(), axis({ size: 62, values: (_, list) => ticks(list) })],
+      scales: {
+        x: { range: (_, low, high) => (high > low ? [low, high] : [low - 60, high + 60]) },
+        y: { range: (_, low, high) => [low - pad(low, high), high + pad(low, high)] },
+      },
+      axes: [timeAxis(), axis({ size: labelWidth, values: (_, list) => ticks(list) })],
       series: [
         {},
         {

@@ -1,7 +1,7 @@
 // @ts-check
 /** Throughput and latency by shard over the last minutes, and a table of the shards. */
 import { byId, colour, h, panelOf, setText } from './dom.js'
-import { axis, Chart, timeAxis } from './chart.js'
+import { axis, Chart, labelWidth, timeAxis } from './chart.js'
 import { compact, counted, durationText, tickTexts, whole } from './format.js'
 
 const COLOURS = 8
@@ -46,7 +46,7 @@ class ShardChart {
     return {
       padding: [8, 26, 0, 0],
       scales: { y: { range: (_, __, max) => [0, max * 1.15 || 1] } },
-      axes: [timeAxis(), axis({ size: 58, values: (_, ticks) => this.#ticks(ticks) })],
+      axes: [timeAxis(), axis({ size: labelWidth, values: (_, ticks) => this.#ticks(ticks) })],
       series: [
         {},
         ...this.#names.map((label, index) => ({
