@@ -18,13 +18,13 @@ const RANDOM = seededRandom(1)
 const WAIT_MS = 20_000
 
 /** The live side of a sink worker, fed by hand through a batch ring. */
-function sinkLive(settings: Omit<SinkLiveSettings, 'latency'>) {
+function sinkLive(settings: Omit<SinkLiveSettings, 'latencies'>) {
   const memory = createRing(1 << 20)
   const [writer, reader] = [new RingWriter(memory), new RingReader(memory)]
   const text = Buffer.from(memory, reader.bytes.byteOffset, reader.bytes.byteLength)
   const wanted: string[][] = []
   const live = new SinkLive(
-    { ...settings, latency: new Histogram().memory },
+    { ...settings, latencies: [new Histogram().memory] },
     {
       clock: new Clock(),
       random: RANDOM,
@@ -39,7 +39,7 @@ function sinkLive(settings: Omit<SinkLiveSettings, 'latency'>) {
     writer.tryWrite(kind, 0, 0, 0, 1, 2, Buffer.concat([Buffer.from([name.length, 0]), name, Buffer.from(message)]))
     writer.publish()
     reader.drain((_, bytes, offset, length) => live.take(kind, bytes, text, offset, length), 1)
-    live.endOfDrain()
+    live.endOfDrain(0)
   }
   return { live, send, wanted }
 }

@@ -68,11 +68,12 @@ test('metrics should read a latency histogram of shared memory in seconds', asyn
   const histogram = new Histogram()
   for (const ms of [0.05, 0.3, 0.3, 7, 30, 20_000]) histogram.record(ms * 1e6)
   const metrics = new Metrics()
-  metrics.histogram('marketprism_live_latency_seconds', () => [latencySample(histogram)])
+  metrics.histogram('marketprism_live_latency_seconds', () => [latencySample(histogram, { shard: '0' })])
   const found = samples(await metrics.scrape())
-  const bucket = (le: string): number | undefined => found.get(`marketprism_live_latency_seconds_bucket{le="${le}"}`)
+  const bucket = (le: string): number | undefined =>
+    found.get(`marketprism_live_latency_seconds_bucket{shard="0",le="${le}"}`)
   assert.deepEqual([bucket('0.0001'), bucket('0.001'), bucket('0.02'), bucket('10'), bucket('+Inf')], [1, 3, 4, 5, 6])
-  assert.ok(Math.abs((found.get('marketprism_live_latency_seconds_sum') as number) - 20.03765) < 1e-6)
+  assert.ok(Math.abs((found.get('marketprism_live_latency_seconds_sum{shard="0"}') as number) - 20.03765) < 1e-6)
 })
 
 test('metrics should survive a source that throws, an unknown label word and too many series, and count them', async () => {

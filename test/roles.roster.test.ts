@@ -181,6 +181,23 @@ test('roster should add and remove by hand, and remember it at the next reading'
   roster.close()
 })
 
+test('roster should take over what was said by hand before a restart, and leave out markets of another time', async () => {
+  const first = rig(['BTCUSDT'], ['BTCUSDT'])
+  first.venue.listed.push(instrument('ETHUSDT'))
+  await first.roster.addInstruments([`${KEY}.ETHUSDT`])
+  await first.roster.removeInstruments([`${KEY}.BTCUSDT`])
+  assert.deepEqual(first.roster.byHand, { [KEY]: ['ETHUSDT', '!BTCUSDT'] })
+  first.roster.close()
+  const { roster, venue, symbols } = rig(['BTCUSDT'], ['BTCUSDT'])
+  venue.listed.push(instrument('ETHUSDT'))
+  await roster.restore({ ...first.roster.byHand, [`${KEY}2`]: ['X'] })
+  assert.deepEqual(symbols(), ['ETHUSDT'])
+  assert.deepEqual([roster.isCollected(`${KEY}.ETHUSDT`), roster.isCollected(`${KEY}.BTCUSDT`)], [true, false])
+  await roster.restore({ [KEY]: ['ETHUSDT', 'GONEUSDT'] }) // delisted meanwhile: waited for, no mistake
+  assert.deepEqual(symbols(), ['BTCUSDT', 'ETHUSDT'])
+  roster.close()
+})
+
 test('roster should take over the instruments of a configuration that was read again', async () => {
   const { roster, venue, symbols, asked } = rig(['BTCUSDT'], ['BTCUSDT'])
   venue.listed.push(instrument('ETHUSDT'), instrument('SOLUSDT'))

@@ -41,7 +41,11 @@ function startSinkWorker(
     spool: { ...SPOOL_DEFAULT, ...spool },
     delivery: { ...DELIVERY_DEFAULT, retryMsMin: 20, retryMsMax: 100 },
     blocks: { to: 'clickhouse', clickhouse },
-    live: { isPublished: true, latency: liveLatency.memory, ...(nats === undefined ? {} : { nats }) },
+    live: {
+      isPublished: true,
+      latencies: Array(count).fill(liveLatency.memory),
+      ...(nats === undefined ? {} : { nats }),
+    },
     fsyncLatency: new Histogram().memory,
     stopMsMax: 1500,
     logLevel: 'silent',

@@ -119,7 +119,7 @@ class PortLink implements EngineLink {
 function openLive(seat: LiveSeat | undefined, random: Random, log: Log): LiveSource | undefined {
   if (seat === undefined) return undefined
   if (seat.from === 'ring') return new RingSource(seat.memory, seat.isResumed)
-  return new NatsSource(new NatsLink(seat.nats, 'marketprism gateway', random, log))
+  return new NatsSource(new NatsLink(seat.nats, 'marketprism gateway', random, log, 'nothing live until then'))
 }
 
 async function main(seat: ServeSeat, port: MessagePort): Promise<void> {

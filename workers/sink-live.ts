@@ -5,7 +5,8 @@ import { WANT_BOOK_SUBJECT } from '../engine/record/streams.ts'
 import { LIVE, PUBLICATION, receivedHi, receivedLo } from '../engine/ring/frame.ts'
 import { Histogram } from '../engine/ring/histogram.ts'
 import { RingWriter } from '../engine/ring/ring.ts'
-import { LivePublisher, NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
+import { LivePublisher } from '../engine/sinks/live-publisher.ts'
+import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
 
 /**
  * The live path of the sink worker: what book workers sent goes on at once or not at all.
@@ -23,8 +24,8 @@ export interface SinkLiveSettings {
   readonly isPublished: boolean
   /** memory of the ring that the gateway reads */
   readonly gateway?: SharedArrayBuffer
-  /** memory of the histogram receive → message handed on */
-  readonly latency: SharedArrayBuffer
+  /** memories of the histograms receive → message handed on, one a shard */
+  readonly latencies: readonly SharedArrayBuffer[]
 }
 
 /** What the sink worker shares with it. */
@@ -54,24 +55,24 @@ export class SinkLive {
   readonly #publisher: LivePublisher | undefined
   readonly #isPublished: boolean
   readonly #gateway: RingWriter | undefined
-  readonly #latency: Histogram
+  readonly #latencies: readonly Histogram[]
   readonly #stamps: { hi: Float64Array; lo: Float64Array; count: number }
   #given = 0
   #notGiven: number
   #wants = new Set<string>()
 
   constructor(settings: SinkLiveSettings, around: SinkLiveSurroundings) {
-    const { nats, gateway, latency, isPublished } = settings
+    const { nats, gateway, latencies, isPublished } = settings
     const { clock, random, log, recordsMax, dropsBefore, onWanted } = around
     this.#clock = clock
     this.#onWanted = onWanted
     this.#isPublished = isPublished
-    this.#latency = new Histogram(latency)
+    this.#latencies = latencies.map((memory) => new Histogram(memory))
     this.#stamps = { hi: new Float64Array(recordsMax), lo: new Float64Array(recordsMax), count: 0 }
     this.#notGiven = dropsBefore
     if (gateway !== undefined) this.#gateway = new RingWriter(gateway)
     if (nats === undefined) return
-    this.#link = new NatsLink(nats, 'marketprism live', random, log)
+    this.#link = new NatsLink(nats, 'marketprism live', random, log, 'live messages are dropped')
     this.#publisher = new LivePublisher(this.#link)
     if (isPublished) this.#link.listen([WANT_BOOK_SUBJECT], (_, bytes) => this.#want(bytes))
     this.#link.start()
@@ -95,9 +96,10 @@ export class SinkLive {
     stamps.count++
   }
 
-  endOfDrain(): void {
+  /** What was taken since the last call came from this shard. */
+  endOfDrain(shard: number): void {
     this.#gateway?.publish()
-    if (this.#stamps.count > 0) this.#flushStamps()
+    if (this.#stamps.count > 0) this.#flushStamps(this.#latencies[shard] as Histogram)
   }
 
   async close(): Promise<void> {
@@ -125,7 +127,7 @@ export class SinkLive {
   }
 
   /** The client writes to its socket in a microtask that the first publish has queued: this one comes right after it. */
-  #flushStamps(): void {
+  #flushStamps(latency: Histogram): void {
     const { hi, lo, count } = this.#stamps
     const his = hi.slice(0, count)
     const los = lo.slice(0, count)
@@ -133,7 +135,7 @@ export class SinkLive {
     queueMicrotask(() => {
       const now = this.#clock.stamp()
       for (let index = 0; index < count; index++) {
-        this.#latency.record((now.hi - (his[index] as number)) * 2 ** 32 + (now.lo - (los[index] as number)))
+        latency.record((now.hi - (his[index] as number)) * 2 ** 32 + (now.lo - (los[index] as number)))
       }
     })
   }

@@ -199,12 +199,13 @@ export class SinkWorker {
     if (this.spool.writerFault !== undefined || this.#reasonToWait() !== '')
       return this.#mustGiveUp() ? this.#giveUp() : sleep(FULL_LOOK_MS, 1)
     let count = 0
-    for (const { reader, text } of this.#inboxes) {
+    for (let shard = 0; shard < this.#inboxes.length; shard++) {
+      const { reader, text } = this.#inboxes[shard] as Inbox
       count += reader.drain(
         (kind, bytes, offset, length) => this.#take(kind, bytes, text, offset, length),
         RECORDS_PER_DRAIN_MAX,
       )
-      this.#live.endOfDrain()
+      this.#live.endOfDrain(shard)
     }
     if (count === 0) this.#keptTime.empty(this.spool.nextSeq)
     return count

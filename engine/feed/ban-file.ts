@@ -1,5 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { readJson, replaceFile } from '../base/kept-file.ts'
 import type { Log } from '../base/log.ts'
 
 /**
@@ -54,38 +53,15 @@ export class BanFile {
 }
 
 function readEntries(path: string, log: Log): Map<string, Entry> {
-  try {
-    const text = readFileSync(path, 'utf8').slice(0, FILE_BYTES_MAX)
-    const entries = Object.entries(JSON.parse(text) as Record<string, unknown>)
-    return new Map(entries.filter((pair): pair is [string, Entry] => isEntry(pair[1])))
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ENOENT') log.warn({ path, error: String(error) }, 'the file of bans cannot be read and is ignored')
-    return new Map()
-  }
+  const found = readJson(path, FILE_BYTES_MAX, (error) =>
+    log.warn({ path, error }, 'the file of bans cannot be read and is ignored'),
+  )
+  const entries = Object.entries((found ?? {}) as Record<string, unknown>)
+  return new Map(entries.filter((pair): pair is [string, Entry] => isEntry(pair[1])))
 }
 
 function isEntry(value: unknown): value is Entry {
   if (typeof value !== 'object' || value === null) return false
   const { writtenMs, untilMs } = value as Partial<Entry>
   return Number.isFinite(writtenMs) && Number.isFinite(untilMs)
-}
-
-/** The old content or the new one, whenever the machine stops. */
-function replaceFile(path: string, text: string): void {
-  const fresh = `${path}.new`
-  mkdirSync(dirname(path), { recursive: true })
-  try {
-    const file = openSync(fresh, 'w')
-    try {
-      writeSync(file, text)
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
-    renameSync(fresh, path)
-  } catch (error) {
-    rmSync(fresh, { force: true })
-    throw error
-  }
 }

@@ -60,6 +60,7 @@ export interface CollectorStatus {
 
 export interface ShardStatus {
   readonly shard: number
+  /** that are subscribed for, whatever their state */
   readonly books: number
   /** since the start */
   readonly frames: number
@@ -67,6 +68,15 @@ export interface ShardStatus {
   /** 0 … 1 of its frame ring */
   readonly fill: number
   readonly restarts: number
+  /** absent while nothing goes out live */
+  readonly latency?: LatencyStatus
+}
+
+/** Of the last moments: bytes left the socket → live message handed on. */
+export interface LatencyStatus {
+  readonly count: number
+  readonly p50Ms: number
+  readonly p99Ms: number
 }
 
 export interface ConnectionStatus {

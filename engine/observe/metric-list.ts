@@ -150,7 +150,9 @@ export const METRICS = {
   marketprism_nats_pending_messages: gauge('Blocks in JetStream that the store has not fetched'),
   marketprism_live_messages_total: counter('Messages published on live subjects'),
   marketprism_live_dropped_total: counter('Live messages dropped: no room, or NATS away'),
-  marketprism_live_latency_seconds: histogram('Socket receive → live message handed to NATS'),
+  marketprism_live_latency_seconds: histogram('Socket receive → live message handed to NATS or the gateway', {
+    shard: null,
+  }),
 
   marketprism_hop_seconds: histogram(
     'Way of blocks: exchange → socket, → sealed, → on disk, → published, → store, → row',
@@ -183,6 +185,12 @@ export const METRICS = {
     status: ['2xx', '3xx', '4xx', '5xx'],
   }),
   marketprism_gateway_request_seconds: histogram('Request → whole answer', { kind: ['history', 'other'] }),
+  marketprism_gateway_up: gauge('1 while the gateway of this process listens'),
+  marketprism_gateway_restarts_total: counter('Threads of the gateway that were started in the place of dead ones'),
+  marketprism_gateway_ring_messages_total: counter(
+    'Live messages for the gateway of this process: given to it, or dropped because it is too slow',
+    { outcome: ['given', 'dropped'] },
+  ),
   marketprism_gateway_in_flight: gauge('Requests under way'),
   marketprism_gateway_refused_total: counter('Requests turned away at the door', { reason: GATEWAY_REFUSALS }),
   marketprism_gateway_questions_total: counter('Questions to ClickHouse', { outcome: ['ok', 'failed'] }),

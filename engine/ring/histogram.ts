@@ -115,6 +115,30 @@ export class Histogram {
     return { cumulative, count: seen, sumNs: this.#values[SUM] as number }
   }
 
+  /** What all of these recorded, in memory of its own. */
+  static sum(histograms: readonly Histogram[]): Histogram {
+    const sum = new Histogram()
+    for (const { memory } of histograms) {
+      const values = new Float64Array(memory)
+      for (let slot = 0; slot < BUCKETS + BUCKET_COUNT; slot++)
+        if (slot !== MAXIMUM) sum.#values[slot] = (sum.#values[slot] as number) + (values[slot] as number)
+      sum.#values[MAXIMUM] = Math.max(sum.maxNs, values[MAXIMUM] as number)
+    }
+    return sum
+  }
+
+  /** What was recorded since `before` was made of this by `sum`; its maximum is an upper bound. */
+  since(before: Histogram): Histogram {
+    const since = new Histogram()
+    for (let slot = BUCKETS; slot < BUCKETS + BUCKET_COUNT; slot++) {
+      const count = (this.#values[slot] as number) - (before.#values[slot] as number)
+      since.#values[slot] = count
+      if (count > 0) since.#values[MAXIMUM] = Math.min(bucketLastNs(slot - BUCKETS), this.maxNs)
+    }
+    since.#values[SUM] = (this.#values[SUM] as number) - (before.#values[SUM] as number)
+    return since
+  }
+
   /** Forgets everything. Only the writer may, or anybody while no writer runs. */
   reset(): void {
     this.#values.fill(0)

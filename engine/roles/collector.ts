@@ -5,6 +5,7 @@
  *      ▲                                        │
  *      └──────────── WANT_SNAPSHOT ─────────────┘
  */
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
@@ -36,6 +37,7 @@ import {
 import type { DownNotice } from '../../workers/shard-connections.ts'
 import { SLOT_DEFAULT } from '../../workers/slot.ts'
 import { STORE_COUNTERS, type StoreCounter, type StoreWorkerSettings } from '../../workers/store-worker.ts'
+import { BY_HAND_FILE_NAME, ByHand } from './by-hand.ts'
 import { Network } from './network.ts'
 import { Pressure, PRESSURE_DEFAULT, pressureSigns } from './pressure.ts'
 import { Roster } from './roster.ts'
@@ -81,6 +83,7 @@ export class Collector {
   readonly plan: Plan
   readonly placement: Placement
   readonly roster: Roster
+  readonly byHand: ByHand
   readonly network: Network
   readonly router: Router
   readonly pool: WorkerPool
@@ -88,7 +91,8 @@ export class Collector {
   readonly sinkCounters: Counters<SinkCounter>
   readonly storeCounters: Counters<StoreCounter> | undefined
   readonly hops = createHopMemories()
-  readonly liveLatency = new Histogram()
+  /** receive → live message handed on, by shard */
+  readonly liveLatencies: readonly Histogram[]
   /** what the gateway of this process reads; undefined where it has none */
   readonly liveRing: SharedArrayBuffer | undefined
   readonly fsyncLatency = new Histogram()
@@ -162,6 +166,7 @@ export class Collector {
     this.plan = plan
     this.placement = new Placement(around.rules, planSettings(config), plan)
     const idle = idleOptions(config)
+    this.liveLatencies = Array.from({ length: config.workers.count }, () => new Histogram())
     if (roles.includes('serve')) this.liveRing = createRing(config.rings.liveBytes)
     const hasStore = roles.includes('store') && servers.delivery === 'jetstream'
     this.pool = new WorkerPool(
@@ -212,6 +217,7 @@ export class Collector {
     this.router = new Router(this.pool.frameRings, clock, log)
     this.#traffic = new Traffic({ ...around, placement: this.placement, network, router: this.router })
     this.roster = this.#newRoster(around)
+    this.byHand = new ByHand(join(dataDirectory(config, ''), BY_HAND_FILE_NAME), this.roster, log)
     const { counters } = this.pool
     const { count } = config.workers
     this.shardCounters = counters.slice(0, count).map((memory) => new Counters(SHARD_COUNTERS, memory))
@@ -228,6 +234,7 @@ export class Collector {
     for (const connection of this.plan.connections) this.#traffic.route(connection)
     this.network.connect(this.plan)
     this.roster.start()
+    void this.byHand.restore()
     this.pressure.start()
     this.#ticking = setInterval(() => this.router.tick(), TICK_MS)
   }
@@ -276,15 +283,6 @@ export class Collector {
 
   get repair(): Repair {
     return this.#traffic.repair
-  }
-
-  /** Instruments from now on, by id or rule, e.g. `okx.swap.SOL-USDT-SWAP`; no other's stream is touched. */
-  async addInstruments(ids: readonly string[]): Promise<void> {
-    await this.roster.addInstruments(ids)
-  }
-
-  async removeInstruments(ids: readonly string[]): Promise<void> {
-    await this.roster.removeInstruments(ids)
   }
 
   /** Sends a whole book, or its state, on the live path; nothing where it is not collected. */
@@ -342,7 +340,7 @@ export class Collector {
         ...(nats === undefined ? {} : { nats }),
         ...(this.liveRing === undefined ? {} : { gateway: this.liveRing }),
         isPublished: this.#config.live.enabled,
-        latency: this.liveLatency.memory,
+        latencies: this.liveLatencies.map(({ memory }) => memory),
       },
       hops: this.hops,
       fsyncLatency: this.fsyncLatency.memory,

@@ -12,6 +12,7 @@ import { Counters } from '../ring/counters.ts'
 import { createHopMemories } from '../sinks/hop-histograms.ts'
 import { openStore, STORE_COUNTERS } from '../../workers/store-worker.ts'
 import { Collector, storeSettings } from './collector.ts'
+import { findServers } from './found-servers.ts'
 import { checkServable } from './gateway-settings.ts'
 import { watchGateway } from './gateway-telemetry.ts'
 import { Revival, REVIVAL_DEFAULT } from './revival.ts'
@@ -53,7 +54,8 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
     const { observe: pages } = config
     const observe = pages.enabled ? await startObserveServer(pages, telemetry.metrics, telemetry.health) : undefined
     if (observe !== undefined) undo.push(() => observe.close())
-    const servers = await startServers(config, roles, log)
+    const servesAlone = roles.every((role) => role === 'serve')
+    const servers = await (servesAlone ? findServers(config, log) : startServers(config, roles, log))
     undo.push(() => servers.stop())
     telemetry.watchServers(servers)
     const problems: string[] = []
@@ -87,6 +89,7 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
       const started = serving
       undo.push(() => started.stop())
       watchGateway(telemetry.metrics, () => started.counts)
+      telemetry.watchServing(started, collector)
     }
     const stopRoles = async (): Promise<void> => {
       telemetry.stopping()

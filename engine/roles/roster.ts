@@ -93,6 +93,24 @@ export class Roster {
     }
   }
 
+  /** What was added and removed by hand, by market. */
+  get byHand(): Readonly<Record<string, readonly string[]>> {
+    return Object.fromEntries(
+      [...this.#markets].flatMap(([key, { byHand }]) => (byHand.length === 0 ? [] : [[key, byHand]])),
+    )
+  }
+
+  /** What was added and removed by hand in an earlier run; markets that are not enabled any more are left out. */
+  async restore(entries: Readonly<Record<string, readonly string[]>>): Promise<void> {
+    const known = Object.entries(entries).filter(([key]) => this.#markets.has(key))
+    for (const [key, byHand] of known) this.#market(key).byHand = byHand
+    await Promise.all(known.map(([key]) => this.#refreshOrWarn(key)))
+  }
+
+  isCollected(id: string): boolean {
+    return this.#around.placement.find(id)?.isRemoved === false
+  }
+
   stats(market: string): RosterStats & { readonly polls: Polls['stats'] } {
     const { stats, polls } = this.#market(market)
     return { ...stats, polls: polls.stats }

@@ -4,7 +4,7 @@ import { Fault } from '../base/fault.ts'
 import { freshSeed, seededRandom } from '../base/random.ts'
 import type { Run } from '../base/run.ts'
 import type { GatewaySample } from '../gateway/counts.ts'
-import type { EngineStatus, InstrumentChange } from '../gateway/engine-link.ts'
+import type { InstrumentChange } from '../gateway/engine-link.ts'
 import type { Health } from '../observe/health.ts'
 import type { LiveSeat, Question, ServeMessage, ServeOrder } from '../../workers/serve-worker.ts'
 import type { Collector } from './collector.ts'
@@ -12,13 +12,14 @@ import { collectedAnswer, configAnswer, planAnswer } from './engine-answers.ts'
 import { gatewaySettings } from './gateway-settings.ts'
 import { ServeThread } from './serve-thread.ts'
 import type { Servers } from './servers.ts'
+import { StatusReading } from './status.ts'
 
 export class Serving {
   readonly #thread: ServeThread
   readonly #run: Run
   readonly #collector: Collector | undefined
   #counts: GatewaySample | undefined
-  readonly #health: Health
+  readonly #status: StatusReading
 
   static async start(
     run: Run,
@@ -41,7 +42,7 @@ export class Serving {
     const { config, log, version } = run
     this.#run = run
     this.#collector = collector
-    this.#health = health
+    this.#status = new StatusReading(run, servers, collector, health, clock)
     const pressure = collector?.pressure.memory ?? new SharedArrayBuffer(4)
     const settings = gatewaySettings(config, version, servers, collector !== undefined)
     this.#thread = new ServeThread({
@@ -95,26 +96,13 @@ export class Serving {
   async #ask(what: Question, body: unknown): Promise<unknown> {
     const { config, effective } = this.#run
     const collector = this.#collector
-    if (what === 'status') return [this.#status()]
+    if (what === 'status') return [this.#status.read()]
     if (what === 'config') return configAnswer(effective)
     if (what === 'collected') return collector === undefined ? [] : [collectedAnswer(config.producer, collector)]
     if (what === 'plan') return collector === undefined ? [] : [planAnswer(config.producer, collector)]
-    throw new Fault('ENGINE', `${what} ${JSON.stringify(body as InstrumentChange)}: nobody answers that here`)
-  }
-
-  #status(): EngineStatus {
-    const { roles, version, config } = this.#run
-    const report = this.#health.report()
-    const problems = { ...report.liveness.problems, ...report.readiness.problems, ...report.completeness.problems }
-    return {
-      name: this.#collector === undefined ? `${process.pid}` : config.producer,
-      roles,
-      version,
-      pid: process.pid,
-      startedMs: Date.parse(report.timestamp) - report.uptimeSeconds * 1000,
-      health: report.status,
-      problems,
-    }
+    if (collector === undefined)
+      throw new Fault('NO_COLLECTOR', 'no collector runs in this process: ask the one that shall collect it')
+    return collector.byHand.change(body as InstrumentChange)
   }
 
   stop(): Promise<void> {

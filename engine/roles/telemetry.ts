@@ -19,6 +19,7 @@ import type { StoreCounter } from '../../workers/store-worker.ts'
 import type { PlannedConnection } from '../route/plan.ts'
 import type { Collector } from './collector.ts'
 import type { MarketNetwork } from './network.ts'
+import type { Serving } from './serving.ts'
 import type { Servers } from './servers.ts'
 
 /** A delivery that lags by more is an incomplete store. */
@@ -59,6 +60,20 @@ export class Telemetry {
     if (servers.nats === undefined)
       this.health.dependency('nats', () => ({ status: 'unused', detail: servers.deliveryReason }))
     if (servers.clickhouse === undefined) this.health.dependency('clickhouse', () => ({ status: 'unused' }))
+  }
+
+  watchServing(serving: Serving, collector: Collector | undefined): void {
+    this.#isStarted = true
+    const { metrics } = this
+    metrics.source('marketprism_gateway_up', () => (serving.isUp ? 1 : 0))
+    metrics.source('marketprism_gateway_restarts_total', () => serving.restarts)
+    metrics.source('marketprism_gateway_ring_messages_total', () => [
+      { labels: { outcome: 'given' }, value: collector?.sinkCounters.read('gatewayLive') ?? 0 },
+      { labels: { outcome: 'dropped' }, value: collector?.sinkCounters.read('gatewayDropped') ?? 0 },
+    ])
+    this.health.check('completeness', 'gateway', () =>
+      serving.isUp ? null : 'the thread of the gateway died and is started anew',
+    )
   }
 
   watchStore(counters: Counters<StoreCounter>): void {
@@ -325,7 +340,9 @@ export class Telemetry {
     metrics.source('marketprism_rows_committed_total', () => sink.read('insertedRows'))
     metrics.source('marketprism_live_messages_total', () => sink.read('live'))
     metrics.source('marketprism_live_dropped_total', () => sink.read('liveDropped') + collector.total('live_dropped'))
-    metrics.histogram('marketprism_live_latency_seconds', () => [latencySample(collector.liveLatency)])
+    metrics.histogram('marketprism_live_latency_seconds', () =>
+      collector.liveLatencies.map((latency, shard) => latencySample(latency, { shard: String(shard) })),
+    )
   }
 
   #watchPressure({ pressure }: Collector): void {

@@ -131,6 +131,7 @@ function connectLine(error: unknown, options: NatsOptions): string {
 export class NatsLink {
   readonly options: NatsOptions
   readonly #name: string
+  readonly #meanwhile: string
   readonly #random: Random
   readonly #log: Log
   #connection: NatsConnection | undefined
@@ -141,9 +142,13 @@ export class NatsLink {
   readonly #whenUp: ((connection: NatsConnection) => void)[] = []
   reconnects = 0
 
-  /** @param name what the server shows for this connection */
-  constructor(options: NatsOptions, name: string, random: Random, log: Log) {
+  /**
+   * @param name what the server shows for this connection
+   * @param meanwhile what becomes of its messages while there is none, for people
+   */
+  constructor(options: NatsOptions, name: string, random: Random, log: Log, meanwhile = 'blocks wait in the spool') {
     this.options = options
+    this.#meanwhile = meanwhile
     this.#name = name
     this.#random = random
     this.#log = log
@@ -211,7 +216,7 @@ export class NatsLink {
         attempt = 0
         await this.#live(connection)
       } catch (error) {
-        this.#down(`${connectLine(error, this.options)}; blocks wait in the spool`)
+        this.#down(`${connectLine(error, this.options)}; ${this.#meanwhile}`)
         const pauseMs =
           this.options.retryMsMin + backoffMs(attempt++, this.options.retryMsMin, this.options.retryMsMax, this.#random)
         await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined)
@@ -235,7 +240,7 @@ export class NatsLink {
   async #watch(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
       if (status.type === Events.Disconnect)
-        this.#down(`NATS at ${this.options.url} is gone: waiting for it; blocks wait in the spool`)
+        this.#down(`NATS at ${this.options.url} is gone: waiting for it; ${this.#meanwhile}`)
       if (status.type === Events.Reconnect) this.#cameUp()
     }
   }
@@ -388,51 +393,4 @@ export async function publishBlock(
 /** `block.{table}.{exchange}.{producer}` */
 export function subjectOf({ head }: SealedBlock): string {
   return `${blockSubject(head.table, head.exchange)}.${producerWord(head.producer)}`
-}
-
-export interface LiveStats {
-  published: number
-  publishedBytes: number
-  /** no connection, or a server that does not read */
-  dropped: number
-}
-
-/** Live messages: at once or not at all. */
-export class LivePublisher {
-  readonly stats: LiveStats = { published: 0, publishedBytes: 0, dropped: 0 }
-  readonly #link: NatsLink
-  /** bytes given to the client since the last answer of the server to a ping behind them */
-  #unconfirmedBytes = 0
-  #isConfirming = false
-
-  constructor(link: NatsLink) {
-    this.#link = link
-  }
-
-  /** @param payload is the client's from here on. @returns false when the message was dropped. */
-  tryPublish(subject: string, payload: Uint8Array): boolean {
-    const connection = this.#link.up()
-    const bytesMax = this.#link.options.liveBytesMax
-    if (connection === undefined || this.#unconfirmedBytes + payload.length > bytesMax) {
-      this.stats.dropped++
-      return false
-    }
-    connection.publish(subject, payload)
-    this.stats.published++
-    this.stats.publishedBytes += payload.length
-    this.#unconfirmedBytes += payload.length
-    if (this.#unconfirmedBytes > bytesMax >> 2 && !this.#isConfirming) this.#confirm(connection)
-    return true
-  }
-
-  /** A ping that is answered has pushed everything before it out of the client's memory. */
-  #confirm(connection: NatsConnection): void {
-    this.#isConfirming = true
-    const before = this.#unconfirmedBytes
-    const settle = () => {
-      this.#isConfirming = false
-      this.#unconfirmedBytes -= before
-    }
-    connection.flush().then(settle, settle)
-  }
 }

@@ -82,7 +82,7 @@ class Conveyor implements RowSink {
       delivery: deliveryOptions(config, delivery),
       blocks: clickhouse === undefined ? { to: 'jetstream' } : { to: 'clickhouse', clickhouse },
       ...(nats === undefined ? {} : { nats }),
-      live: { isPublished: false, latency: new SharedArrayBuffer(HISTOGRAM_BYTES) },
+      live: { isPublished: false, latencies: [new SharedArrayBuffer(HISTOGRAM_BYTES)] },
       fsyncLatency: new SharedArrayBuffer(HISTOGRAM_BYTES),
       stopMsMax: STOP_MS_MAX,
       logLevel: config.log.level,

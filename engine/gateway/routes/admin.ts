@@ -63,7 +63,7 @@ function addSubscriptions(app: App, { engine }: GatewayContext): void {
       schema: {
         operationId: 'addSubscriptions',
         tags,
-        summary: 'Collect these instruments from now on, until the next start',
+        summary: 'Collect these instruments from now on, over restarts, until they are removed',
         body,
         response: { 200: ChangeForm, 422: NotTaken },
       },
@@ -78,7 +78,7 @@ function addSubscriptions(app: App, { engine }: GatewayContext): void {
       schema: {
         operationId: 'removeSubscription',
         tags,
-        summary: 'Collect this instrument no more, until the next start',
+        summary: 'Collect this instrument no more, over restarts, until it is added',
         params: Type.Object({ instrument: InstrumentId }),
         response: { 200: ChangeForm, 422: NotTaken },
       },

@@ -2,6 +2,7 @@
 import type { ClickHouseClient } from '@clickhouse/client'
 import Table from 'cli-table3'
 import { Fault } from '../../base/fault.ts'
+import { Histogram } from '../../ring/histogram.ts'
 import type { EngineProcess } from '../../roles/process.ts'
 import { CHECKED_TABLES, type Check } from './check.ts'
 import type { StatusLine } from './status.ts'
@@ -68,7 +69,7 @@ function summary({ engine, check, sent, status }: ReportInput, made: Record<stri
   const { collector, servers } = engine
   const column = (name: 'sent' | 'rows') =>
     Object.fromEntries(CHECKED_TABLES.map((table) => [table, check[table][name]]))
-  const live = collector?.liveLatency
+  const live = collector === undefined ? undefined : Histogram.sum(collector.liveLatencies)
   return {
     sent: column('sent'),
     rows: column('rows'),
@@ -117,7 +118,7 @@ async function printForPeople(input: ReportInput, made: Record<string, number>):
   )
   say(table.toString())
   for (const [name, columns, order] of SAMPLES) await printSample(client, database, name, columns, order, say)
-  const live = engine.collector?.liveLatency
+  const live = engine.collector === undefined ? undefined : Histogram.sum(engine.collector.liveLatencies)
   if (live !== undefined && live.count > 0) {
     say(
       `socket receive → live message published: p50 ${(live.percentileNs(0.5) / 1e6).toFixed(2)} ms, p99 ${(live.percentileNs(0.99) / 1e6).toFixed(2)} ms over ${live.count.toLocaleString('en')} messages`,
