@@ -24,6 +24,7 @@ function scene() {
     onSnapshot: ({ id }) => told.push({ event: 'snapshot', id }),
     onChange: ({ id }) => told.push({ event: 'change', id }),
     onReset: ({ id }, standing) => told.push({ event: 'reset', id, standing }),
+    onProof: ({ id }) => told.push({ event: 'proof', id }),
     wantBook: ({ exchange, market, symbol }) => wanted.push(`${exchange}.${market}.${symbol}`),
   }
   const books = new Books(events)
@@ -57,8 +58,9 @@ function scene() {
     const { bids, asks, last_seq } = contentOf(live, 0)
     return { bids, asks, last_seq }
   }
-  const breakAll = (reason: string) => books.onBreak(reason, time.ms, ns())
-  return { source, books, told, wanted, time, use, pass, shown, breakAll }
+  const isProven = (id: string) => books.all.get(id)?.proven(time.ms) !== undefined
+  const breakAll = () => books.onBreak()
+  return { source, books, told, wanted, time, use, pass, shown, isProven, breakAll }
 }
 
 function liveScene() {
@@ -158,14 +160,34 @@ test('books should not be held after three seconds without a heartbeat, and be a
   assert.notEqual(shown(BTC), undefined)
 })
 
-test('books should be dropped when live messages may be missing of all', () => {
-  const { answer, shown, breakAll, wanted } = liveScene()
+test('books should not be served while messages may be missing, until a number or a heartbeat proves them', () => {
+  const { answer, shown, isProven, breakAll, wanted, worker, told } = liveScene()
   answer()
-  breakAll('the ring was full')
-  assert.equal(shown(BTC), undefined)
-  assert.equal(wanted.length, 2)
+  worker.delta(BTC, [[99, 1]], [], { firstSeq: 11, lastSeq: 11 })
+  breakAll()
+  assert.equal(isProven(BTC), false)
+  worker.delta(BTC, [[98, 1]], [], { firstSeq: 12, lastSeq: 12 })
+  assert.equal(isProven(BTC), true)
+  breakAll()
+  worker.heartbeat()
+  assert.equal(isProven(BTC), true)
+  assert.deepEqual([told.filter(({ event }) => event === 'proof').length, wanted.length], [2, 1])
+  worker.delta(BTC, [[97, 1]], [], { firstSeq: 13, lastSeq: 13, isLost: true })
+  breakAll()
+  worker.heartbeat()
+  assert.deepEqual([isProven(BTC), shown(BTC), wanted.length], [false, undefined, 2])
+})
+
+test('books should take the first change after a snapshot only if it follows by the numbers of the venue', () => {
+  const { answer, shown, isProven, breakAll, worker, wanted } = liveScene()
   answer()
-  assert.notEqual(shown(BTC), undefined)
+  breakAll()
+  worker.delta(BTC, [[99, 1]], [], { firstSeq: 11, lastSeq: 11 })
+  assert.deepEqual([shown(BTC)?.last_seq, isProven(BTC)], [11, true])
+  const other = liveScene()
+  other.answer()
+  other.worker.delta(BTC, [[99, 1]], [], { firstSeq: 12, lastSeq: 12 }) // which message it is, nobody can know
+  assert.deepEqual([other.shown(BTC), other.wanted.length, wanted.length], [undefined, 2, 1])
 })
 
 test('books should follow one of two collectors, and the other when that one falls silent', () => {
@@ -245,11 +267,12 @@ test('a served book should always be what the engine had at its sequence, whatev
   const steps = Number(process.env['TEST_RUNS'] ?? 20_000)
   const random = seededRandom(seed)
   const below = (bound: number) => Math.floor(random() * bound)
-  const { source, shown, use, pass, wanted, breakAll, books, time } = scene()
+  const { source, shown, isProven, use, pass, wanted, breakAll, books, time } = scene()
   const worker = new ToldWorker(source)
   const truths = new Map([BTC, ETH].map((id) => [id, new Truth()]))
   const seqs = new Map([BTC, ETH].map((id) => [id, { seq: 1, epoch: 0, isLive: false }]))
   const seen = { held: 0, steps: 0 }
+  const broken = new Set<string>()
   let lossShare = 0
   let runs = 1
 
@@ -300,7 +323,10 @@ test('a served book should always be what the engine had at its sequence, whatev
   for (let step = 0; step < steps; step++) {
     const id = below(2) === 0 ? BTC : ETH
     const at = seqs.get(id) as { seq: number; epoch: number; isLive: boolean }
-    if (step % 500 === 0) lossShare = below(3) === 0 ? 0.05 : 0
+    if (step % 500 === 0) {
+      lossShare = below(3) === 0 ? 0.05 : 0
+      broken.clear()
+    }
     const isLost = random() < lossShare
     const dice = below(1_000)
     if (dice < 850) change(id, isLost)
@@ -311,11 +337,19 @@ test('a served book should always be what the engine had at its sequence, whatev
     } else if (dice < 888) {
       worker.restart(`run${++runs}`)
       for (const each of seqs.values()) each.isLive = false
-    } else if (dice < 890) breakAll('told by the source')
-    else if (dice < 895) pass(below(5_000))
+    } else if (dice < 890) {
+      for (let count = below(5); count > 0; count--) change(id, true) // what the source had no room for
+      breakAll()
+      if (lossShare === 0) for (const each of truths.keys()) broken.add(each)
+    } else if (dice < 895) pass(below(5_000))
     else {
       pass(below(600))
-      if (!isLost) worker.heartbeat()
+      if (!isLost) {
+        worker.heartbeat()
+        for (const [each, { seq, isLive }] of seqs)
+          if (isLive && isProven(each) && broken.delete(each))
+            assert.equal(shown(each)?.last_seq, seq, `seed ${seed} step ${step}: proven is not what the engine has`)
+      }
     }
     for (const want of wanted.splice(0)) {
       if (random() < lossShare) continue
@@ -372,6 +406,7 @@ test('GET of a book should answer 200 only when it is LIVE, in every other state
     [200, [['100', '1']], [['100.01', '1']], 100, 'LIVE'],
   )
   for (const state of Object.keys(BOOK_STATES).filter((each) => each !== 'LIVE')) {
+    worker.heartbeat() // a slow machine must not make it STALE
     worker.state(BTC, state, 'because')
     const refused = await get(`/v1/books/${BTC}`)
     assert.deepEqual(

@@ -26,6 +26,8 @@ export interface BooksEvents {
   onChange(book: FollowedBook, live: LiveBook, row: LiveRow): void
   /** the book is not held any more; what was shown of it is not true from now on */
   onReset(book: FollowedBook, told: Standing): void
+  /** it was doubted and is true */
+  onProof(book: FollowedBook): void
   wantBook(name: InstrumentName): void
 }
 
@@ -49,8 +51,8 @@ const KEPT_MS = 60_000
 /** The engine answers within some ms; an answer that was lost is asked for again, ever less often. */
 const ASK_MS_MIN = 500
 const ASK_MS_MAX = 8_000
-/** A worker that just started may have a thousand books asked of it. */
-const ASKS_A_SWEEP_MAX = 100
+/** So many a tenth of a second: whole books are the heaviest messages, for the worker, for us and for who gets them. */
+const ASKS_A_SWEEP_MAX = 25
 /** An instrument that is not collected any more is told to be STALE for so long. */
 const GONE_MS = 600_000
 
@@ -62,6 +64,7 @@ export class Books {
   readonly #active = new Set<FollowedBook>()
   /** when each worker was last heard */
   readonly #runs = new Map<string, number>()
+  #asksLeft = ASKS_A_SWEEP_MAX
 
   constructor(events: BooksEvents) {
     this.#events = events
@@ -113,8 +116,10 @@ export class Books {
     followed.epoch = Number(entry.book_epoch)
     followed.lastSeq = Number(entry.last_seq)
     this.#stand(followed, { state: entry.state, reason: entry.reason, sinceNs: String(entry.since_ns) }, nowMs, timeNs)
+    const wasDoubted = followed.isDoubted
     const lost = followed.doubt(followed.epoch, followed.lastSeq)
     if (lost !== undefined) this.#lose(followed, lost, nowMs, timeNs)
+    else if (wasDoubted) this.#events.onProof(followed)
   }
 
   onState(name: InstrumentName, { run, rows }: NumberedMessage, nowMs: number, nowNs: string): void {
@@ -140,6 +145,7 @@ export class Books {
 
   onDelta(followed: FollowedBook, { run, number, rows }: NumberedMessage, nowMs: number, nowNs: string): void {
     if (followed.run !== run && !this.#mayFollow(followed, run, nowMs, nowNs)) return
+    const wasDoubted = followed.isDoubted
     const hole = followed.takeNumber(number)
     if (followed.book === undefined) return // the snapshot that is awaited holds these
     if (hole !== undefined) return this.#lose(followed, hole, nowMs, nowNs)
@@ -148,23 +154,24 @@ export class Books {
       if (verdict === 'applied') this.#events.onChange(followed, followed.book, row)
       else if (verdict !== 'skipped') return this.#lose(followed, verdict.lost, nowMs, nowNs)
     }
+    if (wasDoubted && !followed.isDoubted) this.#events.onProof(followed)
   }
 
-  /** Messages may be missing of any book. */
-  onBreak(reason: string, nowMs: number, nowNs: string): void {
-    for (const followed of this.#active) {
-      followed.forgetNumber()
-      if (followed.book !== undefined) this.#lose(followed, reason, nowMs, nowNs)
-    }
+  /**
+   * Messages may be missing of any book. Which of them are told by their numbers and by heartbeats within a second: to ask
+   * for all at once would be a load that makes more of them be missing.
+   */
+  onBreak(): void {
+    for (const followed of this.#active) followed.isDoubted = followed.book !== undefined
   }
 
   /** Time passes: silence is noticed, answers that did not come are asked for again, what nobody uses is let go. */
   sweep(nowMs: number, nowNs: string): void {
-    let asksLeft = ASKS_A_SWEEP_MAX
+    this.#asksLeft = ASKS_A_SWEEP_MAX
     for (const followed of this.#active) {
       if (followed.book !== undefined && followed.isSilent(nowMs)) this.#drop(followed, nowMs)
       if (followed.users === 0 && nowMs - followed.usedMs > KEPT_MS) this.#release(followed)
-      else if (asksLeft > 0 && followed.book === undefined && this.#ask(followed, nowMs, nowNs)) asksLeft--
+      else if (followed.book === undefined) this.#ask(followed, nowMs, nowNs)
     }
     for (const [run, heardMs] of this.#runs) if (nowMs - heardMs > SILENT_MS_MAX) this.#runs.delete(run)
   }
@@ -237,7 +244,7 @@ export class Books {
   #lose(followed: FollowedBook, reason: string, nowMs: number, nowNs: string): void {
     this.counts.losses++
     const isHeld = followed.book !== undefined
-    followed.book = undefined
+    followed.drop()
     if (!this.#active.has(followed)) return
     this.#await(followed, reason, nowNs)
     if (isHeld) this.#tellReset(followed, nowMs)
@@ -245,7 +252,7 @@ export class Books {
   }
 
   #drop(followed: FollowedBook, nowMs: number): void {
-    followed.book = undefined
+    followed.drop()
     this.#tellReset(followed, nowMs)
   }
 
@@ -259,22 +266,20 @@ export class Books {
     followed.awaitedReason = reason
   }
 
-  #ask(followed: FollowedBook, nowMs: number, nowNs?: string): boolean {
-    if (followed.book !== undefined || followed.standing.state !== 'LIVE' || followed.isSilent(nowMs)) return false
+  #ask(followed: FollowedBook, nowMs: number, nowNs?: string): void {
+    if (followed.book !== undefined || followed.standing.state !== 'LIVE' || followed.isSilent(nowMs)) return
     if (followed.awaitedSinceNs === '0' && nowNs !== undefined) this.#await(followed, 'it was silent', nowNs)
     const pauseMs = followed.asks === 0 ? 0 : Math.min(ASK_MS_MIN * 2 ** (followed.asks - 1), ASK_MS_MAX)
-    if (nowMs - followed.askedMs < pauseMs) return false
+    if (nowMs - followed.askedMs < pauseMs || this.#asksLeft <= 0) return
+    this.#asksLeft--
     followed.asks++
     followed.askedMs = nowMs
     this.counts.asks++
     this.#events.wantBook(followed.name)
-    return true
   }
 
   #release(followed: FollowedBook): void {
-    followed.book = undefined
-    followed.awaitedSinceNs = '0'
-    followed.asks = 0
+    followed.release()
     this.#active.delete(followed)
   }
 }

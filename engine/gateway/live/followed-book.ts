@@ -53,6 +53,8 @@ export class FollowedBook {
   heardMs: number
   heardNs: string
   book: LiveBook | undefined
+  /** Messages may be missing: it is true when the next change follows the last one, or a heartbeat says so. */
+  isDoubted = false
   /** who needs it now */
   users = 0
   usedMs = Number.NEGATIVE_INFINITY
@@ -64,6 +66,10 @@ export class FollowedBook {
   asks = 0
   /** number of the last delta message */
   #number: number | undefined
+  /** nothing is known of the number before: the venue's own sequence has to prove that nothing is missing */
+  #isFirst = false
+  /** its ladders, for the next time */
+  #spare: LiveBook | undefined
   /** deltas since the snapshot */
   #applied = 0
   /** what a heartbeat said that did not fit, and how many deltas there were then */
@@ -92,9 +98,28 @@ export class FollowedBook {
     return this.standing
   }
 
-  /** The book, only if it is true now. */
+  /** The book as its followers have it: if it turns out that something is missing, they are told. */
   held(nowMs: number): LiveBook | undefined {
     return this.standing.state === 'LIVE' && !this.isSilent(nowMs) ? this.book : undefined
+  }
+
+  /** The book, only if it is true now. */
+  proven(nowMs: number): LiveBook | undefined {
+    return this.isDoubted ? undefined : this.held(nowMs)
+  }
+
+  drop(): void {
+    this.#spare = this.book ?? this.#spare
+    this.book = undefined
+    this.isDoubted = false
+  }
+
+  /** Its memory goes, too. */
+  release(): void {
+    this.drop()
+    this.#spare = undefined
+    this.awaitedSinceNs = '0'
+    this.asks = 0
   }
 
   /** Sets the levels. @returns false when the snapshot says what is held already. */
@@ -102,21 +127,25 @@ export class FollowedBook {
     const [epoch, lastSeq] = [Number(row['book_epoch']), Number(row['last_seq'])]
     this.awaitedSinceNs = '0'
     this.asks = 0
+    this.isDoubted = false
     if (this.standing.state !== 'LIVE')
       this.standing = { state: 'LIVE', reason: '', sinceNs: String(row['received_ns']) } // its book_state was lost
     if (this.book?.epoch === epoch && this.book.lastSeq === lastSeq) return false
-    this.book ??= new LiveBook()
+    this.book ??= this.#spare ?? new LiveBook()
     this.#applied = 0
     this.#doubt = undefined
-    if (!this.book.anchor(row)) this.book = undefined
+    if (!this.book.anchor(row)) this.drop()
     return this.book !== undefined
   }
 
   /** A message of deltas. @returns undefined when all is well, else what was lost. */
   takeNumber(number: number): string | undefined {
-    const expected = this.#number === undefined ? number : this.#number + 1
+    const before = this.#number
     this.#number = number
-    return number === expected ? undefined : `${number - expected} messages of changes are missing`
+    this.#isFirst = before === undefined
+    if (before !== undefined && number !== before + 1) return `${number - before - 1} messages of changes are missing`
+    if (!this.#isFirst) this.isDoubted = false
+    return undefined
   }
 
   /** Another worker counts anew. */
@@ -133,21 +162,32 @@ export class FollowedBook {
     if (epoch > book.epoch) return { lost: `changes of epoch ${epoch} without its snapshot` }
     // Already in the snapshot; a venue that set its numbers back goes on from there, and says so.
     if (this.#applied === 0 && lastSeq <= book.lastSeq && Number(row['prev_seq']) !== book.lastSeq) return 'skipped'
+    if (this.#isFirst && !continues(row, book)) return { lost: 'changes before the first that came may be missing' }
+    if (this.#isFirst) this.isDoubted = false
+    this.#isFirst = false
     if (!book.apply(row)) return { lost: 'levels beyond the bounds of a book' }
     this.#applied++
     return 'applied'
   }
 
-  /** @returns what was lost, when two heartbeats in a row say that there is more than came. */
+  /** @returns what was lost, when two heartbeats in a row say that there is more than came; one if it is doubted anyway. */
   doubt(epoch: number, lastSeq: number): string | undefined {
     const { book } = this
     if (book === undefined) return undefined
     const before = this.#doubt
     this.#doubt = undefined
-    if (book.epoch === epoch && book.lastSeq === lastSeq) return undefined
+    if (book.epoch === epoch && book.lastSeq === lastSeq) {
+      this.isDoubted = false
+      return undefined
+    }
     this.#doubt = { lastSeq, applied: this.#applied }
-    return before !== undefined && before.applied === this.#applied
+    return this.isDoubted || (before !== undefined && before.applied === this.#applied)
       ? `its worker is at ${lastSeq} of epoch ${epoch}, here it is ${book.lastSeq} of ${book.epoch}`
       : undefined
   }
+}
+
+/** Whether an event of the venue follows the book by the venue's own numbers. */
+function continues(row: LiveRow, { lastSeq }: LiveBook): boolean {
+  return Number(row['prev_seq']) === lastSeq || Number(row['first_seq']) <= lastSeq + 1
 }

@@ -55,6 +55,8 @@ const FLUSH_MS_MIN = 4
 const FLUSH_MS_MAX = 25
 /** A flush takes this share of the thread's time at most. */
 const FLUSH_SHARE = 1 / 4
+/** Whole books that go out with one flush: when hundreds of clients come at once, what is live goes first. */
+const OWED_BYTES_A_FLUSH = 2 * 1024 * 1024
 const SWEEP_MS = 100
 const FORGET_SWEEPS = 600
 /** The engine answers within some ms; who asks over REST waits so long. */
@@ -112,6 +114,7 @@ export class LiveHub {
         this.#bookTopics.reset(this.registry.bookTopics(followed.id), told)
         this.#wakeWaiters(followed)
       },
+      onProof: (followed) => this.#wakeWaiters(followed),
       wantBook: (name) => parts.engine.wantBook(name),
     })
     this.registry = new Registry({
@@ -179,8 +182,8 @@ export class LiveHub {
   }
 
   onBreak(reason: string): void {
-    this.#parts.log.warn({ reason }, 'live messages may be missing: every book in use is asked for anew')
-    this.#books.onBreak(reason, this.#nowMs(), this.#nowNs())
+    this.#parts.log.warn({ reason }, 'live messages may be missing: every book in use is proven anew')
+    this.#books.onBreak()
   }
 
   #newTopic(text: string): Topic | undefined {
@@ -234,7 +237,8 @@ export class LiveHub {
     for (const client of this.#pumping) if (client.pump?.() === false) this.#pumping.delete(client)
     const waiting = this.#waiting
     this.#waiting = []
-    for (const outbox of waiting) outbox.flush(this.#slabs, startMs)
+    const budget = { owedBytes: OWED_BYTES_A_FLUSH }
+    for (const outbox of waiting) outbox.flush(this.#slabs, startMs, budget)
     const costMs = this.#nowMs() - startMs
     this.#flushMs = Math.min(FLUSH_MS_MAX, Math.max(FLUSH_MS_MIN, costMs / FLUSH_SHARE - costMs))
     if (this.#pumping.size > 0) this.#schedule()
@@ -294,9 +298,11 @@ export class LiveHub {
     for (;;) {
       const nowMs = this.#nowMs()
       this.#books.touch(followed, nowMs, this.#nowNs())
-      const live = followed.held(nowMs)
+      const live = followed.proven(nowMs)
       if (live !== undefined) return contentOf(live, depth)
-      if (followed.told(nowMs).state !== 'RESYNC' || nowMs >= deadlineMs) return followed.told(nowMs)
+      const told = followed.told(nowMs)
+      if ((told.state !== 'RESYNC' && !followed.isDoubted) || nowMs >= deadlineMs)
+        return followed.isDoubted ? { ...told, state: 'RESYNC', reason: 'messages may be missing' } : told
       await this.#untilChanged(followed, deadlineMs - nowMs)
     }
   }

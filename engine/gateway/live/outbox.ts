@@ -114,8 +114,8 @@ export class Outbox {
     this.#events.onWaiting(this)
   }
 
-  /** Writes what waits, if the client took what was written before. */
-  flush(slabs: Slabs, nowMs: number): void {
+  /** Writes what waits, if the client took what was written before. @param budget of all clients together */
+  flush(slabs: Slabs, nowMs: number, budget: { owedBytes: number }): void {
     this.#isWaiting = false
     if (this.#isClosed || this.#writtenBytes > 0) return
     const frames: Buffer[] = []
@@ -131,8 +131,13 @@ export class Outbox {
     this.#queueBytes -= bytes
     if (taken === this.#queue.length) this.#queue.length = 0
     else this.#queue = this.#queue.slice(taken)
-    if (this.#queue.length === 0) bytes = this.#payOwed(frames, bytes)
+    if (this.#queue.length === 0 && budget.owedBytes > 0) {
+      const queuedBytes = bytes
+      bytes = this.#payOwed(frames, bytes)
+      budget.owedBytes -= bytes - queuedBytes
+    }
     if (frames.length > 0) this.#write(frames, bytes, slabs, nowMs)
+    else if (this.#owed.size > 0) this.#wait()
   }
 
   /** Only behind everything else: an older change must not come after the whole. */
