@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
+import { Clock } from '../engine/base/clock.ts'
 import { createLog } from '../engine/base/log.ts'
+import { seededRandom } from '../engine/base/random.ts'
 import { Breaker, BREAKER_DEFAULT, isRest } from '../engine/sinks/breaker.ts'
+import { CLICKHOUSE_DEFAULT } from '../engine/sinks/clickhouse.ts'
 import { GuardedLetters } from '../engine/sinks/guarded-letters.ts'
+import { openBlockSink } from '../workers/block-sink.ts'
 
 const silent = createLog('silent', 'test')
 const QUICK = { failuresMax: 5, restMsMin: 40, restMsMax: 60_000 }
@@ -63,9 +67,23 @@ test('guarded letters should leave a stream alone that refuses them, and reject 
       throw new Error('refused')
     },
   }
-  const letters = new GuardedLetters(refusing, QUICK, silent)
+  const letters = new GuardedLetters(refusing, 'letters', QUICK, silent)
   const put = () => letters.put(undefined, new Uint8Array(1), { reason: 'bad', attempts: 1, name: 'x' })
   for (let count = 0; count < 8; count++) await assert.rejects(put)
   assert.equal(asked, 5)
   assert.equal(letters.breaker.state, 'open')
+})
+
+test('block sink without NATS should leave a directory alone that takes no letters, too', async () => {
+  const blocks = {
+    to: 'clickhouse',
+    clickhouse: { ...CLICKHOUSE_DEFAULT, breaker: { ...QUICK, restMsMin: 60_000 } },
+  } as const
+  const settings = { spoolDirectory: '/dev/null', blocks }
+  const { sink, letters } = openBlockSink(settings, new Clock(), seededRandom(1), silent)
+  const put = () => letters.put(undefined, new Uint8Array(1), { reason: 'bad', attempts: 1, name: 'x' })
+  for (let count = 0; count < 5; count++) await assert.rejects(put, /cannot be written to .dev.null.poison/)
+  await assert.rejects(put, /tried again later/)
+  assert.equal(letters.breaker.state, 'open')
+  await sink.close()
 })

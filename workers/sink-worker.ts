@@ -28,10 +28,11 @@ import { COMMIT_QUESTIONS_DEFAULT, CommitQuestions } from '../engine/sinks/commi
 import { Delivery, type DeliveryOptions } from '../engine/sinks/delivery.ts'
 import { type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
 import { followBlocks, type HopBook } from '../engine/sinks/hops.ts'
+import type { GuardedLetters } from '../engine/sinks/guarded-letters.ts'
 import { NatsSink } from '../engine/sinks/nats.ts'
 import type { Sink } from '../engine/sinks/sink.ts'
 import { openSpool, type Spool, type SpoolOptions } from '../engine/spool/spool.ts'
-import { type BlockSinkSettings, openBlockSink } from './block-sink.ts'
+import { type BlockSinkSettings, breakerCounts, openBlockSink } from './block-sink.ts'
 import { downNotice, timesOf } from './down-notice.ts'
 import { KeptTime } from './kept-time.ts'
 import { holdProducer } from './one-producer.ts'
@@ -95,6 +96,10 @@ export const SINK_COUNTERS = [
   'inserts',
   'insertedRows',
   'marks',
+  'breaker',
+  'breakerOpened',
+  'letterBreaker',
+  'letterBreakerOpened',
   'drained',
   'up',
 ] as const
@@ -139,6 +144,7 @@ export class SinkWorker {
   readonly #delivery: Delivery
   readonly #hops: HopBook
   readonly #sink: Sink
+  readonly #letters: GuardedLetters
   /** through JetStream only: who asks ClickHouse itself has its answer */
   readonly #questions: CommitQuestions | undefined
   readonly #live: SinkLive
@@ -179,6 +185,7 @@ export class SinkWorker {
     this.#live = new SinkLive(settings.live, shared)
     const { sink, letters, link } = openBlockSink(settings, clock, random, log)
     this.#sink = sink
+    this.#letters = letters
     this.#delivery = new Delivery(spool, sink, settings.delivery, random, log, letters)
     this.#delivery.start()
     this.#hops = followBlocks(spool, this.#delivery, () => clock.nowNs())
@@ -300,6 +307,7 @@ export class SinkWorker {
     if (this.#sink instanceof ClickHouseSink) {
       const { inserts, rows, marks } = this.#sink.stats
       Object.assign(values, { inserts, insertedRows: rows, marks })
+      Object.assign(values, breakerCounts(this.#sink, this.#letters))
     }
     for (const [name, value] of Object.entries(values)) counters.set(name as SinkCounter, value)
   }

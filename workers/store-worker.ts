@@ -9,7 +9,6 @@ import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { Counters } from '../engine/ring/counters.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
-import { BREAKER_STATES } from '../engine/sinks/breaker.ts'
 import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { CommitAnswers } from '../engine/sinks/commit-answers.ts'
 import { StreamLetters } from '../engine/sinks/dead-letters.ts'
@@ -18,6 +17,7 @@ import { GuardedLetters } from '../engine/sinks/guarded-letters.ts'
 import { type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
 import { Trim, TRIM_DEFAULT } from '../engine/sinks/trim.ts'
+import { breakerCounts } from './block-sink.ts'
 import type { StoreSeat } from './loop.ts'
 
 export interface StoreWorkerSettings {
@@ -66,16 +66,18 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
   const link = new NatsLink(settings.nats, 'marketprism store', random, log)
   const sink = new ClickHouseSink(settings.clickhouse, () => clock.nowNs(), log)
   recordHops(sink, settings.hops)
-  const letters = new GuardedLetters(new StreamLetters(link), settings.clickhouse.breaker, log)
+  const letters = new GuardedLetters(
+    new StreamLetters(link),
+    'the stream of dead letters',
+    settings.clickhouse.breaker,
+    log,
+  )
   const crew = new Crew(link, sink, settings.crew, random, log, letters)
   const writeCounters = () => {
     const stats = crew.stats()
     for (const name of CREW_COUNTERS) counters.set(name, stats[name])
     for (const name of ['inserts', 'blocks', 'found', 'marks'] as const) counters.set(name, sink.stats[name])
-    counters.set('breaker', BREAKER_STATES.indexOf(sink.breaker.state))
-    counters.set('breakerOpened', sink.breaker.opened)
-    counters.set('letterBreaker', BREAKER_STATES.indexOf(letters.breaker.state))
-    counters.set('letterBreakerOpened', letters.breaker.opened)
+    for (const [name, value] of Object.entries(breakerCounts(sink, letters))) counters.set(name as StoreCounter, value)
     counters.set('up', crew.trouble() === undefined ? 1 : 0)
   }
   const counting = setInterval(writeCounters, COUNT_MS)

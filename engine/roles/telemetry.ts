@@ -25,6 +25,11 @@ import type { Servers } from './servers.ts'
 /** A delivery that lags by more is an incomplete store. */
 const LAG_MS_MAX = 60_000
 
+const BREAKERS = [
+  ['clickhouse', 'breaker', 'breakerOpened'],
+  ['deadLetters', 'letterBreaker', 'letterBreakerOpened'],
+] as const
+
 export class Telemetry {
   readonly metrics: Metrics
   readonly health: Health
@@ -92,22 +97,22 @@ export class Telemetry {
       { labels: { change: 'started' }, value: counters.read('started') },
       { labels: { change: 'ended' }, value: counters.read('ended') },
     ])
-    const breakers = [
-      ['clickhouse', 'breaker', 'breakerOpened'],
-      ['deadLetters', 'letterBreaker', 'letterBreakerOpened'],
-    ] as const
-    metrics.source('marketprism_breaker', () =>
-      breakers.flatMap(([of, name]) =>
-        BREAKER_STATES.map((state, index) => ({ labels: { of, state }, value: counters.read(name) === index ? 1 : 0 })),
-      ),
-    )
-    metrics.source('marketprism_breaker_opened_total', () =>
-      breakers.map(([of, , name]) => ({ labels: { of }, value: counters.read(name) })),
-    )
+    this.#watchBreakers((name) => counters.read(name))
     for (const name of ['clickhouse', 'nats'])
       this.health.dependency(name, () =>
         counters.read('up') === 1 ? { status: 'up' } : { status: 'down', detail: 'see the log' },
       )
+  }
+
+  #watchBreakers(read: (name: (typeof BREAKERS)[number][1 | 2]) => number): void {
+    this.metrics.source('marketprism_breaker', () =>
+      BREAKERS.flatMap(([of, name]) =>
+        BREAKER_STATES.map((state, index) => ({ labels: { of, state }, value: read(name) === index ? 1 : 0 })),
+      ),
+    )
+    this.metrics.source('marketprism_breaker_opened_total', () =>
+      BREAKERS.map(([of, , name]) => ({ labels: { of }, value: read(name) })),
+    )
   }
 
   watchHops(memories: HopMemories): void {
@@ -127,6 +132,7 @@ export class Telemetry {
     this.#watchPressure(collector)
     this.#checkCollector(collector)
     if (collector.storeCounters !== undefined) this.watchStore(collector.storeCounters)
+    else this.#watchBreakers((name) => collector.sinkCounters.read(name))
   }
 
   #watchNetwork(collector: Collector): void {

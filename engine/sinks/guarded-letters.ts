@@ -8,9 +8,10 @@ export class GuardedLetters implements DeadLetters {
   readonly #letters: DeadLetters
   readonly #breaker: Breaker
 
-  constructor(letters: DeadLetters, options: BreakerOptions, log: Log) {
+  /** @param place for people */
+  constructor(letters: DeadLetters, place: string, options: BreakerOptions, log: Log) {
     this.#letters = letters
-    this.#breaker = new Breaker('the stream of dead letters', options, () => true, log)
+    this.#breaker = new Breaker(place, options, () => true, log)
   }
 
   get breaker(): { readonly state: BreakerState; readonly opened: number } {

@@ -66,9 +66,12 @@ export async function readHoles(
 }
 
 /** Nothing of a loss is stored, so its ends lie in one hole. */
-function endsOf({ exchange, market, symbol, stream, channel, firstId, lastId, count }: StreamLoss) {
+function endsOf({ exchange, market, symbol, stream, channel, count, ...loss }: StreamLoss) {
   const table = TABLE_OF[channel]
   if (table === undefined) return []
+  // what ORDER takes for a number
+  const isByTime = table === 'book_tickers' && exchange === 'deribit'
+  const [first, last] = isByTime ? [loss.firstMs, loss.lastMs] : [loss.firstId, loss.lastId]
   const isAggregate = channel === 'trades' && /agg/i.test(stream ?? '')
   const place = {
     table,
@@ -78,8 +81,8 @@ function endsOf({ exchange, market, symbol, stream, channel, firstId, lastId, co
     stream: table !== 'trades' ? '' : isAggregate ? 'agg_trade' : 'trade',
   }
   return [
-    { ...place, number: firstId, events: count },
-    { ...place, number: lastId, events: 0 },
+    { ...place, number: first, events: count },
+    { ...place, number: last, events: 0 },
   ]
 }
 

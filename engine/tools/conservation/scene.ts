@@ -10,6 +10,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClickHouseClient } from '@clickhouse/client'
+import type { Config } from '../../base/config.ts'
 import { Fault } from '../../base/fault.ts'
 import { createLog } from '../../base/log.ts'
 import type { Run } from '../../base/run.ts'
@@ -143,7 +144,7 @@ export class Scene {
           'spool.retainSeconds': RETAIN_SECONDS,
           'batch.ageMs': options.batchAgeMs ?? config.batch.ageMs,
         }),
-        ...(await marketFlags(venue, options.markets, link('venue → engine'))),
+        ...(await marketFlags(venue, options.markets, config, link('venue → engine'))),
       ],
       at('engine.log'),
     )
@@ -275,8 +276,12 @@ function setFlags(values: Readonly<Record<string, string | number | boolean>>): 
 }
 
 /** The markets of the plan and no others, through the link. */
-async function marketFlags(venue: Venue, markets: MarketPlans, link: FaultLink): Promise<string[]> {
+async function marketFlags(venue: Venue, markets: MarketPlans, config: Config, link: FaultLink): Promise<string[]> {
   const flags: string[] = []
+  for (const [exchange, each] of Object.entries(config.exchanges))
+    for (const market of Object.keys(each))
+      if (markets[`${exchange}.${market}`] === undefined)
+        flags.push(...setFlags({ [`exchanges.${exchange}.${market}.enabled`]: false }))
   for (const [key, bases] of Object.entries(venue.urls)) {
     const plan = markets[key]
     if (plan === undefined) continue
