@@ -35,9 +35,11 @@ export function svg(tag, attributes = {}, ...children) {
   return element
 }
 
-/** Writing the same text again would still cost a layout. @param {Element} element @param {string} text */
+/** Writing the same text again would cost a layout, a new node its collection. @param {Element} element @param {string} text */
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text
+  const only = element.firstChild
+  if (only?.nodeType !== Node.TEXT_NODE || only.nextSibling !== null) element.textContent = text
+  else if (only.nodeValue !== text) only.nodeValue = text
 }
 
 /** @param {Element} element @param {string} name @param {string | null} value */

@@ -116,7 +116,7 @@ export class Gaps {
     if (!this.#panel.element.matches(':hover, :focus-within'))
       setText(
         this.#read,
-        `${counted(this.#gaps.length, 'gap')}${more} in ${this.#span}, ${this.openCount} open. Point at one, or use Tab.`,
+        `${counted(this.#gaps.length, 'gap')}${more} in ${this.#span}, ${this.openCount} open (dashed); hollow ones are repaired. Point at one, or use Tab.`,
       )
   }
 
@@ -181,15 +181,8 @@ export class Gaps {
     const text = causes.join()
     if (this.#legend.dataset.text === text) return
     this.#legend.dataset.text = text
-    const shapes = [
-      ['open', 'open'],
-      ['closed', 'closed'],
-      ['repaired', 'repaired'],
-    ].map(([status, word]) => h('span', {}, h('i', { class: 'shape', 'data-status': status }), word))
-    this.#legend.replaceChildren(
-      ...causes.map((cause) => h('span', {}, h('i', { class: `swatch s${colourOf(cause)}` }), cause)),
-      ...shapes,
-    )
+    const swatch = (/** @type {string} */ cause) => h('i', { class: `swatch s${colourOf(cause)}` })
+    this.#legend.replaceChildren(...causes.map((cause) => h('span', {}, swatch(cause), cause)))
   }
 
   /** @param {EventTarget | null} target */

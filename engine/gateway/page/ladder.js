@@ -7,6 +7,7 @@ import { rowsOf } from './levels.js'
 
 const ROW_PIXELS = 20
 const ROWS_MAX = 40
+const BRIGHT_MS = 350
 const MIDDLE_PIXELS = 44
 const STEP_FACTORS = [1n, 2n, 5n, 10n, 20n, 50n, 100n, 200n, 500n, 1000n]
 /** so many levels of a side tell the tick, where the instrument does not */
@@ -34,6 +35,7 @@ class LadderRow {
   #total
   /** what it showed last */
   #last = { price: '', size: 0n }
+  #brightUntilMs = 0
 
   constructor() {
     this.#price = h('span', { class: 'price', role: 'cell' })
@@ -52,15 +54,20 @@ class LadderRow {
       this.#last = { price: '', size: 0n }
       return
     }
-    const old = before.get(row.price)
-    const change =
-      old === row.size || before.size === 0 ? null : old === undefined ? 'new' : old < row.size ? 'more' : 'less'
-    setAttribute(this.element, 'data-change', change)
+    this.#mark(row, before)
     if (row.price !== this.#last.price) setText(this.#price, grouped(padded(row.price, priceDigits)))
     setText(this.#size, padded(textOf(row.size), sizeDigits))
     setText(this.#total, padded(textOf(row.total), sizeDigits))
     this.element.style.setProperty('--share', String(share(row.total, whole)))
     this.#last = row
+  }
+
+  /** A change is bright for a moment; no animation, which would draw 60 times a second. @param {Row} row @param {ReadonlyMap<string, bigint>} before */
+  #mark(row, before) {
+    const nowMs = performance.now()
+    if (row.price !== this.#last.price) this.#brightUntilMs = 0
+    if (before.size > 0 && before.get(row.price) !== row.size) this.#brightUntilMs = nowMs + BRIGHT_MS
+    setAttribute(this.element, 'data-change', nowMs < this.#brightUntilMs ? 'true' : null)
   }
 }
 

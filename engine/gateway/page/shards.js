@@ -79,7 +79,7 @@ export class Shards {
     (ticks) => tickTexts(ticks, '/s'),
     ['No throughput yet', 'No collector has told of its shards yet.'],
   )
-  #latency = new ShardChart('latency', durationText, (ticks) => tickTexts(ticks, ' ms'), [
+  #latency = new ShardChart('latency', durationText, waitTexts, [
     'No latency yet',
     'It is measured from the socket to the live message; none has gone out yet.',
   ])
@@ -145,4 +145,13 @@ export class Shards {
     row.cells[0].prepend(h('i', { class: `swatch s${index % COLOURS}` }))
     return row
   }
+}
+
+/** Waits, in the unit that fits the longest. @param {number[]} ticks ms */
+function waitTexts(ticks) {
+  if (Math.max(...ticks) < 1_000) return tickTexts(ticks, ' ms')
+  return tickTexts(
+    ticks.map((tick) => tick / 1_000),
+    ' s',
+  )
 }

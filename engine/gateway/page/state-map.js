@@ -3,7 +3,7 @@
  * Every book as one small cell, coloured and marked by its state. The arrows move, Enter opens the instrument; only what
  * changed is touched, so 1,000 cells cost nothing while they are quiet.
  */
-import { byId, h, panelOf, setText } from './dom.js'
+import { byId, h, panelOf, setAttribute, setText } from './dom.js'
 import { agoText, counted, whenText, whole } from './format.js'
 import { instrumentOf } from './instruments.js'
 import { STATES, bookNames, stateCounts, stateOf, watchStates } from './states.js'
@@ -11,8 +11,11 @@ import { STATES, bookNames, stateCounts, stateOf, watchStates } from './states.j
 const CELL_PIXELS_MAX = 34
 const CELL_PIXELS_MIN = 11
 const BODY_PADDING_PIXELS = 14
-/** so few have room for their names */
-const LABELS_MAX = 60
+/** Cells with a name on two lines or on one, with their gaps. */
+const LABELS = [
+  { name: 'two', width: 176, height: 50 },
+  { name: 'one', width: 162, height: 31 },
+]
 
 export class StateMap {
   #panel = panelOf('states')
@@ -90,13 +93,33 @@ export class StateMap {
 
   #arrange() {
     this.#names = bookNames()
-    const hasLabels = this.#names.length <= LABELS_MAX
-    if (hasLabels !== 'labels' in this.#box.dataset) this.#cells.clear()
-    this.#box.toggleAttribute('data-labels', hasLabels)
     for (const name of this.#cells.keys()) if (stateOf(name) === undefined) this.#cells.delete(name)
-    for (const name of this.#names) if (!this.#cells.has(name)) this.#cells.set(name, this.#cellOf(name, hasLabels))
     this.#fit()
-    this.#box.replaceChildren(...this.#names.map((name) => /** @type {HTMLElement} */ (this.#cells.get(name))))
+  }
+
+  /** Names where there is room for all of them, else cells as large as there is room for. */
+  #fit() {
+    const { clientWidth, clientHeight } = this.#panel.body
+    const [width, height] = [clientWidth - BODY_PADDING_PIXELS * 2, clientHeight - BODY_PADDING_PIXELS]
+    const count = this.#names.length
+    const holds = (/** @type {number} */ across, /** @type {number} */ along) =>
+      Math.floor(width / across) * Math.floor(height / along) >= count
+    const label = LABELS.find((one) => holds(one.width, one.height))
+    let cell = CELL_PIXELS_MAX
+    while (cell > CELL_PIXELS_MIN && !holds(cell, cell)) cell--
+    this.#box.style.setProperty('--cell', `${cell}px`)
+    this.#fill(label?.name)
+  }
+
+  /** @param {string | undefined} label */
+  #fill(label) {
+    const hasLabels = label !== undefined
+    if (hasLabels !== this.#box.hasAttribute('data-labels')) this.#cells.clear()
+    setAttribute(this.#box, 'data-labels', label ?? null)
+    for (const name of this.#names) if (!this.#cells.has(name)) this.#cells.set(name, this.#cellOf(name, hasLabels))
+    const wanted = this.#names.map((name) => /** @type {HTMLElement} */ (this.#cells.get(name)))
+    if (wanted.length !== this.#box.childElementCount || wanted.some((cell, at) => this.#box.children[at] !== cell))
+      this.#box.replaceChildren(...wanted)
     for (const name of this.#names) this.#dress(name)
   }
 
@@ -106,16 +129,6 @@ export class StateMap {
     const label = hasLabel ? [h('b', {}, symbol), h('span', {}, `${exchange} ${market}`)] : []
     const attributes = { role: 'option', id: `book-${++this.#lastId}`, 'data-name': name, 'aria-selected': 'false' }
     return h('div', attributes, h('i'), ...label)
-  }
-
-  /** Cells as large as there is room for. */
-  #fit() {
-    const { clientWidth, clientHeight } = this.#panel.body
-    const [width, height] = [clientWidth - BODY_PADDING_PIXELS * 2, clientHeight - BODY_PADDING_PIXELS]
-    let cell = CELL_PIXELS_MAX
-    const holds = () => Math.floor(width / cell) * Math.floor(height / cell) >= this.#names.length
-    while (cell > CELL_PIXELS_MIN && !holds()) cell--
-    this.#box.style.setProperty('--cell', `${cell}px`)
   }
 
   /** @param {string} name */

@@ -63,7 +63,7 @@ export class Summary {
       collectors.length === 0 ? 'no collector answers' : `over ${counted(shards, 'shard')}`,
     )
     const worst = Math.max(-1, ...[...status.latency.lines.values()].map((line) => line.at(-1) ?? -1))
-    this.#tile('latency', worst < 0 ? '–' : durationText(worst), 'socket to live message, worst shard')
+    this.#tile('latency', worst < 0 ? '–' : durationText(worst), 'socket to live, worst shard')
     const stored = status.stored.lines.get('stored')?.at(-1)
     this.#tile(
       'stored',
