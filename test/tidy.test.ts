@@ -46,6 +46,7 @@ const ENTRY_POINTS = [
   'test/support/pool-book.ts',
   'test/support/pool-sink.ts',
   'test/support/pool-store.ts',
+  'test/support/serve-stub.ts',
   'test/support/unmarked-sink.ts',
   'test/support/ring-peer.ts',
 ]

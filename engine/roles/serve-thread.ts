@@ -25,6 +25,8 @@ export interface ServeThreadOptions {
   readonly log: Log
   readonly onMessage: (message: ServeMessage) => void
   readonly bounds?: ServeThreadBounds
+  /** entry point of the thread */
+  readonly entry?: URL
 }
 
 export interface ServeThreadBounds {
@@ -70,12 +72,12 @@ export class ServeThread {
   restarts = 0
 
   constructor(options: ServeThreadOptions) {
-    const { clock, bounds = SERVE_THREAD_DEFAULT } = options
+    const { clock, bounds = SERVE_THREAD_DEFAULT, entry = workerUrl('serve-worker') } = options
     this.#options = options
     this.#bounds = bounds
     this.#slot = new WorkerSlot({
       name: 'gateway',
-      url: workerUrl('serve-worker'),
+      url: entry,
       heartbeat: new Heartbeat(this.#heartbeats, 0),
       // each death comes here: the pause before the next life is ours
       bounds: { hungMs: bounds.hungMs, startMs: bounds.startMs, restartsMax: 0, restartWindowMs: 0 },
