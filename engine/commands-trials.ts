@@ -1,5 +1,5 @@
 /** The trials: long runs that try to make the engine lose something. See commands.ts. */
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { CommandKit } from './commands-delivery.ts'
 import { FAULT_KINDS, type FaultKind } from './simulate/faults.ts'
 import { EXCHANGE_NAMES, type ExchangeName } from './simulate/venue.ts'
@@ -31,6 +31,7 @@ export function addTrials(program: Command, kit: CommandKit): void {
   addRotation(program, kit)
   addFaults(program, kit)
   addScale(program, kit)
+  addFanout(program, kit)
   addConservation(program, kit)
   addOutages(program, kit)
 }
@@ -93,6 +94,46 @@ function addScale(program: Command, kit: CommandKit): void {
         json: values.json === true,
       },
       kit.runOf('scale', values),
+    )
+  })
+}
+
+function addFanout(program: Command, kit: CommandKit): void {
+  const command = kit
+    .tool(
+      program,
+      'fanout',
+      'trial: many WebSocket clients at the gateway, some of them never read; how old is what they get, does the feed notice',
+      ['fanout --json', 'fanout --instruments 40 --clients 50 --each 10 --rate 2000 --seconds 10'],
+    )
+    .option('--clients <count>', 'that read', wholeNumber(1, 2_000), 500)
+    .option('--each <count>', 'instruments of each client', wholeNumber(1, 1_000), 20)
+    .option('--stalled <count>', 'clients that never read', wholeNumber(0, 500), 20)
+    .option('--instruments <count>', 'with a book, of all venues together', wholeNumber(1, 4_000), 500)
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 10_000)
+    .option('--seconds <count>', 'how long each phase is measured', wholeNumber(1, 3_600), 20)
+    .option('--processes <count>', 'that the clients are spread over', wholeNumber(1, 16), 2)
+    .addOption(new Option('--format <name>', 'what clients ask for').choices(['json', 'msgpack']).default('json'))
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
+    .option('--seed <number>', 'same seed, same market and same clients', wholeNumber(0, 0x7fffffff))
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  kit.withConfigFlags(command).action(async (values: Values) => {
+    const { runFanout } = await import('./tools/fanout.ts')
+    await runFanout(
+      {
+        clients: values.clients as number,
+        each: values.each as number,
+        stalled: values.stalled as number,
+        instruments: values.instruments as number,
+        rate: values.rate as number,
+        seconds: values.seconds as number,
+        processes: values.processes as number,
+        format: values.format as 'json' | 'msgpack',
+        venues: values.venues as ExchangeName[],
+        seed: values.seed as number | undefined,
+        json: values.json === true,
+      },
+      kit.runOf('fanout', values),
     )
   })
 }

@@ -36,6 +36,7 @@ const ENTRY_POINTS = [
   'workers/store-worker.ts',
   'workers/serve-worker.ts',
   'engine/embedded/clickhouse-server.ts',
+  'engine/tools/fanout/crowd-process.ts', // clients of the trial
   'native-bench/main.ts', // npm run bench
   'native-bench/pipeline-worker.ts',
   'native-bench/ring-drain.ts',
@@ -71,7 +72,7 @@ const IMPURE: readonly (readonly [string, RegExp])[] = [
 ]
 
 /** Names that look like environment variables: JetStream streams. */
-const STREAM_NAMES = ['MARKETPRISM_BLOCKS', 'MARKETPRISM_LIVE', 'MARKETPRISM_LARGE']
+const STREAM_NAMES = ['MARKETPRISM_BLOCKS', 'MARKETPRISM_LIVE', 'MARKETPRISM_ROLES', 'MARKETPRISM_LARGE']
 
 /** Each of these appears in one file of the product. */
 const ONE_PLACE: readonly (readonly [string, RegExp, readonly string[]])[] = [
