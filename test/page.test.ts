@@ -3,7 +3,9 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Locator } from 'playwright-core'
+import { hashOfKey } from '../engine/gateway/security/keys.ts'
 import { openPage, startBrowser } from './support/browser.ts'
+import { served } from './support/gateway.ts'
 import { PageGateway } from './support/page-gateway.ts'
 import { projectRoot } from './support/project.ts'
 
@@ -111,22 +113,28 @@ test('page should say of each panel why it is empty where nothing is stored', as
   )
 })
 
-test('page should ask for a key when the gateway does, and keep it for the tab', async (t) => {
+test('page should ask for a key when the gateway does, try it, and keep it for the tab alone', async (t) => {
   const browser = await startBrowser(t)
   if (typeof browser === 'string') return t.skip(browser)
-  const gateway = await PageGateway.start(t, { key: 'canary-8713' })
-  const { page } = await openPage(browser, gateway.url)
+  const key = `marketprism_page_${'k'.repeat(43)}`
+  const single = { id: 'page', sha256: hashOfKey(key), scopes: ['read', 'stream'] } as const
+  const { gateway } = await served(t, { security: { keys: { file: '', single } } })
+  const { page, problems } = await openPage(browser, gateway.url)
   await page.locator('#key').waitFor()
-  await page.keyboard.type('wrong')
+  assert.equal(problems.filter((problem) => problem.startsWith('401')).length, 1, 'it knocks once')
+  await page.keyboard.type(`marketprism_page_${'w'.repeat(43)}`)
   await page.keyboard.press('Enter')
   await page.locator('#key-error').filter({ hasText: 'key' }).waitFor()
-  await page.locator('#key-input').fill('canary-8713')
+  await page.locator('#key-input').fill(key)
   await page.keyboard.press('Enter')
-  await page.locator('.bids .level .price').first().filter({ hasText: /\d/ }).waitFor()
+  await page.locator('#link[data-state="live"]').waitFor()
+  await page.locator('#health .chip[data-state="healthy"]').waitFor()
   assert.ok(!(await page.locator('#key').isVisible()))
-  assert.ok(!page.url().includes('canary'), 'no key in an address')
+  assert.ok(!page.url().includes('kkk'), 'no key in an address')
   await page.reload()
-  await page.locator('.bids .level .price').first().filter({ hasText: /\d/ }).waitFor()
+  await page.locator('#health .chip[data-state="healthy"]').waitFor()
+  const another = await openPage(browser, gateway.url)
+  await another.page.locator('#key').waitFor()
 })
 
 test('page routes should serve the files of the page and no others, with a policy that lets nothing else in', async (t) => {

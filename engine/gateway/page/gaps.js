@@ -62,6 +62,10 @@ export class Gaps {
     for (const name of ['pointerover', 'focusin'])
       this.#drawing.addEventListener(name, (event) => this.#tell(event.target))
     this.#panel.say('Gaps', 'Asking the gateway …')
+  }
+
+  start() {
+    void this.ask()
     setInterval(() => void (document.hidden ? undefined : this.ask()), EVERY_MS)
   }
 

@@ -326,9 +326,19 @@ stream.watch(drawLink)
 status.watch(drawEngine)
 addEventListener('hashchange', route)
 addEventListener('visibilitychange', () => void (document.hidden || stream.again()))
-stream.start()
-status.start()
-route()
-void readBooks()
-void readList()
-void gaps.ask()
+
+/** One question before all others: a gateway that wants a key is not knocked at ten times. */
+async function begin() {
+  try {
+    await ask('/v1/status')
+  } catch (error) {
+    if ([401, 403].includes(/** @type {import('./rest.js').Refusal} */ (error).status)) return // the form asks for a key
+  }
+  stream.start()
+  status.start()
+  route()
+  void readBooks()
+  void readList()
+  gaps.start()
+}
+void begin()
