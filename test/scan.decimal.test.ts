@@ -85,6 +85,11 @@ test('decimal text should be canonical', () => {
   )
 })
 
+test('decimal text of nothing should be 0 at every scale', () => {
+  for (let scale = 0; scale <= 38; scale++)
+    for (const nothing of [0, 0n, '0']) assert.equal(decimalText(nothing, scale), '0', `scale ${scale}`)
+})
+
 test('words should give what the scanner of bytes gives, or refuse', (t) => {
   const seed = freshSeed()
   t.diagnostic(`seed ${seed}`)

@@ -162,8 +162,8 @@ export function decimalText(mantissa: number | bigint | string, scale: number): 
     end--
     fraction--
   }
-  if (fraction === 0) return end === text.length ? text : text.slice(0, end)
   if (end === start) return '0' // nothing but zeros
+  if (fraction === 0) return end === text.length ? text : text.slice(0, end)
   const point = end - fraction
   if (point > start) return `${text.slice(0, point)}.${text.slice(point, end)}`
   return `${text.slice(0, start)}0.${'0'.repeat(start - point)}${text.slice(start, end)}`
