@@ -23,7 +23,7 @@ const HI_MS = 4294967296 / 1e6
 
 export const PIPELINE_BATCH = { rowsMax: 8192, bytesMax: 1 << 20, ageMsMax: 10_000 }
 /** The product's default: twenty levels a side once a second of the recording; the peers make no such rows. */
-export const PIPELINE_SNAPSHOTS = { intervalMs: 1000, depth: 20 }
+export const PIPELINE_SNAPSHOTS = { intervalMs: 1000, depth: 20, checkpointSeconds: 0 }
 
 export interface RowCounts {
   trades: number

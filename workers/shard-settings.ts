@@ -38,7 +38,7 @@ export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> =
   learnUnknown: false,
   producer: 'marketprism',
   batch: { rowsMax: 16_384, bytesMax: 512 * 1024, ageMsMax: 250 },
-  snapshots: { intervalMs: 1000, depth: 20 },
+  snapshots: { intervalMs: 1000, depth: 20, checkpointSeconds: 0 },
   publisher: {
     intervalMs: 1000,
     depth: 400,

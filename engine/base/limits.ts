@@ -50,6 +50,8 @@ export const BATCH_AGE_MS: Range = { min: 1, max: 60_000 }
 
 /** Faster than 100 ms is what book_deltas are for; slower than an hour nobody calls a series of snapshots. */
 export const SNAPSHOT_INTERVAL_MS: Range = { min: 100, max: 3_600_000 }
+/** 0 writes none. A second is a row of 160 kB a book each second; after a day the deltas in between are too many to fold. */
+export const CHECKPOINT_S: Range = { min: 0, max: 86_400 }
 /** The venue's snapshot itself ends at 5000 levels a side. */
 export const BOOK_DEPTH: Range = { min: 1, max: 5_000 }
 export const PUBLISHER_INTERVAL_S: Range = { min: 0.1, max: 3_600 }

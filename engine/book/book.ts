@@ -91,19 +91,19 @@ export class Book {
     if (snapshot.askCount >= levelsMax) this.trustedAsk = snapshot.askPrices[snapshot.askCount - 1] as number
   }
 
-  /** All levels, as a snapshot of this moment. */
-  whole(): DepthEvent {
-    const whole = new DepthEvent()
+  /** The levels that the anchor proved, best first, as a snapshot of this moment; fewer than the book has where that was cut. */
+  proven(levelsMax: number): DepthEvent {
+    const proven = new DepthEvent()
     const [bids, asks] = [this.bids.levels(), this.asks.levels()]
-    whole.eventMs = this.eventMs
-    whole.lastSeq = this.chain.seq
-    whole.bidCount = this.bids.levelCount
-    whole.askCount = this.asks.levelCount
-    whole.bidPrices = bids.prices.slice()
-    whole.bidQuantities = bids.quantities.slice()
-    whole.askPrices = asks.prices.slice()
-    whole.askQuantities = asks.quantities.slice()
-    return whole
+    proven.eventMs = this.eventMs
+    proven.lastSeq = this.chain.seq
+    proven.bidPrices = bids.prices.slice()
+    proven.bidQuantities = bids.quantities.slice()
+    proven.askPrices = asks.prices.slice()
+    proven.askQuantities = asks.quantities.slice()
+    proven.bidCount = Math.min(levelsMax, this.trustedCount('bid', proven.bidPrices, this.bids.levelCount))
+    proven.askCount = Math.min(levelsMax, this.trustedCount('ask', proven.askPrices, this.asks.levelCount))
+    return proven
   }
 
   /** How many of these levels (best first) lie within the trusted depth. */

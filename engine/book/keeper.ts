@@ -1,4 +1,4 @@
-import { type DepthEvent, NO_CHECKSUM } from '../record/emit.ts'
+import { type DepthEvent, LEVELS_MAX, NO_CHECKSUM } from '../record/emit.ts'
 import { elapsedMs, type Recorder } from '../record/recorder.ts'
 import { BOOK_STATES, GAP_CAUSES, GAP_CHANNELS, type GapCause } from '../record/schema.ts'
 import { AheadEvents } from './ahead.ts'
@@ -412,7 +412,7 @@ export class BookKeeper {
     for (const part of [snapshot, ...events]) book.set(part)
     book.trust(snapshot, this.#limits.snapshotLevels)
     this.isChanged = true
-    this.#recorder.book(anchorRow(this.instrument, book, book.whole()))
+    this.#recorder.book(anchorRow(this.instrument, book, book.proven(LEVELS_MAX)))
     this.#events.count('anchors', 1)
     this.#events.anchored(this.instrument, 'refresh')
   }

@@ -6,6 +6,7 @@ import { ORDERBOOK } from '../record/streams.ts'
 import { decimalText } from '../scan/decimal.ts'
 import { elapsedMs } from '../record/recorder.ts'
 import type { Book } from './book.ts'
+import { Checkpoints } from './checkpoints.ts'
 import type { BookKeeper } from './keeper.ts'
 
 /**
@@ -28,6 +29,8 @@ export interface PublisherSettings {
 export interface SnapshotSettings {
   intervalMs: number
   depth: number
+  /** 0: no checkpoints */
+  checkpointSeconds: number
 }
 
 /** What became of each book at each interval. */
@@ -61,6 +64,7 @@ export interface BookSource {
 
 export class BookPublisher {
   readonly #snapshots: SnapshotSettings
+  readonly #checkpoints: Checkpoints
   readonly #settings: PublisherSettings
   readonly #time: FrameTime
   readonly #output: LiveOutput
@@ -82,6 +86,7 @@ export class BookPublisher {
     count: (outcome: PublishOutcome, by: number) => void,
   ) {
     this.#snapshots = snapshots
+    this.#checkpoints = new Checkpoints(snapshots.checkpointSeconds * 1_000)
     this.#settings = settings
     this.#time = time
     this.#scales = scales
@@ -113,6 +118,7 @@ export class BookPublisher {
       if (this.#snapshotSlot >= 0) this.writeRows(sources)
       this.#snapshotSlot = snapshotSlot
     }
+    this.#checkpoints.tick(nowMs, sources)
     if (!isLive) return
     for (const [source, left] of [...this.#retries]) this.#publish(source, left)
     const publishSlot = Math.floor(nowMs / this.#settings.intervalMs)

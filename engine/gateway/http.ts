@@ -6,6 +6,7 @@ import { addDocument } from './document.ts'
 import { addErrorForm, knownFault, sendFault } from './errors.ts'
 import { addRouteRules } from './route-rules.ts'
 import { addBookRoutes } from './routes/book.ts'
+import { addBookAtRoutes } from './routes/book-at.ts'
 import { addGapRoutes } from './routes/gaps.ts'
 import { addKlineRoutes } from './routes/klines.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
@@ -26,6 +27,7 @@ const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<vo
   addInstrumentRoutes,
   addSeriesRoutes,
   addGapRoutes,
+  addBookAtRoutes,
   addKlineRoutes,
 ]
 

@@ -34,7 +34,7 @@ export const SIDES = { buy: 1, sell: 2 } as const
 /** One word a state, everywhere: code, metric label, row, log, README. */
 export const BOOK_STATES = { INIT: 0, BUFFERING: 1, LIVE: 2, GAP: 3, RESYNC: 4, STALE: 5, PRE_OPEN: 6, DELISTED: 7 } as const
 export type BookState = keyof typeof BOOK_STATES
-export const SNAPSHOT_KINDS = { periodic: 1, anchor: 2 } as const
+export const SNAPSHOT_KINDS = { periodic: 1, anchor: 2, checkpoint: 3 } as const
 /** Why data may be missing. */
 export const GAP_CAUSES = {
   disconnect: 1, // the socket closed
@@ -157,10 +157,10 @@ const HOT_TABLES = [
   },
   {
     name: 'book_snapshots', version: 1, liveType: null, // the book publisher has its own live form
-    comment: 'Order books: the top levels every interval (periodic, only when changed), and every anchor in full',
+    comment: 'Order books: the top levels every interval (periodic, only when changed), every anchor in full, and checkpoints',
     columns: [
       time('event_ns', "the venue's time of the last event in the book, 0 when it sent none"),
-      word('kind', SNAPSHOT_KINDS, 'anchor: the REST snapshot that a chain starts from, all levels'),
+      word('kind', SNAPSHOT_KINDS, 'anchor: what a chain starts from; checkpoint: the book every few minutes; both as far down as it is proven'),
       id('last_seq', 'the book is the fold of everything up to here'),
       count('book_epoch', 'UInt32', 'see book_deltas'),
       count('bid_levels', 'UInt32', 'levels in the whole book'),

@@ -125,7 +125,7 @@ export function shardSettings(
       bytesMax: Math.min(batch.bytesMax, Math.floor(payloadBytesMax * PAYLOAD_SHARE)),
       ageMsMax: batch.ageMs,
     },
-    snapshots: { intervalMs: snapshots.intervalMs, depth: snapshots.depth },
+    snapshots,
     publisher: {
       intervalMs: publisher.interval * 1000,
       depth: publisher.depth,

@@ -66,7 +66,7 @@ export async function runReplay(options: ReplayOptions, run: Run): Promise<Repla
     publishes: false,
     producer: 'replay',
     batch: { rowsMax: batch.rowsMax, bytesMax: batch.bytesMax, ageMsMax: batch.ageMs },
-    snapshots: { intervalMs: snapshots.intervalMs, depth: snapshots.depth },
+    snapshots,
   }
   await recording.requireFiles()
   const survey = (await recording.format()) === 'cryptofeed' ? await surveyOf(options, rules, market) : undefined

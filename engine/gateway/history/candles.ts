@@ -13,7 +13,7 @@
  * counted from 340,000 trades 130 to 350 ms.
  */
 import { BAR_VALUES, barsOfBars, barsOfTrades } from '../../record/bars.ts'
-import { TRADE_STREAMS } from '../../record/schema.ts'
+import type { TRADE_STREAMS } from '../../record/schema.ts'
 import type { InstrumentName } from '../engine-link.ts'
 import type { Params, Store } from '../store.ts'
 import type { Interval } from './interval.ts'

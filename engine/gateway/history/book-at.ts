@@ -1,0 +1,363 @@
+/**
+ * The book as this machine knew it at a time: a stored book and the deltas that continue it, folded by the engine, never
+ * guessed. In this order, each a reason to refuse:
+ *
+ *   gaps      no interval in which the book was not LIVE may hold the time
+ *   start     the newest anchor or checkpoint before the time; deltas of its chain have its producer, epoch and book_epoch
+ *   chain     the numbers of those deltas, held against the venue's own rules (exchanges/…/sync.ts) once more: what was
+ *             LIVE when it was recorded has to be whole in the store, too
+ *   settled   the producer's blocks around the time are all stored (they are numbered), or a later row of the chain is
+ *   alive     some row of the chain is younger than the time; for the last minutes the gaps have to do
+ *
+ * Order within a chain is that of blocks and rows, which is that in which the collector applied the events: an event that
+ * one connection brought early was received before those that it follows. So the book at a time is the chain up to the
+ * first event received after it.
+ *
+ * What a REST snapshot was cut at bounds what is known: levels beyond the last one of the start are not claimed.
+ *
+ * Arithmetic: 300 s of a busy book are 3,000 deltas of 70 levels a side: the engine groups 420,000 levels in 20 ms, and
+ * only the levels that were asked for come here, so the thread that serves WebSockets waits for nothing.
+ */
+import type { SyncRules } from '../../book/chain.ts'
+import { APPLY, IDLE, STALE } from '../../book/chain.ts'
+import { READ_RULES } from '../../exchanges/index.ts'
+import type { InstrumentName } from '../engine-link.ts'
+import { HttpFault } from '../http-fault.ts'
+import type { Params, Store } from '../store.ts'
+import { gapsOver } from './gap-rows.ts'
+import { nameOf } from './instrument.ts'
+import { isoText, NS_PER_SECOND } from './time.ts'
+
+export interface BookAt {
+  readonly book_epoch: number
+  readonly last_seq: number
+  /** of the last event */
+  readonly event_ns: string
+  readonly received_ns: string
+  readonly start: { readonly kind: string; readonly received_ns: string; readonly last_seq: number }
+  /** events after the start */
+  readonly deltas: number
+  readonly proven_bids: number
+  readonly proven_asks: number
+  readonly bids: string[][]
+  readonly asks: string[][]
+}
+
+/** Where a start is looked for, one after the other: checkpoints, then anchors, which live a day at most. */
+const START_WINDOWS_NS = [900n * NS_PER_SECOND, 25n * 3_600n * NS_PER_SECOND]
+/** An event that came early waits 2 s for those before it. */
+const EARLY_NS = 10n * NS_PER_SECOND
+/** Blocks are sealed and stored within this, and in a little disorder. */
+const SETTLE_NS = 5n * NS_PER_SECOND
+/** A producer that stored nothing for so long has ended: then its last blocks are all that there will be. */
+const STOPPED_NS = 60n * NS_PER_SECOND
+/** No block is open longer than this. */
+const LEDGER_NS = 3_600n * NS_PER_SECOND
+/** A book that says nothing is believed to be LIVE for so long without another row; then there has to be a checkpoint. */
+const QUIET_NS = 900n * NS_PER_SECOND
+const EVIDENCE_NS = 25n * 3_600n * NS_PER_SECOND
+const RETRY_S = 5
+
+interface Start {
+  readonly kind: 'anchor' | 'checkpoint'
+  readonly producer: string
+  readonly epoch: string
+  readonly book_epoch: number
+  readonly last_seq: number
+  readonly received: string
+  readonly event: string
+  readonly bid_levels: number
+  readonly ask_levels: number
+  readonly bids: number
+  readonly asks: number
+  /** at 10^-18; '' on an empty side */
+  readonly last_bid: string
+  readonly last_ask: string
+}
+
+interface Link {
+  readonly place: string
+  readonly received: string
+  readonly event: string
+  readonly first_seq: number
+  readonly last_seq: number
+  readonly prev_seq: number
+}
+
+interface Question {
+  readonly store: Store
+  readonly instrument: InstrumentName
+  readonly atNs: bigint
+  readonly depth: number
+  readonly nowNs: bigint
+  readonly signal: AbortSignal | undefined
+}
+
+/** @throws HttpFault with the reason when there is no proven book of that time. */
+export async function bookAt(question: Question): Promise<BookAt> {
+  const { store, instrument, atNs, signal } = question
+  const [gaps, start] = await Promise.all([
+    gapsOver(store, instrument, 'book', atNs, atNs + 1n, signal),
+    findStart(question),
+  ])
+  const gap = gaps[0]
+  if (gap !== undefined) {
+    const until = gap.status === 'open' ? {} : { until_ns: String(gap.toNs) }
+    throw new HttpFault(503, 'book_not_live', `${named(question)}: gap (${gap.cause})`, {
+      state: 'GAP',
+      reason: gap.cause,
+      since_ns: String(gap.fromNs),
+      ...until,
+    })
+  }
+  if (start === undefined)
+    throw new HttpFault(404, 'no_book', `${named(question)}: no anchor or checkpoint of that time is stored`)
+  const links = await linksOf(question, start)
+  const chain = chainOf(question, start, links)
+  const isFollowed = links.some(({ received }) => BigInt(received) > atNs)
+  const [levels] = await Promise.all([
+    levelsOf(question, start, chain),
+    assertStored(question, start),
+    isFollowed ? undefined : assertAlive(question, start, chain.at(-1)),
+  ])
+  const last = chain.at(-1)
+  return {
+    book_epoch: start.book_epoch,
+    last_seq: last?.last_seq ?? start.last_seq,
+    event_ns: last?.event ?? start.event,
+    received_ns: last?.received ?? start.received,
+    start: { kind: start.kind, received_ns: start.received, last_seq: start.last_seq },
+    deltas: chain.length,
+    ...levels,
+  }
+}
+
+const named = ({ instrument, atNs }: Question): string => `${nameOf(instrument)} at ${isoText(atNs)}`
+const IS_INSTRUMENT = ['exchange', 'market', 'symbol']
+  .map((column) => `fact.${column} = {${column}:String}`)
+  .join(' AND ')
+const BETWEEN = (low: string, high: string): string =>
+  `fact.received_ns >= fromUnixTimestamp64Nano({${low}:Int64}) AND fact.received_ns <= fromUnixTimestamp64Nano({${high}:Int64})`
+const IS_CHAIN =
+  'fact.producer = {producer:String} AND fact.epoch = {epoch:UInt64} AND fact.book_epoch = {book_epoch:UInt32}'
+const PLACE = 'bitShiftLeft(fact.block_seq, 20) + fact.row_in_block'
+const ns = (column: string): string => `toString(toUnixTimestamp64Nano(fact.${column}))`
+/** Mantissas of all scales as one integer, at 10^-18. */
+const wide = (mantissa: string, scale: string): string =>
+  `toInt128(${mantissa}) * toInt128(intExp10(18 - fact.${scale}))`
+
+function rulesOf({ instrument }: Question): SyncRules | undefined {
+  const rules = READ_RULES.get(instrument.exchange)
+  try {
+    return rules?.sync(instrument.market)
+  } catch {
+    return undefined
+  }
+}
+
+async function findStart(question: Question): Promise<Start | undefined> {
+  const { store, instrument, atNs, signal } = question
+  const edge = (side: 'bid' | 'ask'): string => {
+    const prices = `fact.${side}_price_mantissas`
+    return `if(empty(${prices}), '', toString(${wide(`${prices}[-1]`, 'price_scale')})) AS last_${side}`
+  }
+  for (const windowNs of START_WINDOWS_NS) {
+    const [start] = await store.rows<Start>(
+      `SELECT toString(fact.kind) AS kind, fact.producer AS producer, toString(fact.epoch) AS epoch,
+         fact.book_epoch AS book_epoch, fact.last_seq AS last_seq,
+         ${ns('received_ns')} AS received, ${ns('event_ns')} AS event, fact.bid_levels AS bid_levels, fact.ask_levels AS ask_levels,
+         length(fact.bid_price_mantissas) AS bids, length(fact.ask_price_mantissas) AS asks, ${edge('bid')}, ${edge('ask')}
+       FROM book_snapshots AS fact
+       WHERE ${IS_INSTRUMENT} AND fact.kind IN ('anchor', 'checkpoint') AND ${BETWEEN('low', 'at')}
+       ORDER BY fact.received_ns DESC, ${PLACE} DESC LIMIT 1`,
+      { ...instrument, low: atNs > windowNs ? atNs - windowNs : 0n, at: atNs },
+      { signal },
+    )
+    if (start !== undefined) return start
+  }
+  return undefined
+}
+
+function chainParams({ instrument }: Question, { producer, epoch, book_epoch }: Start): Record<string, Params[string]> {
+  return { ...instrument, producer, epoch, book_epoch }
+}
+
+/** What the chain is made of around the start and up to a little after the time, in its order, without the levels. */
+async function linksOf(question: Question, start: Start): Promise<readonly Link[]> {
+  const { store, atNs, signal } = question
+  return await store.rows<Link>(
+    `SELECT toString(${PLACE}) AS place, ${ns('received_ns')} AS received, ${ns('event_ns')} AS event,
+       fact.first_seq AS first_seq, fact.last_seq AS last_seq, fact.prev_seq AS prev_seq
+     FROM book_deltas AS fact
+     WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND fact.state = 'LIVE' AND ${BETWEEN('low', 'high')}
+     ORDER BY ${PLACE} LIMIT 1 BY ${PLACE}`,
+    { ...chainParams(question, start), low: BigInt(start.received) - EARLY_NS, high: atNs + EARLY_NS },
+    { signal },
+  )
+}
+
+/** The links after the start up to the time. @throws HttpFault when they do not continue it by the venue's rules. */
+function chainOf(question: Question, start: Start, links: readonly Link[]): readonly Link[] {
+  const isAnchor = start.kind === 'anchor'
+  // an anchor begins its epoch; a checkpoint stands behind the event with its number
+  const before = isAnchor
+    ? -1
+    : links.findLastIndex((link) => link.last_seq === start.last_seq && BigInt(link.received) <= BigInt(start.received))
+  const after = links.slice(before + 1)
+  const end = after.findIndex(({ received }) => BigInt(received) > question.atNs)
+  const chain = end < 0 ? after : after.slice(0, end)
+  const rules = rulesOf(question)
+  const isUnnumbered = isAnchor && start.last_seq === 0 && rules?.anchor === 'rest' // a new listing: any event continues it
+  const book = { seq: isUnnumbered ? -1 : start.last_seq, events: isAnchor ? 0 : 1 }
+  for (const { first_seq, last_seq, prev_seq, received } of chain) {
+    const verdict =
+      rules?.verdict(book, first_seq, last_seq, prev_seq) ??
+      ((prev_seq > 0 ? prev_seq === book.seq : first_seq <= book.seq + 1) ? APPLY : undefined)
+    if (verdict !== APPLY && verdict !== IDLE && verdict !== STALE)
+      throw new HttpFault(
+        503,
+        'book_unproven',
+        `${named(question)}: after ${book.seq} comes ${first_seq}..${last_seq}, what lies between is not stored`,
+        {
+          reason: 'chain',
+          since_ns: received,
+        },
+      )
+    if (verdict === STALE) continue
+    book.seq = last_seq
+    book.events++
+  }
+  return chain
+}
+
+/** The levels that are proven, best first. */
+async function levelsOf(question: Question, start: Start, chain: readonly Link[]) {
+  const { store, depth, signal } = question
+  const side = (name: 'bid' | 'ask', place: string): string => {
+    const price = wide('level.1', 'price_scale')
+    const quantity = wide('level.2', 'quantity_scale')
+    return `SELECT '${name}' AS side, ${place} AS place, ${price} AS price, ${quantity} AS quantity FROM rows_${
+      place === '0' ? 'start' : 'deltas'
+    } AS fact ARRAY JOIN arrayZip(fact.${name}_price_mantissas, fact.${name}_quantity_mantissas) AS level`
+  }
+  const needed =
+    'block_seq, row_in_block, price_scale, quantity_scale, bid_price_mantissas, bid_quantity_mantissas, ask_price_mantissas, ask_quantity_mantissas'
+  const bound = (name: 'bid' | 'ask', isCut: boolean): string =>
+    isCut
+      ? `(side = '${name}' AND price ${name === 'bid' ? '>=' : '<='} toInt128({last_${name}:String}))`
+      : `side = '${name}'`
+  const isRest = rulesOf(question)?.anchor !== 'stream'
+  const last_bid = start.last_bid === '' ? '999999999999999999999999999999999999' : start.last_bid
+  const last_ask = start.last_ask === '' ? '-1' : start.last_ask
+  const known = [
+    bound('bid', isRest || start.bids < start.bid_levels),
+    bound('ask', isRest || start.asks < start.ask_levels),
+  ].join(' OR ')
+  const rows = await store.rows<{ side: 'bid' | 'ask'; price: string; quantity: string; levels: number }>(
+    `WITH
+       rows_start AS (
+         SELECT ${needed} FROM book_snapshots AS fact
+         WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND fact.kind = {kind:String} AND fact.last_seq = {start_seq:UInt64}
+           AND fact.received_ns = fromUnixTimestamp64Nano({start:Int64}) LIMIT 1
+       ),
+       rows_deltas AS (
+         SELECT ${needed} FROM book_deltas AS fact
+         WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND fact.state = 'LIVE' AND ${BETWEEN('low', 'high')}
+           AND ${PLACE} >= {first:UInt64} AND ${PLACE} <= {last:UInt64}
+       )
+     SELECT side, toString(reinterpret(price, 'Decimal(38, 18)')) AS price, toString(reinterpret(quantity, 'Decimal(38, 18)')) AS quantity, levels
+     FROM (
+       SELECT side, price, quantity, count() OVER (PARTITION BY side) AS levels,
+         row_number() OVER (PARTITION BY side ORDER BY if(side = 'bid', -price, price)) AS position
+       FROM (
+         SELECT side, price, argMax(quantity, place) AS quantity FROM (
+           ${[side('bid', '0'), side('ask', '0'), side('bid', PLACE), side('ask', PLACE)].join('\n UNION ALL ')}
+         ) GROUP BY side, price HAVING quantity != 0 AND (${known})
+       )
+     )
+     WHERE position <= {depth:UInt32} ORDER BY side, position`,
+    {
+      ...chainParams(question, start),
+      kind: start.kind,
+      start_seq: start.last_seq,
+      start: BigInt(start.received),
+      low: BigInt(start.received) - EARLY_NS,
+      high: question.atNs,
+      first: chain[0]?.place ?? '1',
+      last: chain.at(-1)?.place ?? '0',
+      depth,
+      last_bid,
+      last_ask,
+    },
+    { signal },
+  )
+  const of = (name: 'bid' | 'ask') => rows.filter((row) => row.side === name)
+  const levels = (name: 'bid' | 'ask') => of(name).map(({ price, quantity }) => [price, quantity])
+  return {
+    proven_bids: of('bid')[0]?.levels ?? 0,
+    proven_asks: of('ask')[0]?.levels ?? 0,
+    bids: levels('bid'),
+    asks: levels('ask'),
+  }
+}
+
+/** Blocks are numbered: of those that hold rows between start and time none may be missing, and later ones have to be there. */
+async function assertStored(question: Question, { producer, epoch, received }: Start): Promise<void> {
+  const { store, atNs, nowNs, signal } = question
+  const holds = `last_received_ns >= fromUnixTimestamp64Nano({low:Int64}) AND first_received_ns <= fromUnixTimestamp64Nano({at:Int64})`
+  const [ledger] = await store.rows<{ first: string; last: string; blocks: number; newest: string }>(
+    `SELECT toString(first_) AS first, toString(last_) AS last, arrayCount(seq -> seq >= first_ AND seq <= last_, all_) AS blocks, newest
+     FROM (
+       SELECT minIf(block_seq, ${holds}) AS first_, maxIf(block_seq, ${holds}) AS last_, groupUniqArray(block_seq) AS all_,
+         toString(toUnixTimestamp64Nano(max(last_received_ns))) AS newest
+       FROM blocks
+       WHERE producer = {producer:String} AND epoch = {epoch:UInt64}
+         AND first_received_ns >= fromUnixTimestamp64Nano({from:Int64}) AND first_received_ns <= fromUnixTimestamp64Nano({to:Int64})
+     )`,
+    {
+      producer,
+      epoch,
+      at: atNs,
+      low: BigInt(received) - EARLY_NS,
+      from: BigInt(received) - LEDGER_NS,
+      to: atNs + LEDGER_NS,
+    },
+    { signal },
+  )
+  const newestNs = BigInt(ledger?.newest ?? 0)
+  const details = { stored_until_ns: String(newestNs) }
+  if (newestNs < atNs || (newestNs < atNs + SETTLE_NS && nowNs < atNs + STOPPED_NS)) {
+    const remedy = `rows are stored up to ${isoText(newestNs)}; the live book is at /v1/books`
+    throw new HttpFault(503, 'not_stored_yet', `${named(question)}: ${remedy}`, details, RETRY_S)
+  }
+  const { first = '0', last = '0', blocks = 0 } = ledger ?? {}
+  if (BigInt(last) - BigInt(first) + 1n !== BigInt(blocks)) {
+    const what = `of the blocks ${first} to ${last} of ${producer} only ${blocks} are stored`
+    throw new HttpFault(503, 'not_stored_yet', `${named(question)}: ${what}`, details, RETRY_S)
+  }
+}
+
+/** A book that was taken from the list has no gap, and no rows any more. */
+async function assertAlive(question: Question, start: Start, last: Link | undefined): Promise<void> {
+  const { store, atNs, nowNs, signal } = question
+  if (nowNs - atNs < QUIET_NS && atNs - BigInt(last?.received ?? start.received) < QUIET_NS) return
+  const rows = ['book_snapshots', 'book_deltas'].map(
+    (table) =>
+      `SELECT 1 FROM (SELECT 1 FROM ${table} AS fact WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND ${BETWEEN('at', 'high')} LIMIT 1)`,
+  )
+  const later = await store.rows(
+    rows.join(' UNION ALL '),
+    { ...chainParams(question, start), at: atNs, high: atNs + EVIDENCE_NS },
+    { signal },
+  )
+  if (later.length === 0)
+    throw new HttpFault(
+      503,
+      'book_unproven',
+      `${named(question)}: nothing of this book is stored after it, so it may have ended`,
+      {
+        reason: 'ended',
+        since_ns: last?.received ?? start.received,
+      },
+    )
+}
