@@ -12,8 +12,10 @@ import type { EngineLink } from '../engine/gateway/engine-link.ts'
 import { startGateway } from '../engine/gateway/gateway.ts'
 import type { LiveSource } from '../engine/gateway/live-source.ts'
 import type { GatewaySettings } from '../engine/gateway/settings.ts'
+import { Peers, PEERS_DEFAULT } from '../engine/gateway/peers.ts'
 import { NatsSource } from '../engine/gateway/sources/nats.ts'
 import { RingSource } from '../engine/gateway/sources/ring.ts'
+import { WholeEngine } from '../engine/gateway/whole-engine.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
 
@@ -26,6 +28,10 @@ export interface ServeSeat {
   readonly pressure: SharedArrayBuffer
   /** where live messages come from */
   readonly live: LiveSeat | undefined
+  /** pages of other processes, as they are known at the start of the thread */
+  readonly peers: readonly string[]
+  /** what those want to hear before they change anything */
+  readonly controlKey: string
   /** its one word is this thread's heart */
   readonly heartbeats: SharedArrayBuffer
 }
@@ -56,6 +62,8 @@ export type ServeMessage =
 /** Main → gateway. */
 export type ServeOrder =
   | { readonly type: 'answer'; readonly id: number; readonly body?: unknown; readonly error?: string }
+  /** the pages of other processes: these and no others */
+  | { readonly type: 'peers'; readonly urls: readonly string[] }
   | { readonly type: 'stop' }
 
 /** The main thread answers at once or not at all; only for a change it asks the venue what it lists. */
@@ -131,13 +139,18 @@ async function main(seat: ServeSeat, port: MessagePort): Promise<void> {
   const log = createLog(seat.logLevel, 'serve')
   const live = openLive(seat.live, random, log)
   const link = new PortLink(port, seat.pressure, live instanceof NatsSource ? live : undefined)
-  const context = { settings: seat.settings, clock: new Clock(seat.anchorNs), random, log, engine: link }
+  const clock = new Clock(seat.anchorNs)
+  const peers = new Peers({ ...PEERS_DEFAULT, controlKey: seat.controlKey }, clock, log)
+  peers.set(seat.peers)
+  const engine = new WholeEngine(link, peers, seat.live?.from === 'ring')
+  const context = { settings: seat.settings, clock, random, log, engine }
   try {
     const gateway = await startGateway(context, live)
     port.on('message', (order: ServeOrder) => {
       if (order.type === 'answer') link.onAnswer(order)
+      else if (order.type === 'peers') peers.set(order.urls)
       else
-        void gateway.close().finally(() => {
+        void Promise.all([gateway.close(), peers.close()]).finally(() => {
           say({ type: 'stopped' })
           port.close()
         })

@@ -18,6 +18,7 @@ const seconds = { unit: 's' } as const
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
 const HOST_NAME = /^[a-z0-9.-]{1,253}$/
+const PAGES_URL = /^https?:\/\/[A-Za-z0-9.[\]:_-]{1,260}\/?$/
 const ORIGIN = /^https?:\/\/[a-z0-9.-]{1,253}(:\d{1,5})?$/
 
 export const KEYS = {
@@ -121,12 +122,6 @@ export const KEYS = {
       ms,
     ),
     depth: integer(20, limits.BOOK_DEPTH, 'Levels a side of such a row.', { unit: 'levels' }),
-    checkpointSeconds: integer(
-      300,
-      limits.CHECKPOINT_S,
-      'How often a LIVE book becomes a row as far down as it is proven, for the book at a point in time; 0 = never.',
-      seconds,
-    ),
   }),
   ...below('publisher', {
     enabled: flag(true, 'Publish whole books periodically on live subjects orderbook.…'),
@@ -295,6 +290,9 @@ export const KEYS = {
     }),
     exposed: flag(false, 'Must be true for a host that is not loopback: these pages ask for no password.'),
     port: integer(9464, limits.PORT, 'Port to listen on; 0 = any free one.'),
+    controlKey: secret(
+      'Shared by the processes of one engine: a gateway that knows it may change what a collector in another process collects.',
+    ),
   }),
   ...below('serve', {
     host: text('127.0.0.1', 'Address of the gateway (REST, WebSocket, web page).', {
@@ -326,6 +324,12 @@ export const KEYS = {
     }),
     tlsKeyFile: text('', 'Private key of serve.tlsCertFile (PEM).', { allowed: 'a path; empty = no TLS' }),
     origins: list([], ORIGIN, 'a list of https://host[:port]', 'Web pages that may ask, besides our own.'),
+    peers: list(
+      [],
+      PAGES_URL,
+      'a list of http://host:port',
+      'Pages of the other processes of this engine, where there is no NATS to find them by.',
+    ),
     hosts: list([], HOST_NAME, 'a list of names', 'Names under which the gateway may be called; loopback ones always.'),
     requestsPerSecond: integer(
       500,

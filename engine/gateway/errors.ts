@@ -5,6 +5,7 @@ import type { Log } from '../base/log.ts'
 import { nearest } from '../base/nearest.ts'
 import type { App } from './app.ts'
 import { HttpFault } from './http-fault.ts'
+import { withoutKeys } from './security/keys.ts'
 
 /** The form of every answer that is no. */
 export const ErrorForm = Type.Object(
@@ -144,8 +145,8 @@ function allowedOf(schema: ParameterSchema | undefined): string | undefined {
   return schema.description
 }
 
-/** Text that came from outside, short and without what a terminal would obey. */
+/** Text that came from outside: short, without what a terminal would obey, and without a key that somebody put there. */
 export function shown(text: string): string {
-  const clean = text.replace(/[^\x20-\x7e]/g, '?')
+  const clean = withoutKeys(text).replace(/[^\x20-\x7e]/g, '?')
   return clean.length > VALUE_CHARS_MAX ? `${clean.slice(0, VALUE_CHARS_MAX)}...` : clean
 }

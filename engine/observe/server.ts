@@ -1,9 +1,11 @@
 /**
- * GET /metrics, /health, /livez, /readyz. Loopback unless the configuration says otherwise; no body is read, no state
- * changed. Limits are tighter than Node's defaults, so that a client that sends slowly or never (slowloris) cannot hold
+ * GET /metrics, /health, /livez, /readyz, and what other processes of the engine ask (`offer`): /status and the like, and
+ * with a shared secret POST /change. Loopback unless the configuration says otherwise; nothing else is changed or read.
+ * Limits are tighter than Node's defaults, so that a client that sends slowly or never (slowloris) cannot hold
  * sockets, and the check of them runs every second instead of every 30.
  */
 
+import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -18,10 +20,22 @@ export interface ObserveServerOptions {
   readonly headersTimeoutMs?: number
 }
 
+/** What other processes may ask of this one. */
+export interface Offer {
+  /** path → what is answered, as JSON */
+  readonly questions: Readonly<Record<string, () => unknown>>
+  /** what is done with the body of POST /change */
+  readonly change: (body: unknown) => Promise<unknown>
+  /** who may; '' = nobody */
+  readonly controlKey: string
+}
+
 export interface ObserveServer {
   readonly port: number
   /** e.g. http://127.0.0.1:9464 */
   readonly url: string
+  /** from now on; before, these paths are not there */
+  offer(offer: Offer): void
   close(): Promise<void>
 }
 
@@ -34,6 +48,7 @@ const HEADERS_MAX = 64
 /** Scrapers and probes are a handful; more is somebody else. */
 const CONNECTIONS_MAX = 64
 const REQUESTS_A_SOCKET_MAX = 1_000
+const BODY_BYTES_MAX = 64 * 1024
 
 interface Answer {
   readonly code: number
@@ -53,6 +68,7 @@ export async function startObserveServer(
   health: Health,
 ): Promise<ObserveServer> {
   const headersTimeoutMs = options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS
+  let offer: Offer | undefined
   const server = createServer(
     {
       headersTimeout: headersTimeoutMs,
@@ -62,7 +78,7 @@ export async function startObserveServer(
       maxHeaderSize: HEADER_BYTES_MAX,
     },
     (request, response) => {
-      answer(request, metrics, health).then(
+      answer(request, metrics, health, offer).then(
         (found) => send(request, response, found),
         (error: Error) => send(request, response, json(500, { error: error.message })),
       )
@@ -79,6 +95,9 @@ export async function startObserveServer(
   return {
     port,
     url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
+    offer: (offered) => {
+      offer = offered
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
@@ -100,7 +119,13 @@ function listenFault(error: NodeJS.ErrnoException, { host, port }: ObserveServer
   )
 }
 
-async function answer(request: IncomingMessage, metrics: Metrics, health: Health): Promise<Answer> {
+async function answer(
+  request: IncomingMessage,
+  metrics: Metrics,
+  health: Health,
+  offer: Offer | undefined,
+): Promise<Answer> {
+  if (request.method === 'POST' && offer !== undefined && request.url === '/change') return change(request, offer)
   if (request.method !== 'GET' && request.method !== 'HEAD') return json(405, { error: 'only GET' })
   switch (request.url?.split('?', 1)[0]) {
     case '/metrics':
@@ -113,9 +138,44 @@ async function answer(request: IncomingMessage, metrics: Metrics, health: Health
       return aspect(health.ask('liveness'))
     case '/readyz':
       return aspect(health.ask('readiness'))
-    default:
-      return json(404, { error: 'not here', pages: ['/metrics', '/health', '/livez', '/readyz'] })
+    default: {
+      const read = offer?.questions[request.url ?? '']
+      if (read !== undefined) return json(200, read())
+      const pages = ['/metrics', '/health', '/livez', '/readyz', ...Object.keys(offer?.questions ?? {})]
+      return json(404, { error: 'not here', pages })
+    }
   }
+}
+
+/** An order of another process. Its secret is looked at before its body is read. */
+async function change(request: IncomingMessage, { controlKey, change: make }: Offer): Promise<Answer> {
+  if (controlKey === '')
+    return json(403, {
+      error: 'this process takes no orders: set the same observe.controlKey here and where it is asked',
+    })
+  const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
+  if (!isEqual(given, controlKey)) return json(401, { error: 'this is not the observe.controlKey of this process' })
+  if (request.headers['content-type'] !== 'application/json') return json(415, { error: 'an order is JSON' })
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const part of request as AsyncIterable<Buffer>) {
+    bytes += part.length
+    if (bytes > BODY_BYTES_MAX) return json(413, { error: `an order has at most ${BODY_BYTES_MAX} bytes` })
+    parts.push(part)
+  }
+  let body: unknown
+  try {
+    body = JSON.parse(Buffer.concat(parts).toString('utf8'))
+  } catch {
+    return json(400, { error: 'an order is JSON' })
+  }
+  return json(200, await make(body))
+}
+
+/** In a time that does not depend on where they differ. */
+function isEqual(a: string, b: string): boolean {
+  const hash = (text: string): Buffer => createHash('sha256').update(text).digest()
+  return timingSafeEqual(hash(a), hash(b))
 }
 
 const aspect = (report: { ok: boolean }): Answer => json(report.ok ? 200 : 503, report)
@@ -128,8 +188,8 @@ function send(request: IncomingMessage, response: ServerResponse, { code, type, 
     'x-content-type-options': 'nosniff',
   }
   if (code === 405) headers.allow = 'GET, HEAD'
-  if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined)
-    headers.connection = 'close' // we read no body
+  if (!request.complete && (request.headers['content-length'] ?? request.headers['transfer-encoding']) !== undefined)
+    headers.connection = 'close' // we do not read the body
   response.writeHead(code, headers)
   response.end(request.method === 'HEAD' ? undefined : body)
 }

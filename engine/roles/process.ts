@@ -12,12 +12,15 @@ import { Counters } from '../ring/counters.ts'
 import { createHopMemories } from '../sinks/hop-histograms.ts'
 import { openStore, STORE_COUNTERS } from '../../workers/store-worker.ts'
 import { Collector, storeSettings } from './collector.ts'
+import { EngineAnswers } from './engine-answers.ts'
 import { findServers } from './found-servers.ts'
 import { checkServable } from './gateway-settings.ts'
 import { watchGateway } from './gateway-telemetry.ts'
+import { Presence } from './presence.ts'
 import { Revival, REVIVAL_DEFAULT } from './revival.ts'
 import { Serving } from './serving.ts'
 import { type Servers, startServers } from './servers.ts'
+import { StatusReading } from './status.ts'
 import { Telemetry } from './telemetry.ts'
 
 export interface EngineProcess {
@@ -83,14 +86,22 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
       telemetry.watchStore(counters)
       telemetry.watchHops(hops)
     }
+    const answers = new EngineAnswers(
+      run,
+      collector,
+      new StatusReading(run, servers, collector, telemetry.health, clock),
+    )
     let serving: Serving | undefined
     if (roles.includes('serve')) {
-      serving = await Serving.start(run, servers, collector, telemetry.health, clock)
+      serving = await Serving.start(run, servers, collector, answers, clock)
       const started = serving
       undo.push(() => started.stop())
       watchGateway(telemetry.metrics, () => started.counts)
       telemetry.watchServing(started, collector)
     }
+    const presence = new Presence(run, { nats: servers.nats, observe, serving, answers, clock })
+    presence.start()
+    undo.push(() => presence.stop())
     const stopRoles = async (): Promise<void> => {
       telemetry.stopping()
       await unwind(rolesFrom)

@@ -1,34 +1,30 @@
 /** The gateway's thread, and the answers to what it asks of this process. */
 import type { Clock } from '../base/clock.ts'
-import { Fault } from '../base/fault.ts'
 import { freshSeed, seededRandom } from '../base/random.ts'
 import type { Run } from '../base/run.ts'
 import type { GatewaySample } from '../gateway/counts.ts'
-import type { InstrumentChange } from '../gateway/engine-link.ts'
-import type { Health } from '../observe/health.ts'
 import type { LiveSeat, Question, ServeMessage, ServeOrder } from '../../workers/serve-worker.ts'
 import type { Collector } from './collector.ts'
-import { collectedAnswer, configAnswer, planAnswer } from './engine-answers.ts'
+import type { EngineAnswers } from './engine-answers.ts'
 import { gatewaySettings } from './gateway-settings.ts'
 import { ServeThread } from './serve-thread.ts'
 import type { Servers } from './servers.ts'
-import { StatusReading } from './status.ts'
 
 export class Serving {
   readonly #thread: ServeThread
-  readonly #run: Run
   readonly #collector: Collector | undefined
+  readonly #answers: EngineAnswers
   #counts: GatewaySample | undefined
-  readonly #status: StatusReading
+  #peers: readonly string[] = []
 
   static async start(
     run: Run,
     servers: Servers,
     collector: Collector | undefined,
-    health: Health,
+    answers: EngineAnswers,
     clock: Clock,
   ): Promise<Serving> {
-    const serving = new Serving(run, servers, collector, health, clock)
+    const serving = new Serving(run, servers, collector, answers, clock)
     try {
       await serving.#thread.start()
     } catch (error) {
@@ -38,11 +34,15 @@ export class Serving {
     return serving
   }
 
-  private constructor(run: Run, servers: Servers, collector: Collector | undefined, health: Health, clock: Clock) {
-    const { config, log, version } = run
-    this.#run = run
+  private constructor(
+    { config, log, version }: Run,
+    servers: Servers,
+    collector: Collector | undefined,
+    answers: EngineAnswers,
+    clock: Clock,
+  ) {
     this.#collector = collector
-    this.#status = new StatusReading(run, servers, collector, health, clock)
+    this.#answers = answers
     const pressure = collector?.pressure.memory ?? new SharedArrayBuffer(4)
     const settings = gatewaySettings(config, version, servers, collector !== undefined)
     this.#thread = new ServeThread({
@@ -52,6 +52,8 @@ export class Serving {
         logLevel: config.log.level,
         pressure,
         live: liveSeat(servers, collector, isResumed),
+        peers: this.#peers,
+        controlKey: config.observe.controlKey,
       }),
       clock,
       random: seededRandom(freshSeed()),
@@ -78,6 +80,12 @@ export class Serving {
     return this.#counts
   }
 
+  /** The pages of other processes: these and no others. */
+  setPeers(urls: readonly string[]): void {
+    this.#peers = urls
+    this.#thread.post({ type: 'peers', urls })
+  }
+
   #onMessage(message: ServeMessage): void {
     if (message.type === 'ask') void this.#answer(message)
     else if (message.type === 'counts') this.#counts = message.counts
@@ -94,15 +102,18 @@ export class Serving {
   }
 
   async #ask(what: Question, body: unknown): Promise<unknown> {
-    const { config, effective } = this.#run
-    const collector = this.#collector
-    if (what === 'status') return [this.#status.read()]
-    if (what === 'config') return configAnswer(effective)
-    if (what === 'collected') return collector === undefined ? [] : [collectedAnswer(config.producer, collector)]
-    if (what === 'plan') return collector === undefined ? [] : [planAnswer(config.producer, collector)]
-    if (collector === undefined)
-      throw new Fault('NO_COLLECTOR', 'no collector runs in this process: ask the one that shall collect it')
-    return collector.byHand.change(body as InstrumentChange)
+    switch (what) {
+      case 'status':
+        return [this.#answers.status()]
+      case 'collected':
+        return this.#answers.collected()
+      case 'plan':
+        return this.#answers.plan()
+      case 'config':
+        return this.#answers.config()
+      case 'change':
+        return this.#answers.change(body)
+    }
   }
 
   stop(): Promise<void> {
