@@ -230,7 +230,8 @@ test('client: live messages of books, heartbeats and the publisher should be rea
     decodeLive(packr.pack({ ...book, timestamp: BigInt(book.timestamp), collected_at: BigInt(book.collected_at) })),
     wanted,
   )
-  assert.throws(() => decodeLive(packr.pack([1])), /no live message/)
+  for (const wrong of [packr.pack([1]), packr.pack({ type: 5 }), Buffer.from([0xc1]), packr.pack('text')])
+    assert.throws(() => decodeLive(wrong), /no live message/)
 })
 
 /** Compiled or not: the types must have the names and forms that the rows have. */

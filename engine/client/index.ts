@@ -43,6 +43,7 @@ export {
   type CandleParameters,
   type Page,
   type Parameters,
+  type PastBook,
   type Query,
   QueryError,
   type QueryOptions,

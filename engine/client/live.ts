@@ -76,8 +76,9 @@ export function decodeLive(bytes: Uint8Array): LiveMessage {
     throw new TypeError('these bytes are no live message')
   const { type, rows } = message as { readonly type?: string; readonly rows?: readonly LiveRow[] }
   if (type === undefined && 'bids' in message) return orderbook(message as OrderbookMessage)
+  if (typeof type !== 'string') throw new TypeError('these bytes are no live message')
   if (type === 'heartbeat') return heartbeat(message as HeartbeatMessage)
-  const columns = LIVE_COLUMNS.get(type ?? '')
+  const columns = LIVE_COLUMNS.get(type)
   if (columns === undefined || rows === undefined) return message as LiveMessage // of a newer engine
   const { number } = message as { readonly number?: unknown }
   return { ...message, number: Number(number), rows: shown(columns, rows) } as unknown as LiveMessage

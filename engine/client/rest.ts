@@ -83,9 +83,9 @@ export interface CandleParameters extends RangeParameters {
   readonly stream?: 'trade' | 'agg_trade'
 }
 
-/** A whole book, best first. */
+/** A verified book as it is now, best first. */
 export interface BookAnswer extends InstrumentName {
-  readonly state: string
+  readonly state: 'LIVE'
   readonly book_epoch: number
   readonly last_seq: number
   readonly event_ns: string
@@ -94,9 +94,29 @@ export interface BookAnswer extends InstrumentName {
   readonly asks: readonly Level[]
 }
 
+/** A book as it was, built again from what is stored. */
+export interface PastBook {
+  readonly instrument: string
+  readonly time_ns: string
+  readonly state: 'LIVE'
+  readonly book_epoch: number
+  readonly last_seq: number
+  readonly event_ns: string
+  readonly received_ns: string
+  /** the stored book that it is built from, and how many events came after it */
+  readonly start: { readonly kind: string; readonly received_ns: string; readonly last_seq: number }
+  readonly deltas: number
+  /** levels that are proven; deeper ones are not claimed */
+  readonly proven_bids: number
+  readonly proven_asks: number
+  readonly bids: readonly Level[]
+  readonly asks: readonly Level[]
+}
+
 /** The gateway's no, with its word for it. */
 export class QueryError extends Error {
   override readonly name = 'QueryError'
+  /** of HTTP; 0: nobody answered */
   readonly status: number
   /** e.g. book_not_live, unknown_instrument, invalid_parameter */
   readonly code: string
@@ -135,7 +155,7 @@ export interface Query {
   /** The verified book as it is now. @throws QueryError book_not_live when it is not LIVE */
   book(instrument: string, parameters?: { readonly depth?: number }): Promise<BookAnswer>
   /** The book as it was. */
-  bookAt(instrument: string, time: string | number | bigint | Date, parameters?: Parameters): Promise<BookAnswer>
+  bookAt(instrument: string, time: string | number | bigint | Date, parameters?: Parameters): Promise<PastBook>
   /** Rows of a table as a file, piece by piece. */
   export(table: string, parameters?: Parameters): AsyncGenerator<Uint8Array, void, undefined>
 }
@@ -200,7 +220,7 @@ class Gateway implements Query {
     return this.get(`/v1/books/${encodeURIComponent(instrument)}`, { ...parameters })
   }
 
-  bookAt(instrument: string, time: string | number | bigint | Date, parameters: Parameters = {}): Promise<BookAnswer> {
+  bookAt(instrument: string, time: string | number | bigint | Date, parameters: Parameters = {}): Promise<PastBook> {
     return this.get(`/v1/books/${encodeURIComponent(instrument)}/at`, { ...parameters, time })
   }
 
@@ -242,7 +262,11 @@ class Gateway implements Query {
       signal?.addEventListener('abort', abort, { once: true })
       if (signal?.aborted === true) abort()
       const timer = setTimeout(() => stop.abort(new Error(`${target.href}: no answer in ${timeoutMs} ms`)), timeoutMs)
-      const answer = await fetch(target, { headers, signal: stop.signal }).finally(() => clearTimeout(timer))
+      const answer = await fetch(target, { headers, signal: stop.signal })
+        .catch((error: unknown) => {
+          throw stop.signal.aborted ? error : unreachable(url, error)
+        })
+        .finally(() => clearTimeout(timer))
       if (answer.ok) return answer
       const waitMs = Number(answer.headers.get('retry-after') ?? 1) * 1000
       const error = await errorOf(answer)
@@ -250,6 +274,20 @@ class Gateway implements Query {
       await new Promise((resolve) => setTimeout(resolve, waitMs))
     }
   }
+}
+
+/** `fetch failed` says nothing; its cause does. */
+function unreachable(url: string, error: unknown): QueryError {
+  const { cause, message } = error as {
+    readonly cause?: { readonly code?: string; readonly message?: string }
+    readonly message: string
+  }
+  return new QueryError(
+    0,
+    'unreachable',
+    `${url} cannot be reached (${cause?.code ?? cause?.message ?? message}): does a gateway run there?`,
+    {},
+  )
 }
 
 async function errorOf(answer: Response): Promise<QueryError> {

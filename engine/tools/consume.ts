@@ -156,6 +156,10 @@ class Reader implements ConsumeSink {
       return new Promise((resolve) => process.stdout.once('drain', resolve))
   }
 
+  onReading(): void {
+    if (this.#screen === undefined) process.stderr.write(`marketprism: reading ${this.#source.name}\n`)
+  }
+
   onLost(count: number): void {
     this.#meter.lost += count
   }

@@ -8,6 +8,7 @@ import { decodeBlock, type DecodedBlock, instrumentName, type NamedRow, type Tab
 import { matchesGlob, type Pattern } from '../../gateway/live/subject.ts'
 import { BLOCK_STREAM } from '../../record/streams.ts'
 import { TABLES } from '../../record/schema.ts'
+import { getLargeBlock, LARGE_BLOCKS_DEFAULT, readLargeNote } from '../../sinks/large-blocks.ts'
 import { anyRows, type ConsumeSink, type ConsumeSource } from './source.ts'
 
 const MESSAGES_AHEAD_MAX = 32
@@ -32,6 +33,7 @@ export class Blocks implements ConsumeSource {
   async run(sink: ConsumeSink): Promise<void> {
     const consumers: Consumer[] = []
     for (const subject of this.#subjects) consumers.push(await this.#consumer(subject))
+    sink.onReading()
     await Promise.all(consumers.map((consumer) => this.#read(consumer, sink)))
   }
 
@@ -61,7 +63,7 @@ export class Blocks implements ConsumeSource {
   async #take(message: JsMsg, sink: ConsumeSink): Promise<void> {
     let block: DecodedBlock
     try {
-      block = decodeBlock(message.data)
+      block = decodeBlock(await this.#bytesOf(message))
     } catch (error) {
       return sink.onError(`${message.subject}: ${(error as Error).message}`)
     }
@@ -79,6 +81,12 @@ export class Blocks implements ConsumeSource {
         raw,
       })
     }
+  }
+
+  /** A block that is longer than a message may be stands in an object store. */
+  async #bytesOf({ data, headers }: JsMsg): Promise<Uint8Array> {
+    const note = readLargeNote((name) => headers?.get(name) ?? '')
+    return note === undefined ? data : await getLargeBlock(this.#connection, LARGE_BLOCKS_DEFAULT, note)
   }
 
   #isWanted(table: string, id: string): boolean {

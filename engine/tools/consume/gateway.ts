@@ -23,8 +23,8 @@ export async function checkGateway({ url }: GatewayOptions): Promise<void> {
     if (body !== null && ('processes' in body || 'error' in body)) return
     detail = 'something else answers there'
   } catch (error) {
-    const { cause, message } = error as { cause?: { code?: string }; message: string }
-    detail = cause?.code ?? message
+    const { cause, message } = error as { cause?: { code?: string; message?: string }; message: string }
+    detail = cause?.code ?? cause?.message ?? message
   }
   throw new Fault(
     'NO_GATEWAY',
@@ -73,6 +73,7 @@ export class GatewayStream implements ConsumeSource {
 }
 
 function tell({ state, reason }: Extract<StreamMessage, { type: 'connection' }>, sink: ConsumeSink): void {
+  if (state === 'open') sink.onReading()
   if (state === 'closed') sink.onNotice(`the connection is closed (${reason}): it is made again`)
   if (state === 'resumed') sink.onNotice('connected again, nothing was missed')
   if (state === 'gap') sink.onNotice(`messages may be missing: ${reason}`)

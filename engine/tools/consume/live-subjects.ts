@@ -36,6 +36,8 @@ export class LiveSubjects implements ConsumeSource {
       }
     }
     void this.#watch(sink)
+    await this.#connection.flush()
+    sink.onReading()
     const error = await this.#connection.closed()
     if (error instanceof Error) throw new Fault('NATS', `${this.name} is gone (${error.message}): start it again`)
   }

@@ -17,6 +17,8 @@ export interface Consumed {
 }
 
 export interface ConsumeSink {
+  /** Everything that is sent from now on will come. */
+  onReading(): void
   /** The source waits for what this returns, as far as it can wait. */
   onMessage(message: Consumed): void | Promise<void>
   /** messages that were sent and did not come */

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { query, QueryError, type TradeRow } from '../engine/client/index.ts'
+import type { Row } from './support/blocks.ts'
+import { cleanUp } from './support/clean-up.ts'
+import { SILENT } from './support/embedded.ts'
+import { served } from './support/gateway.ts'
+import { historyRig } from './support/history.ts'
+import { ToldSource, ToldWorker } from './support/live.ts'
+
+const BTC = 'binance.usdm.BTCUSDT'
+const NOON_NS = 1_790_000_000_000_000_000n
+const MINUTE_NS = 60_000_000_000n
+
+const trade = (id: number, more: Row = {}): Row => ({
+  instrument: 0,
+  received_ns: NOON_NS + BigInt(id) * MINUTE_NS,
+  event_ns: NOON_NS,
+  trade_ns: NOON_NS + BigInt(id) * MINUTE_NS,
+  stream: 1,
+  trade_id: id,
+  first_trade_id: id,
+  last_trade_id: id,
+  price_mantissa: 6_180_000n + BigInt(id),
+  price_scale: 2,
+  quantity_mantissa: 9_007_199_254_740_993n,
+  quantity_scale: 8,
+  side: 1 + (id % 2),
+  seq: id,
+  ...more,
+})
+
+async function answering(t: TestContext, listener: RequestListener): Promise<string> {
+  const server = createServer(listener)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  cleanUp(t, () => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const refusal =
+  (status: number, code: string, details: object = {}) =>
+  (error: unknown) => {
+    assert.ok(error instanceof QueryError, String(error))
+    assert.deepEqual([error.status, error.code], [status, code])
+    assert.deepEqual({ ...error.details, ...details }, { ...error.details })
+    assert.ok(error.message.length > 0 && !error.message.includes('\n'))
+    return true
+  }
+
+test('client query: rows of a gateway on ClickHouse', async (t) => {
+  const { url, put } = await historyRig(t)
+  await put(
+    'trades',
+    [BTC],
+    Array.from({ length: 50 }, (_, id) => trade(id + 1)),
+  )
+  await put(
+    'gaps',
+    [BTC],
+    [{ instrument: 0, received_ns: NOON_NS, channel: 2, cause: 1, status: 2, from_ns: NOON_NS, to_ns: NOON_NS + 5n }],
+  )
+  const api = query({ url })
+
+  await t.test('query should bring one page, the newest first, with exact text', async () => {
+    const { rows, next_cursor } = await api.series('trades', BTC, { limit: 2 })
+    const [newest] = rows as readonly [TradeRow]
+    assert.deepEqual(
+      [rows.length, newest.trade_id, newest.price, newest.quantity, newest.side, newest.trade_ns],
+      [2, 50, '61800.5', '90071992.54740993', 'buy', String(NOON_NS + 50n * MINUTE_NS)],
+    )
+    assert.equal(typeof next_cursor, 'string')
+  })
+
+  await t.test('query should bring all rows of a range, each once and in order, whatever the pages', async () => {
+    const ids: number[] = []
+    const range = { from: NOON_NS + 5n * MINUTE_NS, to: NOON_NS + 40n * MINUTE_NS, limit: 7, order: 'asc' } as const
+    for await (const { trade_id } of api.all('trades', BTC, range)) ids.push(trade_id)
+    assert.deepEqual(
+      ids,
+      Array.from({ length: 35 }, (_, index) => index + 5),
+    )
+    const iso = { ...range, from: new Date(Number(range.from / 1_000_000n)), to: '2026-09-21T16:33:20Z' }
+    let count = 0
+    for await (const _ of api.all('trades', BTC, { ...iso, to: range.to })) count++
+    assert.equal(count, 35)
+  })
+
+  await t.test('query should bring bars made of the trades', async () => {
+    const bars = []
+    for await (const bar of api.allKlines(BTC, {
+      interval: '10m',
+      from: NOON_NS - 10n * MINUTE_NS,
+      to: NOON_NS + 60n * MINUTE_NS,
+      order: 'asc',
+      limit: 2,
+    }))
+      bars.push(bar)
+    assert.equal(
+      bars.reduce((sum, bar) => sum + (bar.trade_count ?? 0), 0),
+      50,
+    )
+    assert.equal(bars.at(-1)?.close, '61800.5')
+    const { rows } = await api.klines(BTC, {
+      interval: '1m',
+      limit: 1,
+      to: NOON_NS + 50n * MINUTE_NS + 40_000_000_000n,
+    })
+    assert.equal(rows.length, 1)
+  })
+
+  await t.test('query should bring gaps with their instruments', async () => {
+    const gaps = []
+    for await (const gap of api.gaps({ instrument: BTC })) gaps.push(gap)
+    assert.deepEqual(
+      gaps.map(({ symbol, channel, cause, status }) => [symbol, channel, cause, status]),
+      [['BTCUSDT', 'trades', 'disconnect', 'closed']],
+    )
+  })
+
+  await t.test('query should say no with the word of the gateway', async () => {
+    await assert.rejects(api.series('trades', 'binance.usdm.NOTHING'), refusal(404, 'unknown_instrument'))
+    await assert.rejects(
+      api.series('trades', BTC, { limit: 0 }),
+      refusal(400, 'invalid_parameter', { parameter: 'limit' }),
+    )
+    await assert.rejects(api.get('/v1/nothing'), refusal(404, 'not_found'))
+  })
+})
+
+test('client query should bring a live book, and of one that is not LIVE its state, reason and since when', async (t) => {
+  const source = new ToldSource()
+  const { gateway, engine } = await served(t, {}, SILENT, source)
+  const worker = new ToldWorker(source)
+  const api = query({ url: gateway.url })
+  worker.live(BTC, [[10_000, 1_000]], [[10_001, 2_000]])
+  const asked = api.book(BTC, { depth: 1 })
+  while (engine.wanted.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  worker.snapshot(BTC, [[10_000, 1_000]], [[10_001, 2_000]], { lastSeq: 100, epoch: 1, reason: 'wanted' })
+  const book = await asked
+  assert.deepEqual(
+    [book.state, book.symbol, book.last_seq, book.bids, book.asks],
+    ['LIVE', 'BTCUSDT', 100, [['100', '1']], [['100.01', '2']]],
+  )
+  worker.state(BTC, 'GAP', 'sequence')
+  await assert.rejects(
+    api.book(BTC),
+    refusal(503, 'book_not_live', { state: 'GAP', reason: 'sequence', since_ns: String(worker.nowNs) }),
+  )
+})
+
+test('client query should bring its key, wait when it asked too often, and end when told', async (t) => {
+  let asked = 0
+  const url = await answering(t, ({ url: path, headers }, response) => {
+    response.setHeader('content-type', 'application/json')
+    if (path === '/v1/slow') return
+    if (++asked === 1) {
+      response.writeHead(429, { 'retry-after': '0' }).end('{"error":{"code":"rate_limited","message":"slower"}}')
+      return
+    }
+    response.end(JSON.stringify({ key: headers.authorization ?? '' }))
+  })
+  assert.deepEqual(await query({ url, key: 'k' }).get('/v1/any'), { key: 'Bearer k' })
+  assert.equal(asked, 2)
+  assert.deepEqual(await query({ url }).get('/v1/any'), { key: '' })
+  await assert.rejects(query({ url, timeoutMs: 50 }).get('/v1/slow'), /no answer in 50 ms/)
+  const stop = new AbortController()
+  const slow = query({ url, signal: stop.signal }).get('/v1/slow')
+  stop.abort(new Error('enough'))
+  await assert.rejects(slow, /enough/)
+})
+
+test('client query should say that nobody answers, or that who answers is no gateway', async (t) => {
+  await assert.rejects(query({ url: 'http://127.0.0.1:1' }).get('/v1/status'), refusal(0, 'unreachable'))
+  const url = await answering(t, (_, response) => void response.writeHead(500).end('<html>'))
+  await assert.rejects(query({ url }).get('/v1/status'), refusal(500, 'no_gateway'))
+})
