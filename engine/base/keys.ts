@@ -122,6 +122,12 @@ export const KEYS = {
       ms,
     ),
     depth: integer(20, limits.BOOK_DEPTH, 'Levels a side of such a row.', { unit: 'levels' }),
+    checkpointSeconds: integer(
+      300,
+      limits.CHECKPOINT_S,
+      'How often a LIVE book becomes a row as far down as it is proven, for the book at a point in time; 0 = never.',
+      seconds,
+    ),
   }),
   ...below('publisher', {
     enabled: flag(true, 'Publish whole books periodically on live subjects orderbook.…'),
