@@ -11,6 +11,7 @@ import type { Spool } from '../engine/spool/spool.ts'
 import { FaultLink } from '../engine/tools/conservation/fault-link.ts'
 import { killAnd, startChain, WAIT_MS } from './support/chain.ts'
 import { cleanUp } from './support/clean-up.ts'
+import { startTestClickHouse } from './support/clickhouse.ts'
 import { SILENT, temporaryDirectory, until } from './support/embedded.ts'
 
 /** What JetStream acknowledged and then lost: the spool still has it, the store says so, and every row is stored once. */
@@ -186,4 +187,33 @@ test('a block that went out while the question was asked should not be lost befo
   floor = 20
   await questions.look()
   assert.deepEqual(again, [span])
+})
+
+test('stores of two databases behind one NATS should not answer for each other', async (t) => {
+  const chain = await startChain(t)
+  if (chain === undefined) return
+  const stopStore = chain.startStore()
+  await chain.append(5)
+  await chain.assertAllStored()
+  const other = await startTestClickHouse()
+  cleanUp(t, () => other.stop())
+  const link = new NatsLink({ ...NATS_DEFAULT, url: chain.nats.url }, 'stranger', random, SILENT)
+  cleanUp(t, () => link.close())
+  const stranger = new CommitAnswers(link, other.options, SILENT)
+  cleanUp(t, () => stranger.close())
+  await other.query(
+    `INSERT INTO blocks (producer, epoch, block_seq) SELECT 'chain', ${chain.spool.epoch}, number FROM numbers(6, 5)`,
+  )
+  stranger.start()
+  link.start()
+  await until(() => link.up() !== undefined, WAIT_MS, 'the stranger is connected')
+  await stopStore() // the stranger alone is there, and says that it has what nobody has
+  await chain.append(5)
+  await chain.delivered()
+  const { answered } = stranger.stats
+  await until(() => stranger.stats.answered > answered + 3, WAIT_MS, 'the stranger answers')
+  assert.equal(chain.spool.stats.uncommitted, 5)
+  const stopLater = chain.startStore()
+  await chain.assertAllStored()
+  await stopLater()
 })

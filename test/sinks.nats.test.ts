@@ -15,6 +15,7 @@ import { LivePublisher } from '../engine/sinks/live-publisher.ts'
 import { connectNats, NATS_DEFAULT, NatsLink, NatsSink } from '../engine/sinks/nats.ts'
 import { sealedBlock } from '../engine/sinks/sink.ts'
 import { openSpool, SPOOL_DEFAULT } from '../engine/spool/spool.ts'
+import { FaultLink } from '../engine/tools/conservation/fault-link.ts'
 import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
 import { startTestClickHouse } from './support/clickhouse.ts'
 import { startTestNats, type TestNats } from './support/nats.ts'
@@ -116,6 +117,25 @@ describe('nats sink', () => {
     assert.equal(live.stats.dropped, 1)
     assert.equal(warnings.length, 1, 'told once, not at every attempt')
     await link.close()
+  })
+
+  it('nats link that comes and goes should be told once a minute', async (t) => {
+    if (nats === undefined) return t.skip(reason)
+    const fault = new FaultLink('flapping')
+    const warnings: string[] = []
+    const log = { ...silent, warn: (line: string) => warnings.push(line), info: () => {} } as unknown as typeof silent
+    const url = await fault.through(nats.options.url)
+    const link = new NatsLink({ ...nats.options, url }, 'test', random, log)
+    link.start()
+    for (let count = 1; count <= 4; count++) {
+      await until('the connection', () => link.up() !== undefined)
+      fault.reset()
+      await until('its end', () => link.up() === undefined)
+    }
+    await until('the connection', () => link.up() !== undefined)
+    assert.deepEqual([warnings.length, link.reconnects], [1, 4], warnings.join())
+    await link.close()
+    fault.close()
   })
 
   it('live publisher should deliver subject and bytes at once', async (t) => {

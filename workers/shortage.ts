@@ -10,6 +10,8 @@ export class Shortage {
   readonly #log: Pick<Log, 'warn' | 'error'>
   #sinceMs: number | undefined
   #isTold = false
+  #forgottenBlocks = 0
+  #isForgettingTold = false
 
   constructor(directory: string, nowMs: () => number, log: Pick<Log, 'warn' | 'error'>) {
     this.#directory = directory
@@ -22,8 +24,18 @@ export class Shortage {
     return this.#sinceMs !== undefined
   }
 
-  /** @param reason '' when there is room */
-  look(reason: string): void {
+  /**
+   * @param reason '' when there is room
+   * @param forgottenBlocks delivered, not known to be stored, and deleted for want of room, since the start
+   */
+  look(reason: string, forgottenBlocks = 0): void {
+    if (forgottenBlocks > this.#forgottenBlocks && !this.#isForgettingTold) {
+      this.#isForgettingTold = true
+      this.#log.error(
+        `the spool in ${this.#directory} is full and deletes blocks that are delivered and not known to be stored: what NATS loses of them now is lost; enlarge spool.maxBytes, or look why the store lags`,
+      )
+    }
+    this.#forgottenBlocks = forgottenBlocks
     if (reason === '') {
       if (this.#isTold) this.#log.warn(`the spool in ${this.#directory} has room again`)
       this.#sinceMs = undefined

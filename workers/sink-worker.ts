@@ -259,7 +259,7 @@ export class SinkWorker {
     const keptNs = this.#givenUp === 0 ? this.#keptTime.tryTake(this.spool.durableSeq) : undefined
     if (keptNs !== undefined) this.spool.kept.untilNs = keptNs
     if (this.spool.writerFault === undefined) await this.spool.tend()
-    this.#shortage.look(this.#reasonToWait())
+    this.#shortage.look(this.#reasonToWait(), this.spool.stats.forgottenBlocks)
     this.writeCounters()
   }
 

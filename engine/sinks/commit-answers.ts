@@ -10,7 +10,11 @@ import type { NatsLink } from './nats.ts'
  * The store's side of commit feedback: a collector asks which of its blocks are stored, and the table `blocks` answers.
  *
  *   request   marketprism.store.committed   {"producer": "a", "epoch": 1795253359, "firstSeq": 1, "lastSeq": 4096}
- *   answer    {"missing": [[17, 18], [40, 40]], "pending": 0, "floor": 1234, "lastSeq": 1234}      or {"error": "why"}
+ *   answer    {"missing": [[17, 18], [40, 40]], "pending": 0, "floor": 1234, "lastSeq": 1234, "database": "marketprism/…"}
+ *             or {"error": "why"}
+ *
+ * `database` names the very table `blocks` that was asked: stores of two databases behind one NATS must not answer for each
+ * other, and a collector listens to one.
  *
  * `pending` counts the messages that the store's consumers have not done yet, `floor` is the stream sequence up to which all
  * are done, `lastSeq` where the stream ends. They are read before the table is: so a block that was in the stream before the
@@ -42,6 +46,8 @@ export interface CommitAnswer {
   readonly pending: number
   readonly floor: number
   readonly lastSeq: number
+  /** `{name of the database}/{uuid of its table blocks}` */
+  readonly database: string
 }
 
 export class CommitAnswers {
@@ -50,6 +56,7 @@ export class CommitAnswers {
   readonly #client: ClickHouseClient
   readonly #log: Log
   #connection: NatsConnection | undefined
+  #database: Promise<string> | undefined
 
   constructor(link: NatsLink, clickhouse: ClickHouseOptions, log: Log) {
     this.#link = link
@@ -88,15 +95,34 @@ export class CommitAnswers {
   async #find(connection: NatsConnection, question: CommitQuestion): Promise<CommitAnswer> {
     const manager = await connection.jetstreamManager()
     if (question.doubts === true) await this.#purgeUnreadable(manager)
-    const progress = await this.#progress(manager)
+    const [progress, database] = [await this.#progress(manager), await this.#databaseName()]
     const done = await this.#storedOf(question)
     // a dead letter is not stored, nor is it lost: sent again it would only be one once more
     if (missingOf(question, done).length > 0)
       for (const seq of await deadBlocks(connection, question.producer, question.epoch)) done.add(seq)
-    return { missing: missingOf(question, done), ...progress }
+    return { missing: missingOf(question, done), ...progress, database }
   }
 
-  async #progress(manager: JetStreamManager): Promise<Omit<CommitAnswer, 'missing'>> {
+  /** Asked once: the table of a store that runs is not made anew. */
+  #databaseName(): Promise<string> {
+    this.#database ??= this.#askDatabase().catch((error) => {
+      this.#database = undefined
+      throw error
+    })
+    return this.#database
+  }
+
+  async #askDatabase(): Promise<string> {
+    const answer = await this.#client.query({
+      query: `SELECT concat(database, '/', toString(uuid)) AS place FROM system.tables WHERE database = currentDatabase() AND name = 'blocks'`,
+      format: 'JSONEachRow',
+    })
+    const [row] = await answer.json<{ place: string }>()
+    if (row === undefined) throw new Error('the database of the store has no table blocks')
+    return row.place
+  }
+
+  async #progress(manager: JetStreamManager): Promise<Omit<CommitAnswer, 'missing' | 'database'>> {
     const { state } = await manager.streams.info(BLOCK_STREAM)
     let pending = 0
     let floor = state.last_seq

@@ -20,6 +20,8 @@ import type { NatsLink, NatsSink } from './nats.ts'
  * acknowledged when we first heard that the block is missing. Blocks that are missing after several times are poison (a dead
  * letter is never stored): they are told, counted, and let go.
  *
+ * Answers of one database count, and of another only when the first has not answered for a time (it was replaced).
+ *
  * A stream that ends before what it had acknowledged was rolled back: everything that is not known to be stored goes out again
  * at once. Sending too much is harmless, for the store knows each block by its identity.
  *
@@ -41,6 +43,8 @@ const SPANS_MAX = 8
 const RESENDS_MAX = 5
 /** before a block goes out a second time; doubled each time */
 const RESEND_MS = 5_000
+/** A database that has not answered for so long may have been replaced by another. */
+const DATABASE_MS = 30_000
 
 /** A block that was found lost: how often, and when last. */
 interface Resend {
@@ -63,6 +67,10 @@ export class CommitQuestions {
   #floor = -1
   #floorMs = 0
   #silence = ''
+  /** whose answers count, and when it answered last */
+  #database = ''
+  #heardMs = 0
+  #stranger = ''
   #doubts = false
   #asking: Promise<void> | undefined
 
@@ -139,7 +147,7 @@ export class CommitQuestions {
       if (answer.error !== undefined) throw new Error(answer.error)
       if (this.#silence !== '') this.#log.info('the store says again which blocks are stored')
       this.#silence = ''
-      return answer
+      return this.#isOurs(answer.database) ? answer : undefined
     } catch (error) {
       this.stats.unanswered++
       this.#floor = -1
@@ -152,6 +160,23 @@ export class CommitQuestions {
       this.#silence = silence
       return undefined
     }
+  }
+
+  #isOurs(database: string): boolean {
+    const now = this.#nowMs()
+    if (database !== this.#database && this.#database !== '' && now - this.#heardMs < DATABASE_MS) {
+      if (database !== this.#stranger)
+        this.#log.error(
+          `stores of two databases answer at one NATS, ${this.#database} and ${database}: only what the first has counts as stored; give each a NATS of its own`,
+        )
+      this.#stranger = database
+      return false
+    }
+    if (database !== this.#database && this.#database !== '')
+      this.#log.warn(`another database says which blocks are stored: ${database}, before it ${this.#database}`)
+    this.#database = database
+    this.#heardMs = now
+    return true
   }
 
   #commit({ epoch, firstSeq, lastSeq }: BlockRange, { missing }: CommitAnswer): void {

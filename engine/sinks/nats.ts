@@ -62,6 +62,7 @@ export const NATS_DEFAULT: NatsOptions = {
   largeBlocks: LARGE_BLOCKS_DEFAULT,
 }
 
+const TOLD_AGAIN_MS = 60_000
 const NO_BYTES = new Uint8Array(0)
 /** Two pings without an answer: the connection is dead. */
 const PINGS_UNANSWERED_MAX = 2
@@ -141,6 +142,8 @@ export class NatsLink {
   readonly #stop = new AbortController()
   readonly #whenUp: ((connection: NatsConnection) => void)[] = []
   reconnects = 0
+  #toldMs = Number.NEGATIVE_INFINITY
+  #untoldCount = 0
 
   /**
    * @param name what the server shows for this connection
@@ -248,7 +251,7 @@ export class NatsLink {
   #cameUp(): void {
     if (this.#trouble !== undefined) {
       this.reconnects++
-      this.#log.info(`NATS at ${this.options.url} is connected again`)
+      if (this.#untoldCount === 0) this.#log.info(`NATS at ${this.options.url} is connected again`)
     }
     this.#trouble = undefined
     this.#isUp = true
@@ -259,8 +262,20 @@ export class NatsLink {
   #down(line: string): void {
     this.#isUp = false
     if (this.#stop.signal.aborted) return
-    if (this.#trouble === undefined) this.#log.warn(line)
+    if (this.#trouble === undefined) this.#tellDown(line)
     this.#trouble = line
+  }
+
+  /** A connection that comes and goes is told once a minute, with how often it went in between. */
+  #tellDown(line: string): void {
+    const nowMs = performance.now()
+    if (nowMs - this.#toldMs < TOLD_AGAIN_MS) {
+      this.#untoldCount++
+      return
+    }
+    this.#log.warn(this.#untoldCount === 0 ? line : `${line} (it went ${this.#untoldCount} times more in between)`)
+    this.#toldMs = nowMs
+    this.#untoldCount = 0
   }
 }
 
