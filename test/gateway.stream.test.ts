@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
+import { hashOfKey } from '../engine/gateway/security/keys.ts'
 import { served } from './support/gateway.ts'
 import { SILENT } from './support/embedded.ts'
 import { Listener, ToldSource, ToldWorker } from './support/live.ts'
@@ -272,4 +274,31 @@ test('stream should end with 1001 when the gateway stops', async (t) => {
   const client = await open()
   await gateway.close()
   assert.equal((await client.until(() => client.closed, 'close')).code, 1001)
+})
+
+test('stream should wait for a key in the first message where keys are needed, and close with 1008 for a bad one', async (t) => {
+  const newKey = (): string => `marketprism_desk_${randomBytes(32).toString('base64url')}`
+  const key = newKey()
+  const keys = { file: '', single: { id: 'desk', sha256: hashOfKey(key), scopes: ['stream' as const] } }
+  const source = new ToldSource()
+  const { gateway } = await served(t, { security: { keys } }, SILENT, source)
+  const worker = new ToldWorker(source)
+  const open = () => Listener.open(t, gateway.url, '/v1/stream')
+  const good = await open()
+  assert.equal((await good.subscribe(['trade.>'])).code, 'unauthorized')
+  good.send({ op: 'auth', id: 'a', key })
+  assert.equal((await good.next(({ op }) => op === 'authenticated')).id, 'a')
+  await good.subscribe(['trade.>'])
+  worker.trade(BTC, 1)
+  assert.equal((await good.next(({ type }) => type === 'trade')).rows[0].trade_id, 1)
+  const bad = await open()
+  bad.send({ op: 'auth', key: newKey() })
+  const { code, reason } = await bad.until(() => bad.closed, 'close')
+  assert.equal(code, 1008)
+  assert.ok(!reason.includes(key))
+  worker.trade(BTC, 2)
+  assert.deepEqual(
+    bad.said.filter(({ type }) => type !== undefined),
+    [],
+  )
 })

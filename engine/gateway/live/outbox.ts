@@ -55,6 +55,8 @@ export class Outbox {
   #writtenBytes = 0
   #writingSinceMs = 0
   #isWaiting = false
+  /** more waits than one that reads ever has */
+  #isBehind = false
   #isClosed = false
   #thinAtBytes = THIN_BYTES_MIN
   /** books of which the whole is owed */
@@ -86,7 +88,8 @@ export class Outbox {
     if (length === 0) return
     this.#queue.push(item)
     this.#queueBytes += length
-    if (this.#writtenBytes > 0 && this.#queueBytes > this.#thinAtBytes) this.#thin()
+    this.#isBehind = this.#writtenBytes > 0 && this.#queueBytes > THIN_BYTES_MIN
+    if (this.#isBehind && this.#queueBytes > this.#thinAtBytes) this.#thin()
     if (this.bytes > this.#limits.queueBytesMax && this.#writtenBytes > 0)
       return this.#evict(`it reads too slowly: more than ${this.#limits.queueBytesMax} bytes were waiting for it`)
     this.#wait()
@@ -163,6 +166,8 @@ export class Outbox {
     this.#socket.write(only ?? (piece?.bytes as Buffer), () => {
       piece?.done()
       this.#writtenBytes = 0
+      if (this.#isBehind) this.#thin() // what came while it did not read
+      this.#isBehind = false
       this.#thinAtBytes = THIN_BYTES_MIN
       if (this.#queue.length > 0 || this.#owed.size > 0) this.#wait()
     })

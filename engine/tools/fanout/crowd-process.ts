@@ -118,7 +118,8 @@ function masked(opcode: number, payload: Buffer): Buffer {
 
 function start(plan: CrowdPlan): void {
   const clock = new Clock(BigInt(plan.anchorNs))
-  plan.patterns.forEach((patterns, index) => setTimeout(() => new Reader(plan, clock, patterns), index * CONNECT_MS))
+  for (const [index, patterns] of plan.patterns.entries())
+    setTimeout(() => new Reader(plan, clock, patterns), index * CONNECT_MS)
 }
 
 function reset(): void {
