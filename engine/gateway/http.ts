@@ -7,6 +7,7 @@ import { addErrorForm, knownFault, sendFault } from './errors.ts'
 import { addRouteRules } from './route-rules.ts'
 import { addBookRoutes } from './routes/book.ts'
 import { addBookAtRoutes } from './routes/book-at.ts'
+import { addExportRoutes } from './routes/export.ts'
 import { addGapRoutes } from './routes/gaps.ts'
 import { addKlineRoutes } from './routes/klines.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
@@ -28,6 +29,7 @@ const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<vo
   addSeriesRoutes,
   addGapRoutes,
   addBookAtRoutes,
+  addExportRoutes,
   addKlineRoutes,
 ]
 

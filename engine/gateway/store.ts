@@ -218,6 +218,10 @@ function settingsOf(budget: Budget): ClickHouseSettings {
     output_format_json_quote_decimals: 1,
     output_format_json_escape_forward_slashes: 0,
     output_format_decimal_trailing_zeros: 0,
+    output_format_arrow_compression_method: 'none', // what every reader takes
+    output_format_arrow_string_as_string: 1,
+    output_format_parquet_compression_method: 'snappy',
+    output_format_parquet_string_as_string: 1,
     cancel_http_readonly_queries_on_client_close: 1,
     allow_introspection_functions: 0,
     readonly: '1', // the last one: after it no setting can be changed

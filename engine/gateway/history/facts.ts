@@ -51,7 +51,7 @@ const AXES: Partial<Record<TableName, string>> = {
 }
 
 /** A column of the order: as SQL, and as a value of a cursor. */
-interface OrderColumn {
+export interface OrderColumn {
   /** to order by, and to compare */
   readonly sql: string
   /** the same as text */
@@ -60,7 +60,7 @@ interface OrderColumn {
   readonly value: (param: string) => string
 }
 
-interface Facts {
+export interface Facts {
   readonly name: TableName
   readonly axis: string
   readonly order: readonly OrderColumn[]
@@ -69,7 +69,7 @@ interface Facts {
 
 const known = new Map<TableName, Facts>()
 
-function factsOf(name: TableName): Facts {
+export function factsOf(name: TableName): Facts {
   let facts = known.get(name)
   if (facts === undefined) {
     const table = tableNamed(name)
@@ -109,7 +109,7 @@ function orderColumn(table: Table, name: string): OrderColumn {
 }
 
 /** Newest first among the versions of one fact; of one packet's the one written last. */
-const VERSION = 'fact.received_ns DESC, fact.epoch DESC, fact.block_seq DESC, fact.row_in_block DESC'
+export const VERSION = 'fact.received_ns DESC, fact.epoch DESC, fact.block_seq DESC, fact.row_in_block DESC'
 
 const MINUTE_NS = 60_000_000_000n
 const FIRST_WINDOW_NS = 10n * MINUTE_NS

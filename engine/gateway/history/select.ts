@@ -1,13 +1,14 @@
 /**
- * SELECT lists that give rows as users see them (rows.ts), in two forms of the same values:
+ * SELECT lists that give rows as users see them (rows.ts), in three forms of the same values:
  *
- *   text       for JSON, msgpack and CSV: times as decimal text
+ *   text       for JSON and msgpack: times as decimal text
+ *   cells      for CSV: the same, lists as JSON
  *   columnar   for Parquet and Arrow: times as Int64 of ns; exact decimals stay text, as no reader keeps 76 digits
  */
 import type { Table } from '../../record/schema-columns.ts'
 import { type PublicColumn, publicColumns } from '../rows.ts'
 
-export type SelectForm = 'text' | 'columnar'
+export type SelectForm = 'text' | 'cells' | 'columnar'
 
 /** @param of prefix of the columns, e.g. `fact.` */
 export function selectList(table: Pick<Table, 'columns'>, form: SelectForm = 'text'): string {
@@ -28,11 +29,12 @@ function expression(column: PublicColumn, form: SelectForm): string {
     case 'levels': {
       const side = column.name.slice(0, -1)
       const pair = '(price, quantity) -> [toString(price), toString(quantity)]'
-      return `arrayMap(${pair}, ${from(`${side}_prices`)}, ${from(`${side}_quantities`)})`
+      const levels = `arrayMap(${pair}, ${from(`${side}_prices`)}, ${from(`${side}_quantities`)})`
+      return form === 'cells' ? `toJSONString(${levels})` : levels
     }
     case 'time': {
       const ns = `toUnixTimestamp64Nano(${from(column.name)})`
-      return form === 'text' ? `toString(${ns})` : ns
+      return form === 'columnar' ? ns : `toString(${ns})`
     }
     case 'decimal':
     case 'word':
