@@ -107,6 +107,14 @@ test('books should skip a change that the snapshot holds, and take one that sets
   assert.equal(shown(BTC)?.bids.length, 3)
 })
 
+test('books should leave out a change that is no part of the chain, and go on', () => {
+  const { answer, shown, worker, wanted } = liveScene()
+  answer()
+  worker.delta(BTC, [[50, 1]], [], { firstSeq: 5, lastSeq: 6, state: 'BUFFERING' }) // older than its anchor
+  worker.delta(BTC, [[99, 1]], [], { firstSeq: 11, lastSeq: 11 })
+  assert.deepEqual([shown(BTC)?.bids.length, shown(BTC)?.last_seq, wanted.length], [2, 11, 1])
+})
+
 test('books should drop a book at once when a message is missing, and ask for it anew', () => {
   const { answer, shown, worker, wanted, told, pass } = liveScene()
   answer()

@@ -14,8 +14,9 @@ import { idOf } from './subject.ts'
  * All books that the engine has, by what it says of them, and the levels of those that somebody uses. No timers in here:
  * `sweep` is called some times a second.
  *
- * Arithmetic: 1,000 books of 1,000 levels are 100 MB if all are used; those that nobody uses cost an entry of a map. The
- * heartbeats of 1,000 books are 5 messages of 20 KB a second: 5 ms.
+ * Arithmetic: 1,000 books of 1,000 levels a side take 65 MiB when the levels are dense, 106 MiB with a level every 5 ticks,
+ * 700 MiB with one every 50 (measured); those that nobody uses cost an entry of a map. The heartbeats of 1,000 books are 5
+ * messages of 20 KB a second: 5 ms.
  */
 export interface BooksEvents {
   /** an instrument with a book that was not known before, or one that is gone */

@@ -158,7 +158,8 @@ export class FollowedBook {
     if (book === undefined) return 'skipped'
     const [epoch, lastSeq] = [Number(row['book_epoch']), Number(row['last_seq'])]
     if (epoch < book.epoch) return 'skipped'
-    if (row['state'] !== 'LIVE') return { lost: `a change came in state ${String(row['state'])}` }
+    // Too old for its anchor, or late: no part of the chain. That the book left LIVE is said by its state, and before.
+    if (row['state'] !== 'LIVE') return 'skipped'
     if (epoch > book.epoch) return { lost: `changes of epoch ${epoch} without its snapshot` }
     // Already in the snapshot; a venue that set its numbers back goes on from there, and says so.
     if (this.#applied === 0 && lastSeq <= book.lastSeq && Number(row['prev_seq']) !== book.lastSeq) return 'skipped'
