@@ -50,18 +50,23 @@ async function rig(t: TestContext, instruments: readonly Instrument[], channels:
     snapshots: { cancel: () => {} },
   }
   const joined: string[] = []
+  const downs: object[] = []
   const router = {
     open: () => {},
     join: (index: number, _generation: number, notice: { instruments: { channels: string[] }[] }) =>
       joined.push(`${index} ${notice.instruments.map((each) => each.channels.join('+')).join()}`),
     part: () => {},
+    down: (notice: object, shard?: number) => downs.push({ ...notice, shard }),
+    endOfBurst: () => {},
   }
   const log = createLog('silent', 'test')
+  const clock = { ms: 0 }
   const traffic = new Traffic({
     rules: RULES,
     placement,
     network: network as unknown as Network,
     router: router as unknown as Router,
+    time: { monotonicMs: () => clock.ms },
     log,
   })
   for (const { index, streams } of placement.connections) {
@@ -81,7 +86,7 @@ async function rig(t: TestContext, instruments: readonly Instrument[], channels:
     assert.deepEqual(said.splice(0).sort(), [...streams].sort())
   }
   const change = (changes: readonly ContentChange[], take: (one: ContentChange) => void) => changes.forEach(take)
-  return { placement, traffic, heard, joined, change }
+  return { placement, traffic, heard, joined, change, clock, downs }
 }
 
 /** A request of a shard as it lies in its ring: 24 bytes of head, then the channel. */
@@ -126,4 +131,20 @@ test('traffic should not take a shared stream from the others when one instrumen
   )
   resubscribe(traffic, 0, GAP_CHANNELS.tickers)
   await heard(`-tickers:${FIRST.symbol}`, `+tickers:${FIRST.symbol}`)
+})
+
+test('traffic should tell a new worker again what the runs before missed, while the one before may have lost it', async (t) => {
+  const { traffic, clock, downs } = await rig(t, [FIRST], ['tickers'])
+  traffic.onShardRestarted(0)
+  assert.deepEqual(downs, [], 'nothing was missed')
+  const notice = { sinceNs: '1795253359000000000', lost: [] }
+  traffic.down(notice)
+  clock.ms = 9_999
+  traffic.onShardRestarted(0)
+  clock.ms = 10_001
+  traffic.onShardRestarted(0)
+  assert.deepEqual(downs, [
+    { ...notice, shard: undefined },
+    { ...notice, shard: 0, connections: [0] },
+  ])
 })

@@ -7,6 +7,7 @@ import { summarise } from '../workers/shard-summary.ts'
 import {
   CLOSE,
   DATA,
+  DOWN,
   INSTRUMENT,
   LOSS,
   OPEN,
@@ -748,4 +749,16 @@ test('a second snapshot that is older than its question should change nothing, a
   rig.frame(DATA, depth(131, 132, 130, levels(97), []), { ns })
   tick(40n)
   assert.equal(rig.requests.length, asked + 1)
+})
+
+test('a worker that replaces one which died before its connections opened should write what the collector missed', () => {
+  const rig = shardRig({ instruments: [instrumentOf(BTC), instrumentOf(ETH)], live: false })
+  rig.shard.restarted(401_000, 5, 'crashed', 2)
+  rig.frame(DOWN, { sinceNs: '1723161200000000000', lost: [], connections: [1] })
+  rig.frame(OPEN, { connection: 0, instruments: [{ instrument: 0, channels: ['trades'] }] }, { source: 0 })
+  rig.frame(OPEN, { connection: 1, instruments: [{ instrument: 1, channels: ['trades'] }] }, { source: 1 })
+  assert.deepEqual(pick(rows(rig, 'gaps'), 'instrument', 'cause', 'status'), [
+    [BTC, 'worker_restart', 'open'],
+    [ETH, 'collector_down', 'open'],
+  ])
 })

@@ -65,8 +65,15 @@ interface Absence {
   readonly toHi: number
   readonly toLo: number
   readonly detail: string
+  /** undefined: all */
+  readonly connections: readonly number[] | undefined
   readonly told: Set<string>
 }
+
+const nobody = (connections: Absence['connections']): Pick<Absence, 'connections' | 'told'> => ({
+  connections,
+  told: new Set(),
+})
 
 /** What DOWN says: times in ns since the epoch, as decimal text. */
 export interface DownNotice {
@@ -74,6 +81,8 @@ export interface DownNotice {
   readonly sinceNs?: string
   /** blocks that were accepted and are damaged */
   readonly lost: readonly { readonly fromNs: string; readonly toNs: string; readonly detail: string }[]
+  /** these alone; absent: all */
+  readonly connections?: readonly number[]
 }
 
 /**
@@ -114,7 +123,8 @@ export class Connections {
   open(source: number, generation: number, notice: OpenNotice): void {
     if (this.#open.has(keyOf(source, generation))) this.close(source, generation, 'opened twice')
     const instruments = this.#named(notice)
-    for (const absence of this.#absences) this.#tellAbsence(absence, instruments)
+    for (const absence of this.#absences)
+      if (absence.connections?.includes(source) !== false) this.#tellAbsence(absence, instruments)
     const { hi, lo } = this.#time
     const connection: Connection = {
       source,
@@ -133,20 +143,29 @@ export class Connections {
 
   /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
   restarted(hi: number, lo: number, detail: string): void {
-    this.#absences.push({ cause: GAP_CAUSES.worker_restart, hi, lo, toHi: 0, toLo: 0, detail, told: new Set() })
+    this.#absences.push({ cause: GAP_CAUSES.worker_restart, hi, lo, toHi: 0, toLo: 0, detail, ...nobody(undefined) })
   }
 
   /** The process did not run, or its disk lost what it had kept. */
-  wasDown({ sinceNs, lost }: DownNotice): void {
+  wasDown({ sinceNs, lost, connections }: DownNotice): void {
     for (const { fromNs, toNs, detail } of lost) {
       const [hi, lo] = wordsOf(fromNs)
       const [toHi, toLo] = wordsOf(toNs)
-      this.#absences.push({ cause: GAP_CAUSES.spool_corrupt, hi, lo, toHi, toLo, detail, told: new Set() })
+      this.#absences.push({ cause: GAP_CAUSES.spool_corrupt, hi, lo, toHi, toLo, detail, ...nobody(connections) })
     }
     if (sinceNs === undefined) return
     const [hi, lo] = wordsOf(sinceNs)
     const detail = 'the collector did not run'
-    this.#absences.push({ cause: GAP_CAUSES.collector_down, hi, lo, toHi: 0, toLo: 0, detail, told: new Set() })
+    // before that of a worker: of two gaps that last the first is opened, and this one began earlier
+    this.#absences.unshift({
+      cause: GAP_CAUSES.collector_down,
+      hi,
+      lo,
+      toHi: 0,
+      toLo: 0,
+      detail,
+      ...nobody(connections),
+    })
   }
 
   #tellAbsence(absence: Absence, instruments: readonly CarriedInstrument[]): void {

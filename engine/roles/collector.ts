@@ -230,7 +230,7 @@ export class Collector {
   async start(): Promise<void> {
     this.pool.start()
     const down = await this.#ready.promise
-    if (down.sinceNs !== undefined || down.lost.length > 0) this.router.down(down)
+    if (down.sinceNs !== undefined || down.lost.length > 0) this.#traffic.down(down)
     for (const connection of this.plan.connections) this.#traffic.route(connection)
     this.network.connect(this.plan)
     this.roster.start()

@@ -7,6 +7,7 @@ import { assert } from '../base/assert.ts'
 import type { Log } from '../base/log.ts'
 import type { Channel, FeedRules, Instrument } from '../exchanges/exchange.ts'
 import { Repair, REPAIR_DEFAULTS, type TradesWant } from '../feed/repair.ts'
+import type { FeedTime } from '../feed/timer.ts'
 import type { SnapshotWant } from '../feed/snapshots.ts'
 import type { TradeChannel } from '../record/emit.ts'
 import { GAP_CHANNELS } from '../record/schema.ts'
@@ -22,7 +23,7 @@ import {
 import type { ContentChange, Place, Placement } from '../route/placement.ts'
 import type { PlannedConnection, PlannedInstrument } from '../route/plan.ts'
 import type { Router } from '../route/router.ts'
-import type { OpenNotice } from '../../workers/shard-connections.ts'
+import type { DownNotice, OpenNotice } from '../../workers/shard-connections.ts'
 import type { Network } from './network.ts'
 import { marketKeyOf } from './settings.ts'
 
@@ -31,6 +32,7 @@ export interface TrafficSurroundings {
   readonly placement: Placement
   readonly network: Network
   readonly router: Router
+  readonly time: Pick<FeedTime, 'monotonicMs'>
   readonly log: Log
 }
 
@@ -40,6 +42,8 @@ interface Carrier {
   readonly generation: number
 }
 
+/** So long after a connection opened for the first time its rows are durable for sure: a batch's age is far less. */
+const DOWN_KEPT_MS = 10_000
 const TRADE_CHANNEL_CODES: Readonly<Record<TradeChannel, number>> = { trades: 0, agg_trades: 1 }
 const GAP_CHANNEL_OF: Readonly<Record<Channel, number>> = { ...GAP_CHANNELS, agg_trades: GAP_CHANNELS.trades }
 
@@ -48,6 +52,9 @@ export class Traffic {
   readonly #around: TrafficSurroundings
   /** generations of the open sockets, by connection: two while one replaces the other */
   readonly #open = new Map<number, Set<number>>()
+  /** what the runs before this one missed */
+  #down: DownNotice | undefined
+  readonly #firstOpenMs = new Map<number, number>()
 
   constructor(around: TrafficSurroundings) {
     this.#around = around
@@ -61,10 +68,17 @@ export class Traffic {
     router.connect(index, shard, flow)
   }
 
+  /** Told to every shard before anything is open; each writes it when its connections open. */
+  down(notice: DownNotice): void {
+    this.#down = notice
+    this.#around.router.down(notice)
+  }
+
   // ---- from the sockets
 
   onOpen({ index }: Pick<PlannedConnection, 'index'>, generation: number): void {
     this.#open.set(index, (this.#open.get(index) ?? new Set()).add(generation))
+    if (!this.#firstOpenMs.has(index)) this.#firstOpenMs.set(index, this.#around.time.monotonicMs())
     const { instruments } = this.#around.placement.connection(index)
     this.#around.router.open(index, generation, this.#notice({ connection: index, instruments }))
   }
@@ -142,6 +156,7 @@ export class Traffic {
   /** The new worker knows nothing: tell it who is gone and which sockets are open, before any data. */
   onShardRestarted(shard: number): void {
     const { placement, router } = this.#around
+    this.#downAgain(shard)
     for (const { id } of placement.members(shard)) {
       const place = placement.find(id)
       if (place?.isRemoved === true) router.remove(shard, place.index, 'REMOVED')
@@ -154,6 +169,16 @@ export class Traffic {
       }
     }
     router.endOfBurst()
+  }
+
+  /** The worker before it may have died with what it had been told: what had not opened, or only just. */
+  #downAgain(shard: number): void {
+    const { placement, router, time } = this.#around
+    const keptMs = time.monotonicMs() - DOWN_KEPT_MS
+    const connections = placement.connections
+      .filter((each) => each.shard === shard && (this.#firstOpenMs.get(each.index) ?? Infinity) > keptMs)
+      .map(({ index }) => index)
+    if (this.#down !== undefined && connections.length > 0) router.down({ ...this.#down, connections }, shard)
   }
 
   /** The streams of one channel (as gaps name them) of one instrument start anew on one socket. */

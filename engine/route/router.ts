@@ -198,10 +198,11 @@ export class Router {
     this.#toLane(this.#lane(shardIndex), BOOK_WANTED, NO_SOURCE, 0, instrumentIndex, NO_PAYLOAD)
   }
 
-  /** The collector did not run for a time; told to every shard before anything is open. */
-  down(notice: object): void {
+  /** The collector did not run for a time; told to every shard, or to one, before anything is open. */
+  down(notice: object, shardIndex?: number): void {
     const payload = TEXT.encode(JSON.stringify(notice))
-    for (const lane of this.#lanes) this.#toLane(lane, DOWN, NO_SOURCE, 0, 0, payload)
+    const lanes = shardIndex === undefined ? this.#lanes : [this.#lane(shardIndex)]
+    for (const lane of lanes) this.#toLane(lane, DOWN, NO_SOURCE, 0, 0, payload)
   }
 
   /** Time passes, on every shard. */
