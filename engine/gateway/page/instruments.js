@@ -30,16 +30,18 @@ export const nameOf = ({ exchange, market, symbol }) => `${exchange}.${market}.$
 /** Reads the list, all pages of it. @returns {Promise<number>} how many */
 export async function readInstruments() {
   let cursor
+  let count = 0
   for (let page = 0; page < PAGES_MAX; page++) {
     const answer = await ask('/v1/instruments', { limit: PAGE_ROWS, cursor })
     for (const row of answer.rows) {
       const name = row.instrument ?? nameOf(row)
       known.set(name, { ...row, instrument: name })
     }
+    count += answer.rows.length
     cursor = answer.next_cursor ?? undefined
     if (cursor === undefined || cursor === '') break
   }
-  return known.size
+  return count
 }
 
 /** Those of the state map that the list of the venue does not have. @param {string} name */

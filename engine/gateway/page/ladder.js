@@ -94,8 +94,8 @@ export class Ladder {
   /** @param {() => void} onStep */
   constructor(onStep) {
     this.#onStep = onStep
-    const last = h('span', { class: 'last' })
-    const spread = h('span', { class: 'spread' })
+    const last = h('span', { class: 'last', role: 'cell' })
+    const spread = h('span', { class: 'spread', role: 'cell' })
     this.#middle = { box: h('div', { class: 'middle', role: 'row' }, last, spread), last, spread }
     this.#asks = h('div', { class: 'side asks', role: 'rowgroup', 'aria-label': 'Asks' })
     this.#bids = h('div', { class: 'side bids', role: 'rowgroup', 'aria-label': 'Bids' })

@@ -35,7 +35,7 @@ const TAPE_DRAW_MS = 120
 const DEPTH_DRAW_MS = 250
 const TITLE_DRAW_MS = 1_000
 const BOOKS_MS = 5_000
-const LIST_MS = 60_000
+const LIST_MS = 300_000
 const TRADES_FIRST = 60
 const CHOSEN = 'marketprism.instrument'
 /** what a chosen instrument is followed by; the gateway ignores types that an instrument does not have */
@@ -260,7 +260,7 @@ function drawLink() {
 /** The states of all books; the first of them is chosen when nobody chose. */
 async function readBooks() {
   try {
-    await readStates()
+    if (!document.hidden) await readStates()
     chooseFirst()
   } catch {
     // the health line says what is wrong
@@ -270,13 +270,15 @@ async function readBooks() {
 
 /** What the venues say of their instruments: more than books, but only where something is stored. */
 async function readList() {
+  let count = 0
   try {
-    await readInstruments()
+    count = await readInstruments()
     chooseFirst()
+    if (chosen !== '') strip.showName(instrumentOf(chosen))
   } catch {
     // without a store the names of the books have to do
   }
-  setTimeout(readList, LIST_MS)
+  setTimeout(readList, count === 0 ? BOOKS_MS : LIST_MS)
 }
 
 function chooseFirst() {

@@ -41,13 +41,18 @@ export class Strip {
 
   /** @param {any} instrument */
   begin(instrument) {
-    const { symbol, where } = symbolParts(instrument)
     this.#digits = instrument.tick_size ? digitsOf(instrument.tick_size) : 0
-    setText(this.#name, symbol)
-    setText(this.#where, where)
+    this.showName(instrument)
     setText(this.#price, '–')
     this.#price.dataset.side = ''
     for (const { box } of this.#figures.values()) box.hidden = true
+  }
+
+  /** Also when more of it becomes known. @param {any} instrument */
+  showName(instrument) {
+    const { symbol, where } = symbolParts(instrument)
+    setText(this.#name, symbol)
+    setText(this.#where, where)
   }
 
   /** @param {{ price: string, side: string } | undefined} trade */
