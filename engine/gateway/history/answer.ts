@@ -3,6 +3,7 @@ import type { FastifyReply } from 'fastify'
 import { Packr } from 'msgpackr'
 import { type TSchema, Type } from 'typebox'
 import type { Table } from '../../record/schema-columns.ts'
+import { ErrorForm } from '../errors.ts'
 import { HttpFault } from '../http-fault.ts'
 import { type PublicColumn, publicColumns } from '../rows.ts'
 import type { Store } from '../store.ts'
@@ -38,6 +39,12 @@ export const pageParameters = {
       maxLength: 1000,
     }),
   ),
+}
+
+/** Refusals of questions to the store, besides those of every route. */
+export const storeRefusals = {
+  404: { ...ErrorForm, description: 'Nothing is stored of that' },
+  422: { ...ErrorForm, description: 'The question costs more than one may: ask for less' },
 }
 
 export type Format = 'json' | 'msgpack'

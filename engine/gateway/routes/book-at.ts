@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
-import { answered, formatParameter, goneSignal, InstrumentParams, storeOf } from '../history/answer.ts'
+import { answered, formatParameter, goneSignal, InstrumentParams, storeOf, storeRefusals } from '../history/answer.ts'
 import { bookAt } from '../history/book-at.ts'
 import { assertKnown, instrumentNamed, nameOf } from '../history/instrument.ts'
 import { timeNs } from '../history/time.ts'
@@ -25,6 +25,7 @@ export function addBookAtRoutes(app: App, { store, clock }: GatewayContext): voi
           time: Type.String({
             description: 'when, by the receive time of this machine: ISO 8601 or s, ms, µs, ns',
             maxLength: 40,
+            examples: ['2024-08-08T12:00:00.5Z'],
           }),
           depth: Type.Optional(
             Type.Integer({
@@ -37,6 +38,7 @@ export function addBookAtRoutes(app: App, { store, clock }: GatewayContext): voi
           ...formatParameter,
         }),
         response: {
+          ...storeRefusals,
           200: Type.Object({
             instrument: Type.String(),
             time_ns: Type.String(),

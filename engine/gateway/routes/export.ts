@@ -4,12 +4,11 @@ import { TABLES } from '../../record/schema.ts'
 import type { TableName } from '../../record/schema-columns.ts'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
-import { goneSignal, rangeParameters, storeOf } from '../history/answer.ts'
+import { goneSignal, rangeParameters, storeOf, storeRefusals } from '../history/answer.ts'
 import { EXPORT_FORMATS, type ExportFormat, exported, PARQUET_ROWS_MAX } from '../history/export.ts'
 import type { ExportTally } from '../history/export-form.ts'
 import { instrumentNamed } from '../history/instrument.ts'
 import { isoText, timeRange } from '../history/time.ts'
-import { HttpFault } from '../http-fault.ts'
 
 const TABLE_NAMES = TABLES.map(({ name }) => name)
 const FORMATS = Object.keys(EXPORT_FORMATS) as ExportFormat[]
@@ -38,9 +37,11 @@ export function addExportRoutes(app: App, { store, clock }: GatewayContext): voi
           instrument: filter('exchange.market.symbol: only of this one'),
           exchange: filter('only of this exchange'),
           market: filter('only of this market'),
-          ...rangeParameters,
+          from: Type.String({ ...rangeParameters.from, examples: ['2024-08-08T12:00:00Z'] }),
+          to: rangeParameters.to,
         }),
         response: {
+          ...storeRefusals,
           200: {
             description: 'the file',
             content: Object.fromEntries(
@@ -54,11 +55,7 @@ export function addExportRoutes(app: App, { store, clock }: GatewayContext): voi
       const { format = 'ndjson', instrument, exchange, market, ...query } = request.query
       const { table } = request.params
       const known = storeOf(store)
-      const { fromNs, toNs = clock.nowNs() } = timeRange(query)
-      if (fromNs === undefined)
-        throw new HttpFault(400, 'invalid_parameter', 'from is missing: say where the file begins', {
-          parameter: 'from',
-        })
+      const { fromNs = 0n, toNs = clock.nowNs() } = timeRange(query)
       const given = { exchange, market, ...(instrument === undefined ? {} : instrumentNamed(instrument)) }
       const equal = Object.fromEntries(
         Object.entries(given).filter((one): one is [string, string] => one[1] !== undefined),

@@ -12,6 +12,7 @@ import {
   rangeParameters,
   rowSchema,
   storeOf,
+  storeRefusals,
 } from '../history/answer.ts'
 import { gapPage } from '../history/gap-rows.ts'
 import { instrumentNamed } from '../history/instrument.ts'
@@ -42,6 +43,7 @@ export function addGapRoutes(app: App, { store }: GatewayContext): void {
           ...formatParameter,
         }),
         response: {
+          ...storeRefusals,
           200: Type.Object({ rows: Type.Array(rowSchema(tableNamed('gaps'), NAME)), next_cursor: NextCursor }),
         },
       },

@@ -3,7 +3,15 @@ import { tableNamed } from '../../record/schema.ts'
 import { KIND_WORDS, TRADING_WORDS } from '../../record/schema-kinds.ts'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
-import { answered, formatParameter, goneSignal, NextCursor, rowSchema, storeOf } from '../history/answer.ts'
+import {
+  answered,
+  formatParameter,
+  goneSignal,
+  NextCursor,
+  rowSchema,
+  storeOf,
+  storeRefusals,
+} from '../history/answer.ts'
 import { decodeCursor, encodeCursor } from '../history/cursor.ts'
 import { selectList } from '../history/select.ts'
 
@@ -54,6 +62,7 @@ export function addInstrumentRoutes(app: App, { store }: GatewayContext): void {
           ...formatParameter,
         }),
         response: {
+          ...storeRefusals,
           200: Type.Object({ rows: Type.Array(rowSchema(INSTRUMENTS, NAME)), next_cursor: NextCursor }),
         },
       },

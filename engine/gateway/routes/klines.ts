@@ -15,6 +15,7 @@ import {
   rangeParameters,
   rowSchema,
   storeOf,
+  storeRefusals,
   words,
 } from '../history/answer.ts'
 import { CANDLE_JOB, CandleJob } from '../history/candle-job.ts'
@@ -123,7 +124,7 @@ export function addKlineRoutes(app: App, { settings, store, clock, engine, jobs 
           ...pageParameters,
           ...formatParameter,
         }),
-        response: { 200: Type.Union([Body, VenueBody]) },
+        response: { ...storeRefusals, 200: Type.Union([Body, VenueBody]) },
       },
       serializerCompiler: () => JSON.stringify,
     },

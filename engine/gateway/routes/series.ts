@@ -15,6 +15,7 @@ import {
   rangeParameters,
   rowSchema,
   storeOf,
+  storeRefusals,
 } from '../history/answer.ts'
 import { History } from '../history/facts.ts'
 import { assertKnown, instrumentNamed, nameOf } from '../history/instrument.ts'
@@ -96,6 +97,7 @@ export function addSeriesRoutes(app: App, { store, clock }: GatewayContext): voi
           params: InstrumentParams,
           querystring: Type.Object({ ...rangeParameters, ...narrowing, ...pageParameters, ...formatParameter }),
           response: {
+            ...storeRefusals,
             200: Type.Object({
               instrument: Type.String(),
               rows: Type.Array(rowSchema(tableNamed(table))),
