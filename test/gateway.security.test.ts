@@ -1,10 +1,14 @@
 /** Rows G1 to G14 of the threats that a gateway meets, each as a probe against a real server over real sockets. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { connect as tlsConnect } from 'node:tls'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { WebSocket } from 'ws'
@@ -432,4 +436,106 @@ test('gateway: admin calls should be written down, with who, what, from where an
   )
   assert.ok(!readFileSync(auditFile, 'utf8').includes(reader.key.slice(-30)))
   assert.equal(withoutKeys(`x ${admin.key} y`), 'x marketprism_*** y')
+})
+
+test('gateway: over TLS it should speak nothing else, and take a renewed certificate without a stop', async (t) => {
+  const directory = temporaryDirectory(t)
+  const [certFile, keyFile] = [join(directory, 'cert.pem'), join(directory, 'key.pem')]
+  const renew = (name: string): void => {
+    const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1']
+    const files = ['-keyout', `${keyFile}.new`, '-out', `${certFile}.new`, '-subj', `/CN=${name}`]
+    execFileSync('openssl', [...words, ...files], { stdio: 'ignore' })
+    renameSync(`${keyFile}.new`, keyFile)
+    renameSync(`${certFile}.new`, certFile)
+  }
+  renew('first')
+  const { gateway } = await served(t, { security: { tls: { certFile, keyFile } } })
+  assert.match(gateway.url, /^https:/)
+  const nameOf = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const socket = tlsConnect({ port: gateway.port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+        resolve(String(socket.getPeerCertificate().subject.CN))
+        socket.destroy()
+      })
+      socket.on('error', reject)
+    })
+  assert.equal(await nameOf(), 'first')
+  const secure = await new Promise<{ status: number | undefined; hsts: unknown }>((resolve, reject) =>
+    httpsRequest({ port: gateway.port, host: '127.0.0.1', path: '/livez', rejectUnauthorized: false }, (response) => {
+      response.resume()
+      resolve({ status: response.statusCode, hsts: response.headers['strict-transport-security'] })
+    })
+      .on('error', reject)
+      .end(),
+  )
+  assert.deepEqual(secure, { status: 200, hsts: 'max-age=31536000' })
+  const plain = await raw(gateway.port, 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n').catch(() => '')
+  assert.ok(!plain.includes('200'), plain)
+  renew('second')
+  await until(async () => (await nameOf()) === 'second', 15_000, 'the renewed certificate')
+  await assert.rejects(
+    served(t, { security: { tls: { certFile, keyFile: join(directory, 'none.pem') } } }),
+    (error: Fault) =>
+      error.exitCode === EXIT_CONFIG && /serve\.tlsKeyFile = .*none\.pem cannot be read/.test(error.message),
+  )
+})
+
+test('gateway: WebSockets should need a key like all else, and be bounded a key and an address (G5, G8)', async (t) => {
+  const streamer = madeKey('streamer', { scopes: ['stream'] })
+  const reader = madeKey('reader', { scopes: ['read'] })
+  const keys = { file: keysFile(t, streamer.line, reader.line), single: undefined }
+  const { gateway } = await served(t, { security: { keys, connectionsPerClientMax: 3 } })
+  const socketOf = (path: string, key?: string): WebSocket =>
+    new WebSocket(
+      `ws://127.0.0.1:${gateway.port}${path}`,
+      key === undefined ? {} : { headers: { authorization: `Bearer ${key}` } },
+    )
+  const refused = async (path: string, key?: string) => {
+    const [status, text] = await refusal(socketOf(path, key))
+    return [status, codeOf(text)]
+  }
+  assert.deepEqual(await refused('/v1/stream', reader.key), [403, 'scope_missing'])
+  assert.deepEqual(await refused('/v1/stream', madeKey('streamer').key), [401, 'key_unknown'])
+  assert.deepEqual(await refused('/ws-stream-normalized'), [401, 'key_missing'])
+  assert.deepEqual(await refused('/nowhere', streamer.key), [404, 'not_found'])
+  const open = Array.from({ length: 3 }, () => socketOf('/v1/stream', streamer.key))
+  t.after(() => {
+    for (const socket of open) socket.terminate()
+  })
+  await Promise.all(open.map((socket) => once(socket, 'open')))
+  await assert.rejects(once(socketOf('/v1/stream', streamer.key), 'open'), 'the fourth connection is cut')
+  open[0]?.close()
+  await until(
+    () =>
+      new Promise<boolean>((resolve) => {
+        const socket = socketOf('/v1/stream', streamer.key)
+        socket.on('error', () => resolve(false))
+        socket.on('open', () => {
+          socket.close()
+          resolve(true)
+        })
+      }),
+    10_000,
+    'there is room again',
+  )
+})
+
+test('gateway: under overload it should give up history and keep what is live', async (t) => {
+  const { get, engine, gateway } = await served(t)
+  const outcome = async (path: string) => {
+    const { status, json, headers } = await get(path)
+    return [status, json.error?.code, headers.get('retry-after')]
+  }
+  const before = await outcome('/v1/gaps')
+  assert.notEqual(before[1], 'overloaded')
+  for (const level of [2, 3]) {
+    engine.level = level
+    for (const path of ['/v1/gaps', '/v1/trades/binance.usdm.BTCUSDT', '/v1/instruments'])
+      assert.deepEqual(await outcome(path), [503, 'overloaded', '10'], path)
+    assert.equal((await get('/v1/status')).status, 200)
+    assert.equal((await get('/v1/books')).status, 200)
+  }
+  assert.equal(gateway.counts.refused.overload, 6)
+  engine.level = 1
+  assert.deepEqual(await outcome('/v1/gaps'), before)
 })

@@ -42,8 +42,11 @@ export function addErrorForm(app: App, log: Log): void {
 export function sendFault(reply: FastifyReply, fault: HttpFault): FastifyReply {
   if (fault.retryAfterSeconds !== undefined) reply.header('retry-after', fault.retryAfterSeconds)
   if (fault.status === 401) reply.header('www-authenticate', 'Bearer realm="marketprism"')
-  return reply.code(fault.status).type('application/json; charset=utf-8').serializer(JSON.stringify).send(fault.body)
+  return reply.code(fault.status).type('application/json; charset=utf-8').serializer(keyless).send(fault.body)
 }
+
+/** A message may repeat what was asked, and somebody may have put a key where a name belongs. */
+const keyless = (body: unknown): string => withoutKeys(JSON.stringify(body))
 
 function notFound(request: FastifyRequest): HttpFault {
   const path = shown(request.url.split('?', 1)[0] ?? '')

@@ -1,6 +1,7 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { HttpFault } from './http-fault.ts'
+import { withoutKeys } from './security/keys.ts'
 import type { Visit } from './security/principal.ts'
 
 export interface UpgradeOptions {
@@ -27,7 +28,7 @@ export class Upgrades {
 
 /** Says no to a WebSocket that is not one yet. */
 export function refuseUpgrade(socket: Duplex, { status, body, retryAfterSeconds }: HttpFault): void {
-  const text = JSON.stringify(body)
+  const text = withoutKeys(JSON.stringify(body))
   const later = retryAfterSeconds === undefined ? '' : `retry-after: ${retryAfterSeconds}\r\n`
   const challenge = status === 401 ? 'www-authenticate: Bearer realm="marketprism"\r\n' : ''
   socket.end(
