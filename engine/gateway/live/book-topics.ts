@@ -94,6 +94,11 @@ export class BookTopics {
     return new Outgoing(topic, this.#seq(), { kind: 'reset', reset: { state, reason, since_ns: sinceNs } })
   }
 
+  /** Whole books in every form are megabytes; who comes in the next second needs newer ones anyway. */
+  forgetWholes(): void {
+    for (const shelf of this.#shelves.values()) shelf.whole = undefined
+  }
+
   /** What changed in views since the last time. */
   sendChanges(): void {
     for (const [topic, live] of this.#changed) {

@@ -58,6 +58,7 @@ const FLUSH_SHARE = 1 / 4
 /** Whole books that go out with one flush: when hundreds of clients come at once, what is live goes first. */
 const OWED_BYTES_A_FLUSH = 2 * 1024 * 1024
 const SWEEP_MS = 100
+const WHOLE_SWEEPS = 10
 const FORGET_SWEEPS = 600
 /** The engine answers within some ms; who asks over REST waits so long. */
 const BOOK_WAIT_MS = 2_000
@@ -247,7 +248,9 @@ export class LiveHub {
   sweep(): void {
     const [nowMs, nowNs] = [this.#nowMs(), this.#nowNs()]
     this.#books.sweep(nowMs, nowNs)
-    if (++this.#sweeps % FORGET_SWEEPS === 0) this.#books.forgetGone(nowMs)
+    this.#sweeps++
+    if (this.#sweeps % WHOLE_SWEEPS === 0) this.#bookTopics.forgetWholes()
+    if (this.#sweeps % FORGET_SWEEPS === 0) this.#books.forgetGone(nowMs)
     let queuedBytes = 0
     for (const client of this.#watched) {
       client.look(nowMs)
