@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ReadStream, WriteStream } from 'node:tty'
 import fc from 'fast-check'
 import { Packr } from 'msgpackr'
+import { REGISTRY_DEFAULT, ROLES_BUCKET } from '../engine/sinks/registry.ts'
 import { rowLine } from '../engine/tools/consume/lines.ts'
 import { Meter } from '../engine/tools/consume/meter.ts'
 import { fit, frameOf, keysOf, newState, press, Screen, shownLines } from '../engine/tools/consume/screen.ts'
@@ -152,6 +153,20 @@ test('consume from NATS', async (t) => {
     assert.match(silent.stderr, /nothing came for kline\.> in \d/)
   })
 
+  await t.test('consume should find the gateway that runs with the engine, as it is listed', async (t) => {
+    const source = new ToldSource()
+    const { gateway } = await served(t, {}, SILENT, source)
+    const kv = await nats.connection.jetstream().views.kv(ROLES_BUCKET, { ttl: REGISTRY_DEFAULT.ttlMs, history: 1 })
+    const entry = { name: 'x', roles: ['serve'], host: 'h', pid: 1, version: '1', startedMs: 1, gateway: gateway.url }
+    await kv.put('serve.x', JSON.stringify(entry))
+    const cli = startCli(['consume', '--json', '--count', '1', '--set', `nats.url=${nats.server.url}`, 'trade.>'], {
+      MARKETPRISM_SERVE_PORT: '9', // nobody is there
+    })
+    assert.match(await cli.line(/: reading gateway /), new RegExp(gateway.url))
+    new ToldWorker(source).trade('binance.usdm.BTCUSDT', 9)
+    assert.equal((JSON.parse((await cli.ended).stdout) as { trade_id: number }).trade_id, 9)
+  })
+
   await t.test('consume --from blocks should show every row of the blocks that come, exactly', async () => {
     const cli = startCli([
       'consume',
@@ -231,7 +246,7 @@ test('consume from a gateway', async (t) => {
     assert.deepEqual([nobody.code, nobody.stdout], [70, ''])
     assert.match(
       nobody.stderr,
-      /no gateway at http:\/\/127\.0\.0\.1:9 \((ECONNREFUSED|bad port)\): start one \(marketprism all, or serve\), name it with --url/,
+      /no gateway answers at http:\/\/127\.0\.0\.1:9: start one \(marketprism all, or serve\), name it with --url/,
     )
     const noNats = await runCli(['consume', '--from', 'nats', '--data', temporaryDirectory(t)])
     assert.equal(noNats.code, 70)

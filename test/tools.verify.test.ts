@@ -6,7 +6,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { JetStreamManager, StreamConfig } from 'nats'
+import type { JetStreamManager, NatsConnection, StreamConfig } from 'nats'
 import { loadConfig } from '../engine/base/config.ts'
 import type { Run } from '../engine/base/run.ts'
 import { startEmbeddedNats } from '../engine/embedded/nats.ts'
@@ -15,6 +15,7 @@ import { BLOCK_STREAM, DEAD_LETTER_STREAM } from '../engine/record/streams.ts'
 import { consumerShapes, storageOptions, streamOptions } from '../engine/roles/settings.ts'
 import { CLICKHOUSE_DEFAULT, createClickHouseClient } from '../engine/sinks/clickhouse.ts'
 import { connectNats, NATS_DEFAULT } from '../engine/sinks/nats.ts'
+import { REGISTRY_DEFAULT, ROLES_BUCKET } from '../engine/sinks/registry.ts'
 import { provisionTables } from '../engine/sinks/provision.ts'
 import { provisionStreams } from '../engine/sinks/provision-streams.ts'
 import { verify } from '../engine/tools/verify.ts'
@@ -150,7 +151,7 @@ test('verify should look after engines of our own: before the first start, besid
   assert.match(beside['port of the pages']?.detail ?? '', /is ours/)
   assert.equal(beside.ClickHouse?.detail.startsWith(engine.clickHouseUrl), true)
   if (beside.NATS?.verdict === 'good')
-    for (const what of ['JetStream', `stream ${BLOCK_STREAM}`, 'stream DLQ', 'consumer store'])
+    for (const what of ['JetStream', `stream ${BLOCK_STREAM}`, 'stream DLQ', 'consumer store', 'list of roles'])
       assert.equal(beside[what]?.verdict, 'good', what)
   for (const what of ['ClickHouse rights', 'ClickHouse schema', 'ClickHouse deduplication', 'ClickHouse disk'])
     assert.equal(beside[what]?.verdict, 'good', what)
@@ -175,14 +176,15 @@ test('verify of servers', async (t) => {
     log: SILENT,
   })
   let manager: JetStreamManager | undefined
+  let connection: NatsConnection | undefined
   if ('reason' in nats) {
     assert.equal(process.env.CI, undefined, nats.reason)
     keys.push('delivery=direct')
   } else {
     cleanUp(t, () => nats.stop())
     keys.push(`nats.url=${nats.url}`, 'nats.maxBytes=64MiB', 'nats.deadLetterBytes=16MiB')
-    const connection = await connectNats({ ...NATS_DEFAULT, url: nats.url }, 'test')
-    cleanUp(t, () => connection.close())
+    connection = await connectNats({ ...NATS_DEFAULT, url: nats.url }, 'test')
+    cleanUp(t, () => connection?.close())
     manager = await connection.jetstreamManager()
     const { config } = runWith(keys)
     await provisionStreams(manager, streamOptions(config), ...consumerShapes(config))
@@ -253,6 +255,37 @@ test('verify of servers', async (t) => {
     await manager.consumers.update(BLOCK_STREAM, 'store', consumer.config)
     assert.deepEqual(wrong(await verifyWith(keys)), [])
   })
+
+  await t.test(
+    'verify should find a gateway that is listed and does not answer, and a list that forgets nobody',
+    async (t) => {
+      if (connection === undefined) return t.skip('no nats-server here')
+      const { views } = connection.jetstream()
+      assert.equal((await verifyWith(keys))['list of roles']?.verdict, 'skipped')
+      const kv = await views.kv(ROLES_BUCKET, { ttl: REGISTRY_DEFAULT.ttlMs, history: 1 })
+      const put = (name: string, port: number) => {
+        const entry = {
+          name,
+          roles: ['serve'],
+          host: 'h',
+          pid: port,
+          version: '1',
+          startedMs: 1,
+          gateway: `http://127.0.0.1:${port}`,
+        }
+        return kv.put(`serve.${name}`, JSON.stringify(entry))
+      }
+      await Promise.all([put('well', await answering(t, () => ({ processes: [] }))), put('ill', 1)])
+      const found = await verifyWith(keys)
+      assertWrong(found, 'gateway ill', /127\.0\.0\.1:1 does not answer/, /log/)
+      assert.equal(found['gateway well']?.verdict, 'good')
+      assert.match(found['list of roles']?.detail ?? '', /ill: serve .*; well: serve/)
+      await kv.destroy()
+      const forEver = await views.kv(ROLES_BUCKET, { history: 1 })
+      assertWrong(await verifyWith(keys), 'list of roles', /keeps entries for ever/, /delete the bucket/)
+      await forEver.destroy()
+    },
+  )
 
   await t.test('verify should find a NATS server without JetStream, or with too small messages', async (t) => {
     if (manager === undefined) return t.skip('no nats-server here')

@@ -48,7 +48,7 @@ export interface BookResetMessage extends InstrumentName {
 /**
  * Not of the gateway: what became of the connection, in its place among the messages.
  *
- *   open      connected; what was subscribed is asked for again, after the last message that came
+ *   open      connected and subscribed: everything comes from here on, what was missed before it
  *   resumed   all that was missed has come
  *   gap       messages may be missing: the gateway does not have them any more
  *   closed    no connection; it is made again

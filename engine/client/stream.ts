@@ -105,6 +105,8 @@ class Stream implements MarketStream {
   #isResuming = false
   #attempt = 0
   #requestId = 0
+  /** of the last question of this connection; 0: all are answered */
+  #awaitedId = 0
   #retryTimer: ReturnType<typeof setTimeout> | undefined
   #silenceTimer: ReturnType<typeof setTimeout> | undefined
   #wake: () => void = () => {}
@@ -215,8 +217,6 @@ class Stream implements MarketStream {
 
   #onOpen(): void {
     this.#isOpen = true
-    this.#attempt = 0
-    this.#push({ type: 'connection', state: 'open', reason: this.#url })
     const { key } = this.#options
     if (key !== undefined && key !== '') this.#say({ op: 'auth', key })
     this.#askAll()
@@ -233,6 +233,14 @@ class Stream implements MarketStream {
     this.#isResuming = this.#cameSeq !== '' && rows.length > 0
     if (rows.length > 0) this.#ask(rows, undefined, this.#cameSeq)
     for (const [depth, patterns] of byDepth) this.#ask(patterns, depth)
+    this.#awaitedId = this.#requestId
+    if (this.#patterns.size === 0) this.#opened()
+  }
+
+  #opened(): void {
+    this.#awaitedId = 0
+    this.#attempt = 0 // a gateway that takes and drops connections is left alone, too
+    this.#push({ type: 'connection', state: 'open', reason: this.#url })
   }
 
   #ask(patterns: readonly string[], depth: number | undefined, from = ''): void {
@@ -261,7 +269,8 @@ class Stream implements MarketStream {
     this.#push(message, packed === undefined ? (data as string).length : packed.length)
   }
 
-  #onControl({ op, code = '', message = '', seq }: ControlMessage): void {
+  #onControl({ op, id, code = '', message = '', seq }: ControlMessage): void {
+    if (op === 'subscribed' && id === this.#awaitedId) this.#opened()
     if (op === 'error' && code === 'resume_expired') this.#resumed('gap', message)
     else if (op === 'error' && !PASSING_CODES.includes(code)) return this.#fail(new StreamRefusal(code, message))
     else if (op === 'resumed') this.#resumed('resumed', '')

@@ -28,6 +28,7 @@ export interface RegistryOptions {
 
 export const ROLES_BUCKET = 'MARKETPRISM_ROLES'
 export const REGISTRY_DEFAULT: RegistryOptions = { ttlMs: 15_000, replicas: 1 }
+export const ROLES_STREAM = `KV_${ROLES_BUCKET}`
 const SUBJECT_HEAD = `$KV.${ROLES_BUCKET}.`
 const WRITES_A_TTL = 3
 /** More processes than this share no one NATS. */
@@ -111,17 +112,8 @@ export class Registry {
     return kv
   }
 
-  /** The server says which keys there are: `kv.keys()` misses some while others write theirs (seen with 2.9.10). */
   async #others(connection: NatsConnection, kv: KV): Promise<RoleEntry[]> {
-    const manager = await connection.jetstreamManager()
-    const { state } = await manager.streams.info(`KV_${ROLES_BUCKET}`, { subjects_filter: '>' })
-    const found = new Map<string, RoleEntry>()
-    for (const subject of Object.keys(state.subjects ?? {})) {
-      const entry = entryOf((await kv.get(subject.slice(SUBJECT_HEAD.length)))?.string())
-      if (entry === undefined || isSame(entry, this.#own) || found.size === ENTRIES_MAX) continue
-      found.set(`${entry.host} ${entry.pid} ${entry.name}`, entry)
-    }
-    return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+    return (await entriesOf(connection, kv)).filter((entry) => !isSame(entry, this.#own))
   }
 
   #tell(others: readonly RoleEntry[]): void {
@@ -130,6 +122,28 @@ export class Registry {
     this.#known = now
     this.#onChange(others)
   }
+}
+
+/** Who is there, for tools: they write nothing down. Empty where nobody ever did. */
+export async function readRegistry(connection: NatsConnection): Promise<readonly RoleEntry[]> {
+  const { views } = connection.jetstream()
+  const manager = await connection.jetstreamManager()
+  for await (const name of manager.streams.names())
+    if (name === ROLES_STREAM) return entriesOf(connection, await views.kv(ROLES_BUCKET, { bindOnly: true }))
+  return []
+}
+
+/** The server says which keys there are: `kv.keys()` misses some while others write theirs (seen with 2.9.10). */
+async function entriesOf(connection: NatsConnection, kv: KV): Promise<RoleEntry[]> {
+  const manager = await connection.jetstreamManager()
+  const { state } = await manager.streams.info(ROLES_STREAM, { subjects_filter: '>' })
+  const found = new Map<string, RoleEntry>()
+  for (const subject of Object.keys(state.subjects ?? {})) {
+    const entry = entryOf((await kv.get(subject.slice(SUBJECT_HEAD.length)))?.string())
+    if (entry === undefined || found.size > ENTRIES_MAX) continue
+    found.set(`${entry.host} ${entry.pid} ${entry.name}`, entry)
+  }
+  return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 const isSame = (a: RoleEntry, b: RoleEntry): boolean =>

@@ -11,7 +11,7 @@ import { Pattern } from '../gateway/live/subject.ts'
 import { dataDirectory, natsOptions } from '../roles/settings.ts'
 import { connectNats } from '../sinks/nats.ts'
 import { Blocks } from './consume/blocks.ts'
-import { checkGateway, GatewayStream } from './consume/gateway.ts'
+import { findGateway, GatewayStream } from './consume/gateway.ts'
 import { rowLine } from './consume/lines.ts'
 import { LiveSubjects } from './consume/live-subjects.ts'
 import { Meter } from './consume/meter.ts'
@@ -73,11 +73,7 @@ async function open(
   { config }: Run,
 ): Promise<ConsumeSource> {
   if (from === 'gateway') {
-    const { host, port } = config.serve
-    const configured =
-      config.consume.url === '' ? `http://${host.includes(':') ? `[${host}]` : host}:${port}` : config.consume.url
-    const options = { url: url ?? configured, key: config.consume.key, depth }
-    await checkGateway(options)
+    const options = { url: await findGateway(url, { config }), key: config.consume.key, depth }
     return new GatewayStream(options, patterns)
   }
   const connection = await connectNats(natsOptions(config, url ?? (await natsUrl(config))), 'marketprism consume')

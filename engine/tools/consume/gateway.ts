@@ -1,11 +1,16 @@
 /** `/v1/stream` of a gateway: live rows and verified books, with what was missed in between. */
+import type { Config } from '../../base/config.ts'
 import { EXIT_CONFIG, Fault } from '../../base/fault.ts'
+import type { Run } from '../../base/run.ts'
 import { connectStream, type MarketStream, StreamRefusal } from '../../client/stream.ts'
 import type { StreamMessage } from '../../client/messages.ts'
+import { runningNats } from '../../embedded/nats.ts'
 import type { Pattern } from '../../gateway/live/subject.ts'
+import { dataDirectory, natsOptions } from '../../roles/settings.ts'
+import { connectNats } from '../../sinks/nats.ts'
+import { readRegistry } from '../../sinks/registry.ts'
+import { askJson, isGateway } from '../ask-json.ts'
 import { anyRows, type Consumed, type ConsumeSink, type ConsumeSource } from './source.ts'
-
-const ASK_MS_MAX = 3_000
 
 export interface GatewayOptions {
   readonly url: string
@@ -14,22 +19,42 @@ export interface GatewayOptions {
   readonly depth: number | undefined
 }
 
-/** @throws Fault with the remedy when there is none */
-export async function checkGateway({ url }: GatewayOptions): Promise<void> {
-  let detail: string
-  try {
-    const answer = await fetch(new URL('/v1/status', url), { signal: AbortSignal.timeout(ASK_MS_MAX) })
-    const body = (await answer.json()) as object | null
-    if (body !== null && ('processes' in body || 'error' in body)) return
-    detail = 'something else answers there'
-  } catch (error) {
-    const { cause, message } = error as { cause?: { code?: string; message?: string }; message: string }
-    detail = cause?.code ?? cause?.message ?? message
+/**
+ * The gateway to read from: the one that is named; else the one at the configured port; else one that runs with the engine
+ * of this data directory, or with the configured NATS, as it is listed there.
+ * @throws Fault with the remedy when there is none
+ */
+export async function findGateway(named: string | undefined, { config }: Pick<Run, 'config'>): Promise<string> {
+  const wanted = named ?? config.consume.url
+  const url = wanted === '' ? configuredUrl(config) : wanted
+  if (isGateway(await askJson(new URL('/v1/status', url).href))) return url
+  if (wanted === '') {
+    for (const listed of await listedGateways(config))
+      if (isGateway(await askJson(`${listed}/v1/status`))) return listed
   }
   throw new Fault(
     'NO_GATEWAY',
-    `no gateway at ${url} (${detail}): start one (marketprism all, or serve), name it with --url, or read without one by --from nats or --from blocks`,
+    `no gateway answers at ${url}: start one (marketprism all, or serve), name it with --url, or read without one by --from nats or --from blocks`,
   )
+}
+
+function configuredUrl({ serve: { host, port } }: Config): string {
+  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
+  return `http://${name}:${port}`
+}
+
+async function listedGateways(config: Config): Promise<readonly string[]> {
+  const url = config.nats.url === '' ? (await runningNats(dataDirectory(config, 'nats')))?.url : config.nats.url
+  if (url === undefined) return []
+  const connection = await connectNats(natsOptions(config, url), 'marketprism consume').catch(() => undefined)
+  try {
+    const entries = connection === undefined ? [] : await readRegistry(connection)
+    return entries.flatMap(({ gateway }) => gateway ?? [])
+  } catch {
+    return [] // a user who may not look; the caller says what to do
+  } finally {
+    await connection?.close()
+  }
 }
 
 export class GatewayStream implements ConsumeSource {

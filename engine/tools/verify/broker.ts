@@ -7,11 +7,14 @@ import { BLOCK_STREAM, streamShapes } from '../../record/streams.ts'
 import { consumerShapes, dataDirectory, streamOptions } from '../../roles/settings.ts'
 import { PAYLOAD_BYTES_MIN } from '../../roles/servers.ts'
 import { consumerChange, streamChange } from '../../sinks/provision-streams.ts'
+import { readRegistry, REGISTRY_DEFAULT, type RoleEntry, ROLES_BUCKET, ROLES_STREAM } from '../../sinks/registry.ts'
 import { reachNats } from '../reach.ts'
+import { askJson } from '../ask-json.ts'
 import type { Findings } from './findings.ts'
 
 /** Older ones lack what we ask of JetStream. */
 const SERVER_MIN = [2, 9] as const
+const NS_PER_MS = 1e6
 const NOT_YET = 'not there yet: the engine makes it at its start'
 
 export async function checkNats(findings: Findings, run: Run): Promise<void> {
@@ -66,7 +69,35 @@ async function checkServer(findings: Findings, connection: NatsConnection, run: 
     return findings.bad('JetStream', `is off or not for this user (${code ?? message})`, 'start nats-server with -js')
   }
   await checkStreams(findings, manager, run)
+  await findings.guard(ROLES, () => checkRoles(findings, connection, manager))
 }
+
+const ROLES = 'list of roles'
+
+/** The bucket where processes find each other, and whether who stands there answers. */
+async function checkRoles(findings: Findings, connection: NatsConnection, manager: JetStreamManager): Promise<void> {
+  const found = await manager.streams.info(ROLES_STREAM).catch(() => undefined)
+  if (found === undefined) return findings.skipped(ROLES, NOT_YET)
+  const ageMs = found.config.max_age / NS_PER_MS
+  const entries = await readRegistry(connection)
+  if (ageMs !== REGISTRY_DEFAULT.ttlMs)
+    findings.bad(
+      ROLES,
+      `${ROLES_BUCKET} keeps entries ${ageMs === 0 ? 'for ever' : `${ageMs} ms`}: who is gone stays listed`,
+      `delete the bucket (nats kv del ${ROLES_BUCKET}): the engine makes it anew`,
+    )
+  else findings.good(ROLES, entries.length === 0 ? 'nobody runs' : entries.map(shown).join('; '))
+  for (const { name, gateway } of entries) {
+    if (gateway === undefined) continue
+    const answer = await askJson(`${gateway}/v1/status`)
+    if (answer === undefined)
+      findings.bad(`gateway ${name}`, `${gateway} does not answer`, 'look into its log; it is listed as running')
+    else findings.good(`gateway ${name}`, `${gateway} answers ${answer.status} in ${answer.ms.toFixed(0)} ms`)
+  }
+}
+
+const shown = ({ name, roles, host, pid }: RoleEntry): string =>
+  `${name}: ${roles.join(', ')} (${host}, process ${pid})`
 
 async function checkStreams(findings: Findings, manager: JetStreamManager, { config }: Run): Promise<void> {
   const streams = new Map<string, Awaited<ReturnType<typeof manager.streams.info>>['config']>()

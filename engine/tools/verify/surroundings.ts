@@ -13,9 +13,9 @@ import { type FeedTime, realTime } from '../../feed/timer.ts'
 import { WEIGHT_DEFAULTS, WeightLedger } from '../../feed/weight.ts'
 import { BAN_FILE_NAME, CLOCK_FILE_NAME } from '../../roles/network.ts'
 import { chosenMarkets, dataDirectory, exchangeRules, type MarketChoice } from '../../roles/settings.ts'
+import { askJson, isGateway, type JsonAnswer } from '../ask-json.ts'
 import type { Findings } from './findings.ts'
 
-const ASK_MS_MAX = 3_000
 const VENUE_MS_MAX = 5_000
 /** An offset that was measured longer ago says nothing of now. */
 const OFFSET_AGE_MS_MAX = 3_600_000
@@ -28,7 +28,7 @@ interface Page {
   readonly key: string
   readonly path: string
   /** whether what answers there is ours */
-  readonly isOurs: (status: number, body: unknown) => boolean
+  readonly isOurs: (answer: JsonAnswer | undefined) => answer is JsonAnswer
 }
 
 export async function checkPorts(findings: Findings, { config }: Run): Promise<void> {
@@ -40,12 +40,8 @@ export async function checkPorts(findings: Findings, { config }: Run): Promise<v
   for (const page of pages) await checkPort(findings, page)
 }
 
-/** With keys a gateway refuses who brings none, in the form of its errors. */
-const isGateway = (_: number, body: unknown): boolean =>
-  typeof body === 'object' && body !== null && ('processes' in body || 'error' in body)
-
-const isHealth = (_: number, body: unknown): boolean =>
-  String((body as { service?: unknown } | null)?.service).startsWith('marketprism')
+const isHealth = (answer: JsonAnswer | undefined): answer is JsonAnswer =>
+  String((answer?.body as { service?: unknown } | null | undefined)?.service).startsWith('marketprism')
 
 async function checkPort(findings: Findings, page: Page): Promise<void> {
   const { what, host, port, key } = page
@@ -57,8 +53,11 @@ async function checkPort(findings: Findings, page: Page): Promise<void> {
   if (refusal !== 'EADDRINUSE')
     return findings.bad(name, `${at} cannot be opened (${refusal})`, `set ${key} or its host to what this machine has`)
   const answer = await ask(page)
-  if (answer !== undefined && page.isOurs(answer.status, answer.body))
-    return findings.good(name, `${at} is ours: it answers ${page.path} with ${answer.status} in ${answer.ms} ms`)
+  if (page.isOurs(answer))
+    return findings.good(
+      name,
+      `${at} is ours: it answers ${page.path} with ${answer.status} in ${answer.ms.toFixed(0)} ms`,
+    )
   findings.bad(
     name,
     `${at} is in use by another program`,
@@ -75,19 +74,9 @@ function whyNotFree(host: string, port: number): Promise<string> {
   })
 }
 
-async function ask({ host, port, path }: Page): Promise<{ status: number; body: unknown; ms: string } | undefined> {
-  const startMs = performance.now()
+async function ask({ host, port, path }: Page): Promise<JsonAnswer | undefined> {
   const where = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
-  for (const scheme of ['http', 'https']) {
-    try {
-      const answer = await fetch(`${scheme}://${where}:${port}${path}`, { signal: AbortSignal.timeout(ASK_MS_MAX) })
-      const body: unknown = await answer.json()
-      return { status: answer.status, body, ms: (performance.now() - startMs).toFixed(0) }
-    } catch {
-      // not this scheme, or not ours
-    }
-  }
-  return undefined
+  return (await askJson(`http://${where}:${port}${path}`)) ?? (await askJson(`https://${where}:${port}${path}`))
 }
 
 /** The time of each enabled venue, asked once a market: is it there, and how far is our clock from its? */
