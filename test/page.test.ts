@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { Locator } from 'playwright-core'
+import { isDeepStrictEqual } from 'node:util'
+import type { Locator, Page } from 'playwright-core'
 import { hashOfKey } from '../engine/gateway/security/keys.ts'
 import { openPage, startBrowser } from './support/browser.ts'
 import { served } from './support/gateway.ts'
@@ -14,6 +15,7 @@ import { projectRoot } from './support/project.ts'
 /** What somebody reads there. */
 const textOf = async (locator: Locator): Promise<string> => (await locator.textContent()) ?? ''
 
+const WAIT_MS_MAX = 20_000
 const OTHER = 'okx.swap.ETHUSDT'
 
 test('page should show 1,000 instruments, and be worked by the keyboard alone', async (t) => {
@@ -33,6 +35,10 @@ test('page should show 1,000 instruments, and be worked by the keyboard alone', 
   const box = await page.locator('.cells').boundingBox()
   const panel = await page.locator('#states .body').boundingBox()
   assert.ok(box !== null && panel !== null && box.y + box.height <= panel.y + panel.height + 1, 'all cells fit')
+
+  const gap = page.locator('.gap[data-status="open"]').first()
+  await gap.focus()
+  assert.match(await textOf(page.locator('#gaps-read')), /, open, from \d\d:\d\d:\d\d/)
 
   await page.locator('.cells').focus()
   await page.keyboard.press('ArrowRight')
@@ -62,6 +68,34 @@ test('page should show 1,000 instruments, and be worked by the keyboard alone', 
   assert.notEqual(await ground(), dark)
   await page.reload()
   assert.notEqual(await ground(), dark, 'the choice of theme is kept')
+  assert.deepEqual(problems, [])
+})
+
+test('page should show every digit of the book, with its sums, in the steps that are chosen by keys', async (t) => {
+  const browser = await startBrowser(t)
+  if (typeof browser === 'string') return t.skip(browser)
+  const gateway = await PageGateway.start(t)
+  const { page, problems } = await openPage(browser, `${gateway.url}/#/market/${OTHER}`)
+  await page.locator('#tape .trade .price').first().filter({ hasText: /\d/ }).waitFor()
+  gateway.isPaused = true
+  const { bids, asks } = gateway.levelsOf(OTHER)
+  const best = page.locator('.bids .level .price').first()
+  await best.filter({ hasText: grouped(bids[0]?.[0] ?? '') }).waitFor()
+  for (const [step, key] of [
+    [1n, ''],
+    [2n, '+'],
+    [5n, '+'],
+    [2n, '-'],
+  ] as const) {
+    if (key !== '') await page.keyboard.press(key)
+    await page
+      .locator('#ladder-step')
+      .and(page.locator(`:has(option[value="${step}"]:checked)`))
+      .waitFor()
+    await shows(() => shownRows(page, '.bids'), summed(bids, step, 'down'), `bids by ${step}`)
+    // the best ask stands below
+    await shows(async () => (await shownRows(page, '.asks')).reverse(), summed(asks, step, 'up'), `asks by ${step}`)
+  }
   assert.deepEqual(problems, [])
 })
 
@@ -173,3 +207,47 @@ test('page routes should serve the files of the page and no others, with a polic
   for (const word of ['Leon Sorokin', 'Apache License', 'SIL OPEN FONT LICENSE'])
     assert.ok(licences.includes(word), word)
 })
+
+/** Waits until the best levels are shown as they should be; the ladder is drawn ten times a second. */
+async function shows(read: () => Promise<bigint[][]>, wanted: bigint[][], what: string): Promise<void> {
+  const lastMs = performance.now() + WAIT_MS_MAX
+  let shown = await read()
+  while (!isDeepStrictEqual(shown, wanted.slice(0, shown.length)) && performance.now() < lastMs) shown = await read()
+  assert.ok(shown.length > 5, what)
+  assert.deepEqual(shown, wanted.slice(0, shown.length), what)
+}
+
+/** 2345.6 → 2,345.6 */
+const grouped = (text: string): string => text.replace(/\B(?=(\d{3})+(?!\d)(?=\.|$))/, ',')
+
+/** What a side of the ladder says: price in tenths, size and sum in thousandths. */
+async function shownRows(page: Page, side: string): Promise<bigint[][]> {
+  const rows: bigint[][] = []
+  for (const row of await page.locator(`${side} .level`).all()) {
+    const [price = '', size = '', total = ''] = await row.locator('span').allTextContents()
+    if (price !== '') rows.push([whole(price, 1), whole(size, 3), whole(total, 3)])
+  }
+  return rows
+}
+
+function whole(text: string, digits: number): bigint {
+  const [integer = '', fraction = ''] = text.replaceAll(',', '').split('.')
+  assert.ok(fraction.length <= digits, `${text} has more than ${digits} digits`)
+  return BigInt(integer + fraction.padEnd(digits, '0'))
+}
+
+/** Levels of a tenth put together by steps of tenths, in whole numbers. */
+function summed(levels: readonly [string, string][], step: bigint, direction: 'up' | 'down'): bigint[][] {
+  const rows: bigint[][] = []
+  let total = 0n
+  for (const [price, quantity] of levels) {
+    const tenths = whole(price, 1)
+    const at = ((tenths + (direction === 'up' ? step - 1n : 0n)) / step) * step
+    const size = whole(quantity, 3)
+    total += size
+    const last = rows.at(-1)
+    if (last?.[0] === at) rows[rows.length - 1] = [at, (last[1] as bigint) + size, total]
+    else rows.push([at, size, total])
+  }
+  return rows
+}

@@ -58,6 +58,8 @@ export class PageGateway {
   #tradeId = 1_000
   #ticks = 0
   url = ''
+  /** the market stands still */
+  isPaused = false
 
   constructor(options: PageGatewayOptions) {
     this.#options = options
@@ -114,6 +116,12 @@ export class PageGateway {
     else for (const socket of this.#sockets.keys()) this.#snapshot(socket, row)
   }
 
+  /** The book as it is now, best first. */
+  levelsOf(instrument: string): { bids: [string, string][]; asks: [string, string][] } {
+    const { bids, asks } = this.#bookOf(this.rows.find((row) => row.instrument === instrument) as Row)
+    return { bids: sorted(bids, -1), asks: sorted(asks, 1) }
+  }
+
   /** Ends every stream, as a gateway that restarts. */
   dropStreams(): void {
     for (const socket of this.#sockets.keys()) socket.close(1012, 'restart')
@@ -161,9 +169,7 @@ export class PageGateway {
     const name = { exchange, market, symbol }
     if (state !== 'LIVE') return socket.send(JSON.stringify({ type: 'book_reset', ...name, state, reason, since_ns }))
     const book = this.#bookOf(row)
-    const sorted = (side: Map<string, string>, sign: number): [string, string][] =>
-      [...side].sort(([a], [b]) => (Number(a) - Number(b)) * sign)
-    const shown = { bids: sorted(book.bids, -1), asks: sorted(book.asks, 1) }
+    const shown = this.levelsOf(row.instrument)
     const time = { event_ns: ns(Date.now()), received_ns: ns(Date.now()) }
     const head = { type: 'book', kind: 'snapshot', ...name, book_epoch: 1, last_seq: book.seq, state }
     socket.send(JSON.stringify({ ...head, ...time, ...shown }))
@@ -183,6 +189,7 @@ export class PageGateway {
   }
 
   #tick(): void {
+    if (this.isPaused) return
     this.#ticks++
     const wanted = new Set([...this.#sockets.values()].flatMap((patterns) => [...patterns]))
     for (const row of this.rows) {
@@ -390,6 +397,9 @@ export class PageGateway {
     }
   }
 }
+
+const sorted = (side: Map<string, string>, sign: number): [string, string][] =>
+  [...side].sort(([a], [b]) => (Number(a) - Number(b)) * sign)
 
 const instrumentRow = ({ exchange, market, symbol }: Row): object => ({
   exchange,
