@@ -8,6 +8,7 @@ import { addRouteRules } from './route-rules.ts'
 import { addBookRoutes } from './routes/book.ts'
 import { addBookAtRoutes } from './routes/book-at.ts'
 import { addExportRoutes } from './routes/export.ts'
+import { addCoverageRoutes } from './routes/coverage.ts'
 import { addGapRoutes } from './routes/gaps.ts'
 import { addKlineRoutes } from './routes/klines.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
@@ -30,6 +31,7 @@ const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<vo
   addGapRoutes,
   addBookAtRoutes,
   addExportRoutes,
+  addCoverageRoutes,
   addKlineRoutes,
 ]
 
