@@ -12,6 +12,7 @@ import { addCoverageRoutes } from './routes/coverage.ts'
 import { addGapRoutes } from './routes/gaps.ts'
 import { addKlineRoutes } from './routes/klines.ts'
 import { addInstrumentRoutes } from './routes/instruments.ts'
+import { addPageRoutes } from './routes/page.ts'
 import { addSeriesRoutes } from './routes/series.ts'
 import { addAdminRoutes } from './routes/admin.ts'
 import { addHealthRoutes } from './routes/health.ts'
@@ -33,6 +34,7 @@ const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<vo
   addExportRoutes,
   addCoverageRoutes,
   addKlineRoutes,
+  addPageRoutes,
 ]
 
 /** The HTTP side. Every route has a schema: it checks what comes in, and the OpenAPI document is made of it. */
