@@ -95,7 +95,6 @@ for (const format of ['json', 'msgpack'] as const) {
     const stream = open(['trade.binance.*.BTC*'], { format })
     const { connection, trade } = reader(stream)
     await connection('open')
-    await settled()
     worker.trade(ETH, 1)
     worker.trade(BTC, 2, 6_180_020)
     const row = await trade()

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
 import { PassThrough } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ReadStream, WriteStream } from 'node:tty'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { Packr } from 'msgpackr'
 import { REGISTRY_DEFAULT, ROLES_BUCKET } from '../engine/sinks/registry.ts'
@@ -12,12 +14,17 @@ import { fit, frameOf, keysOf, newState, press, Screen, shownLines } from '../en
 import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
 import { cleanUp } from './support/clean-up.ts'
 import { lastJson, runCli, startCli } from './support/cli.ts'
-import { SILENT, temporaryDirectory } from './support/embedded.ts'
+import { SILENT, temporaryDirectory, until } from './support/embedded.ts'
 import { served } from './support/gateway.ts'
 import { ToldSource, ToldWorker } from './support/live.ts'
 import { startTestNats, type TestNats } from './support/nats.ts'
 
+const MAIN = fileURLToPath(new URL('../engine/main.js', import.meta.url))
 const PACKR = new Packr({ useRecords: false })
+const ESCAPE = '\u001b'
+/** A subject in the head, its newest row below. */
+const OPENED = new RegExp(`\\ntrade\\.binance\\.usdm\\.ETHUSDT${ESCAPE}\\[K\\r*\\nbuy {2}100 × 1\\.5`)
+const LEFT = new RegExp(`${ESCAPE}\\[\\?1049h[^]*${ESCAPE}\\[\\?1049l[^]*│ trade +│ +\\d+ │`)
 const NOW_NS = 1_790_000_000_000_000_000n
 
 async function natsOf(t: TestContext): Promise<TestNats | undefined> {
@@ -241,6 +248,36 @@ test('consume from a gateway', async (t) => {
     ])
   })
 
+  await t.test('consume --interactive should draw on a terminal, obey keys, and leave it as it was', async (t) => {
+    if (spawnSync('script', ['--version']).status !== 0) return t.skip('no script(1) to make a terminal with')
+    const words = [process.execPath, MAIN, 'consume', '--interactive', '--url', gateway.url, 'trade.>']
+    const command = `stty cols 100 rows 12; ${words.map((word) => `'${word}'`).join(' ')}`
+    const child = spawn('script', ['-qec', command, '/dev/null'], {
+      env: { ...process.env, TERM: 'xterm', NO_COLOR: '1' },
+    })
+    cleanUp(t, () => child.kill('SIGKILL'))
+    let drawn = ''
+    child.stdout.on('data', (piece: Buffer) => {
+      drawn += piece.toString()
+    })
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
+    const isDrawn = (pattern: RegExp) =>
+      until(() => pattern.test(drawn), 15_000, `${pattern} in ${JSON.stringify(drawn.slice(-500))}`)
+    await isDrawn(/0 subjects by rate/)
+    const saying = setInterval(() => {
+      for (const symbol of ['BTCUSDT', 'ETHUSDT']) worker.trade(`binance.usdm.${symbol}`, 5)
+    }, 50)
+    cleanUp(t, () => clearInterval(saying))
+    await isDrawn(/2 subjects by rate/)
+    child.stdin.write('s')
+    await isDrawn(/2 subjects by name/)
+    child.stdin.write('feth\r\r')
+    await isDrawn(OPENED)
+    child.stdin.write('q')
+    assert.equal(await ended, 0)
+    assert.match(drawn, LEFT)
+  })
+
   await t.test('consume should say what to do when there is no gateway, no NATS, no key, or no terminal', async () => {
     const nobody = await runCli(['consume', '--url', 'http://127.0.0.1:9'])
     assert.deepEqual([nobody.code, nobody.stdout], [70, ''])
@@ -268,7 +305,6 @@ test('consume from a gateway', async (t) => {
   })
 })
 
-const ESCAPE = '\u001b'
 const plain = (text: string): string => text.replaceAll(new RegExp(`${ESCAPE}\\[[0-9;]*m`, 'g'), '')
 
 function filled(): Meter {
