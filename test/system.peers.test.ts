@@ -71,4 +71,11 @@ test('processes without NATS should be found where the configuration names them'
   const set = ['--set', `serve.peers=${pages}`, '--set', `clickhouse.url=${collector.clickHouseUrl}`]
   const gateway = await startGateway(t, ['--data', temporaryDirectory(t), ...set])
   await until(async () => (await gateway.roles()) === 'collect,serve,store', WAIT_MS, 'both are known')
+  const own = /http:\S+\/metrics/.exec(await gateway.cli.line(/^marketprism: pages: /))?.[0] ?? ''
+  const counted = /marketprism_gateway_requests_total\{route="\/v1\/roles",status="2xx"\} [1-9]/
+  await until(
+    async () => counted.test(await (await fetch(own)).text()),
+    WAIT_MS,
+    'what the gateway counted is a metric',
+  )
 })
