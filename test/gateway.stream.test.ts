@@ -219,6 +219,27 @@ test('stream should refuse what is no request with a word and a line, and go on'
   assert.equal((await client.next(({ op }) => op === 'pong')).id, 9)
 })
 
+test('stream should bound patterns with wildcards on one connection, and take one that is said twice for one', async (t) => {
+  const { worker, open } = await scene(t, { subscriptionsMax: 1_000 })
+  const client = await open()
+  const many = (count: number) => Array.from({ length: count }, (_, index) => `trade.*.*.A${index}*`)
+  assert.equal((await client.subscribe(many(101))).code, 'too_many_subscriptions')
+  assert.equal((await client.subscribe(many(100))).op, 'subscribed')
+  const exact = `trade.${BTC}`
+  assert.equal((await client.subscribe([exact, exact])).op, 'subscribed')
+  worker.trade(BTC, 1)
+  await client.next(({ type }) => type === 'trade')
+  client.send({ op: 'unsubscribe', id: 'u', patterns: [exact] })
+  await client.next(({ id }) => id === 'u')
+  worker.trade(BTC, 2)
+  client.send({ op: 'ping', id: 'p' })
+  await client.next(({ id }) => id === 'p')
+  assert.deepEqual(
+    client.said.filter(({ type }) => type === 'trade'),
+    [],
+  )
+})
+
 test('stream should close a client that says too much with 1008', async (t) => {
   const { open } = await scene(t, { messagesPerSecond: 2 })
   const client = await open()

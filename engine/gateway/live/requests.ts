@@ -86,7 +86,7 @@ function patternsOf(given: unknown, id: RequestId): Pattern[] {
       `patterns is a list of 1 to ${PATTERNS_MAX} patterns, e.g. ["trade.binance.usdm.*"]`,
       id,
     )
-  return given.map((text) => patternOf(text, id))
+  return [...new Set(given)].map((text) => patternOf(text, id))
 }
 
 function patternOf(text: unknown, id: RequestId): Pattern {

@@ -20,6 +20,9 @@ export interface ClientLimits extends SessionLimits {
   readonly subscriptionsMax: number
 }
 
+/** Each is held against all subjects there are: some ms. */
+const WILDCARDS_MAX = 100
+
 const PACKR = new Packr({ useRecords: false })
 
 interface Subscription {
@@ -95,15 +98,8 @@ export class StreamClient implements Receiver {
   }
 
   #subscribe({ id, patterns, depth, from }: StreamRequest & { op: 'subscribe' }): void {
-    const fresh = patterns.filter(({ text }) => !this.#subscriptions.has(text)).length
-    if (this.#subscriptions.size + fresh > this.#limits.subscriptionsMax) {
-      const { subscriptionsMax } = this.#limits
-      return this.#refuse(
-        'too_many_subscriptions',
-        `a connection has at most ${subscriptionsMax} patterns: use wildcards`,
-        id,
-      )
-    }
+    const tooMany = this.#tooMany(patterns)
+    if (tooMany !== undefined) return this.#refuse('too_many_subscriptions', tooMany, id)
     const missed = patterns.filter((pattern) => pattern.typeWord !== BOOK_TYPE)
     const replay = from === undefined || missed.length === 0 ? undefined : Replay.start(this.#hub, missed, from)
     const instruments = new Set<string>()
@@ -119,6 +115,18 @@ export class StreamClient implements Receiver {
     if (typeof replay === 'string') this.#expired(id, from)
     for (const start of live) start()
     if (replay instanceof Replay) this.#hub.pumpFor(this.session)
+  }
+
+  /** Which bound they are beyond. */
+  #tooMany(patterns: readonly Pattern[]): string | undefined {
+    const { subscriptionsMax } = this.#limits
+    const fresh = patterns.filter(({ text }) => !this.#subscriptions.has(text))
+    if (this.#subscriptions.size + fresh.length > subscriptionsMax)
+      return `a connection has at most ${subscriptionsMax} patterns: use wildcards`
+    const known = [...this.#subscriptions.values()].filter(({ pattern }) => !pattern.isExact)
+    if (known.length + fresh.filter(({ isExact }) => !isExact).length > WILDCARDS_MAX)
+      return `a connection has at most ${WILDCARDS_MAX} patterns with wildcards: name subjects, or use fewer that say more`
+    return undefined
   }
 
   #unsubscribe(text: string): void {
