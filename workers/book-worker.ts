@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { joinNs } from '../engine/base/clock.ts'
+import { Clock, joinNs } from '../engine/base/clock.ts'
 import { Counters } from '../engine/ring/counters.ts'
 import { DRAIN, TICK } from '../engine/ring/frame.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
@@ -48,6 +48,7 @@ const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
 const shard = createShard(seat.settings.shard, batches, requests, new Counters(SHARD_COUNTERS, seat.counters), () =>
   awaitRoom(batches, () => heartbeat.beat()),
 )
+shard.useClock(new Clock(seat.anchorNs))
 if (seat.restart !== undefined) {
   const { reason, sinceHi, sinceLo, framesLost, lives } = seat.restart
   // what the dead worker had read but not sealed is up to one batch age older than its last sign of life

@@ -1,13 +1,30 @@
+import type { Stamp } from '../engine/base/clock.ts'
 import type { OrderedOutput } from '../engine/book/live-books.ts'
 import type { OpenBlock } from '../engine/record/block.ts'
 import { LiveRows } from '../engine/record/live.ts'
 import type { InstrumentName, LiveOutput } from '../engine/record/live.ts'
+import type { FrameTime } from '../engine/record/recorder.ts'
 import { BLOCK, DRAINED, LIVE, PUBLICATION } from '../engine/ring/frame.ts'
 import type { RingWriter } from '../engine/ring/ring.ts'
 import type { ShardCounts } from './shard-counters.ts'
 import type { BookShardSettings } from './shard-settings.ts'
 
 const NOTHING = new Uint8Array(0)
+/** The moment, by the machine's clock and by that of the frame in hand: how long it lay in the ring. */
+export interface Moment {
+  readonly hi: number
+  readonly lo: number
+  readonly waitedUs: number
+}
+const NO_MOMENT: Moment = { hi: 0, lo: 0, waitedUs: 0 }
+const WAITED_US_MAX = 2 ** 32 - 1
+
+/** @param frame when the frame in hand was received */
+export function momentOf(now: Stamp, frame: FrameTime): Moment {
+  const waitedNs = (now.hi - frame.hi) * 2 ** 32 + ((now.lo >>> 0) - (frame.lo >>> 0))
+  return { hi: now.hi, lo: now.lo, waitedUs: Math.min(WAITED_US_MAX, Math.max(0, Math.round(waitedNs / 1_000))) }
+}
+
 /** The length of the subject. */
 const SUBJECT_HEAD_BYTES = 2
 
@@ -24,6 +41,7 @@ export class ShardOutput implements OrderedOutput {
   readonly #awaitRoom: () => boolean
   readonly #nameOf: (instrument: number) => InstrumentName
   readonly #run: string
+  #now: () => Moment = () => NO_MOMENT
   readonly #live = new Map<OpenBlock, LiveRows>()
   readonly #deltas: LiveRows[] = []
   /** Blocks and messages are put together here, in unshared memory, and copied into the ring once, by words. */
@@ -44,6 +62,11 @@ export class ShardOutput implements OrderedOutput {
     this.messageBytesMax = Math.min(liveBytesMax, batches.payloadBytesMax - SUBJECT_HEAD_BYTES)
   }
 
+  /** When a block is encoded, for the histograms of its way; a worker that is replayed has no clock. */
+  useMoments(now: () => Moment): void {
+    this.#now = now
+  }
+
   /** From now on the rows of this block go out live too. */
   followLive(block: OpenBlock): void {
     const { liveType, name } = block.table
@@ -58,7 +81,7 @@ export class ShardOutput implements OrderedOutput {
     this.#live.get(block)?.flush()
     this.#reserve(block.sealedBytesMax())
     const length = block.encodeInto(this.#scratch, 0)
-    if (!this.#write(BLOCK, this.#scratch.subarray(0, length))) return
+    if (!this.#write(BLOCK, this.#scratch.subarray(0, length), this.#now())) return
     this.#counts.add('blocks', 1)
     this.#counts.add('block_bytes', length)
     this.#counts.add('rows', block.rows)
@@ -105,8 +128,8 @@ export class ShardOutput implements OrderedOutput {
   }
 
   /** Waits for room as long as the other side lives. */
-  #write(kind: number, payload: Uint8Array): boolean {
-    while (!this.#batches.tryWrite(kind, 0, 0, 0, 0, 0, payload)) {
+  #write(kind: number, payload: Uint8Array, { hi, lo, waitedUs }: Moment = NO_MOMENT): boolean {
+    while (!this.#batches.tryWrite(kind, 0, 0, waitedUs, hi, lo, payload)) {
       this.#batches.publish()
       if (!this.#awaitRoom()) return false
     }

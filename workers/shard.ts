@@ -1,5 +1,5 @@
 import { assert } from '../engine/base/assert.ts'
-import { joinNs } from '../engine/base/clock.ts'
+import { type Clock, joinNs } from '../engine/base/clock.ts'
 import { Cadence } from '../engine/book/cadence.ts'
 import type { KeeperEvents } from '../engine/book/keeper-settings.ts'
 import { LiveBooks } from '../engine/book/live-books.ts'
@@ -44,7 +44,7 @@ import { UndescribedInstruments } from './shard-instrument-row.ts'
 import { InstrumentList } from './shard-instruments.ts'
 import type { InstrumentSlot } from './shard-instruments.ts'
 import { type MarketSurroundings, NO_CARRIER, type ShardMarket } from './shard-market.ts'
-import { ShardOutput } from './shard-output.ts'
+import { momentOf, ShardOutput } from './shard-output.ts'
 import { type TradeHole, TradeRepairs } from './shard-repairs.ts'
 import type { BookShardSettings } from './shard-settings.ts'
 import { Silences } from './shard-silences.ts'
@@ -218,6 +218,9 @@ export class Shard {
     for (const { gaps } of this.#venues.records) opened += gaps.openedCount
     this.#counts.settle(opened)
   }
+
+  /** So that blocks say when they were encoded. */
+  useClock = (clock: Pick<Clock, 'stamp'>) => this.#output.useMoments(() => momentOf(clock.stamp(), this.time))
 
   /** A worker before this one died: everything since then may be missing, on whatever the connections carry. */
   restarted(sinceHi: number, sinceLo: number, detail: string, lives: number): void {

@@ -12,13 +12,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
-import { Clock } from '../engine/base/clock.ts'
+import { Clock, joinNs } from '../engine/base/clock.ts'
 import { Fault } from '../engine/base/fault.ts'
 import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
 import { freshSeed, type Random, seededRandom } from '../engine/base/random.ts'
 import { writeIdentity } from '../engine/record/block.ts'
 import { Counters } from '../engine/ring/counters.ts'
-import { BLOCK, DRAINED, LIVE, PUBLICATION } from '../engine/ring/frame.ts'
+import { BLOCK, DRAINED, LIVE, PUBLICATION, extra, receivedHi, receivedLo } from '../engine/ring/frame.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
 import { Histogram } from '../engine/ring/histogram.ts'
 import { EventIdle } from '../engine/ring/idle.ts'
@@ -26,7 +26,7 @@ import { RingReader } from '../engine/ring/ring.ts'
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { COMMIT_QUESTIONS_DEFAULT, CommitQuestions } from '../engine/sinks/commit-questions.ts'
 import { Delivery, type DeliveryOptions } from '../engine/sinks/delivery.ts'
-import { type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
+import { HopHistograms, type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
 import { followBlocks, type HopBook } from '../engine/sinks/hops.ts'
 import type { GuardedLetters } from '../engine/sinks/guarded-letters.ts'
 import { NatsSink } from '../engine/sinks/nats.ts'
@@ -125,6 +125,7 @@ export type SinkWorkerMessage =
   | { readonly type: 'stopped'; readonly undelivered: number; readonly givenUp: number }
 
 const RECORDS_PER_DRAIN_MAX = 512
+const NS_PER_US = 1_000
 const FULL_LOOK_MS = 20
 const TEND_MS = 100
 /** A book worker is this much behind at most, or it is replaced and tells so. */
@@ -143,6 +144,7 @@ export class SinkWorker {
   readonly #inboxes: readonly Inbox[]
   readonly #delivery: Delivery
   readonly #hops: HopBook
+  readonly #histograms: HopHistograms | undefined
   readonly #sink: Sink
   readonly #letters: GuardedLetters
   /** through JetStream only: who asks ClickHouse itself has its answer */
@@ -189,6 +191,7 @@ export class SinkWorker {
     this.#delivery = new Delivery(spool, sink, settings.delivery, random, log, letters)
     this.#delivery.start()
     this.#hops = followBlocks(spool, this.#delivery, () => clock.nowNs())
+    this.#histograms = settings.hops === undefined ? undefined : new HopHistograms(settings.hops)
     if (sink instanceof ClickHouseSink && settings.hops !== undefined) recordHops(sink, settings.hops)
     if (sink instanceof NatsSink && link !== undefined) {
       const questions = { ...COMMIT_QUESTIONS_DEFAULT, producer: settings.producer }
@@ -242,12 +245,14 @@ export class SinkWorker {
 
   #take(kind: number, bytes: Uint8Array, text: Buffer, offset: number, length: number): void {
     if (kind === LIVE || kind === PUBLICATION) this.#live.take(kind, bytes, text, offset, length)
-    else if (kind === BLOCK) this.#accept(bytes.slice(offset, offset + length))
+    else if (kind === BLOCK) this.#accept(bytes, offset, length)
     else if (kind === DRAINED) this.#drained++
   }
 
-  #accept(block: Uint8Array): void {
-    this.#hops.sealed(this.spool.nextSeq)
+  #accept(bytes: Uint8Array, offset: number, length: number): void {
+    const block = bytes.slice(offset, offset + length)
+    this.#hops.sealed(this.spool.nextSeq, joinNs(receivedHi(bytes, offset), receivedLo(bytes, offset)))
+    this.#histograms?.ring(extra(bytes, offset) * NS_PER_US)
     writeIdentity(block, this.#epoch, BigInt(this.spool.nextSeq))
     this.spool.append(block)
   }

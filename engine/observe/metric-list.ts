@@ -157,7 +157,7 @@ export const METRICS = {
   marketprism_hop_seconds: histogram(
     'Way of blocks: exchange → socket, → sealed, → on disk, → published, → store, → row',
     {
-      hop: ['exchange', 'seal', 'spool', 'publish', 'broker', 'store', 'total'],
+      hop: ['exchange', 'ring', 'encode', 'handover', 'spool', 'publish', 'broker', 'store', 'total'],
     },
   ),
   marketprism_clickhouse_inserts_total: counter('Inserts acknowledged'),

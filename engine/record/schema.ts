@@ -99,6 +99,7 @@ export const BLOCK_LEDGER = [
   { name: 'crc32', clickhouse: 'UInt32', codec: 'ZSTD(1)', comment: 'of those bytes' },
   { name: 'first_received_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'received_ns of its first row' },
   { name: 'last_received_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'received_ns of its last row' },
+  { name: 'encoded_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'when its book worker had encoded it; 0: not known' },
   { name: 'sealed_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'when the sink worker took it from the ring; 0: not known' },
   { name: 'durable_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'when the spool had it on disk; 0: not known' },
   { name: 'published_ns', clickhouse: `DateTime64(9, 'UTC')`, codec: 'Delta(8), ZSTD(1)', comment: 'when it was given to JetStream, or to ClickHouse directly; 0: not known' },

@@ -10,11 +10,12 @@ export function recordHops(sink: ClickHouseSink, memories: HopMemories): void {
 }
 
 /**
- * Words of the label. `exchange`: venue's time of sending → socket, of the last row; `seal`: socket → ring → book → block;
- * then spool, publish (durable → given to JetStream), broker (→ store), store (→ its rows are in and marked); `total`:
- * first row received → stored.
+ * Words of the label. `exchange`: venue's time of sending → socket, of the last row; `ring`: socket → read by the book
+ * worker, of the frame at which a block was sealed; `encode`: last row received → its block is encoded, so ring, book and the
+ * wait for more rows (batch.ageMs); `handover`: → taken by the sink worker; then spool (→ durable), publish (→ given to
+ * JetStream), broker (→ store), store (→ its rows are in and marked); `total`: first row received → stored.
  */
-export const HOPS = ['exchange', 'seal', 'spool', 'publish', 'broker', 'store', 'total'] as const
+export const HOPS = ['exchange', 'ring', 'encode', 'handover', 'spool', 'publish', 'broker', 'store', 'total'] as const
 export type Hop = (typeof HOPS)[number]
 export type HopMemories = Readonly<Record<Hop, SharedArrayBuffer>>
 
@@ -35,14 +36,20 @@ export class HopHistograms {
 
   record(block: SealedBlock, storedNs: bigint): void {
     const { head, hops = NO_HOPS } = block
-    const { sealedNs, durableNs, publishedNs, takenNs } = hops
+    const { encodedNs, sealedNs, durableNs, publishedNs, takenNs } = hops
     this.#between('exchange', lastTime(block, 'event_ns'), lastTime(block, 'received_ns'))
-    this.#between('seal', head.lastReceivedNs, sealedNs)
+    this.#between('encode', head.lastReceivedNs, encodedNs)
+    this.#between('handover', encodedNs, sealedNs)
     this.#between('spool', sealedNs, durableNs)
     this.#between('publish', durableNs, publishedNs)
     this.#between('broker', publishedNs, takenNs)
     this.#between('store', takenNs, storedNs)
     this.#between('total', head.firstReceivedNs, storedNs)
+  }
+
+  /** What the collector alone knows. */
+  ring(waitedNs: number): void {
+    this.#histograms.ring.record(waitedNs)
   }
 
   #between(hop: Hop, fromNs: bigint, toNs: bigint): void {

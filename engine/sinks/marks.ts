@@ -6,6 +6,7 @@ import type { SealedBlock } from './sink.ts'
 /** The rows of the table `blocks`: one a block, inserted after the block's rows, the mark that it is committed. */
 
 const HOP_COLUMNS: readonly (readonly [string, (hops: Hops) => bigint])[] = [
+  ['encoded_ns', (hops) => hops.encodedNs],
   ['sealed_ns', (hops) => hops.sealedNs],
   ['durable_ns', (hops) => hops.durableNs],
   ['published_ns', (hops) => hops.publishedNs],

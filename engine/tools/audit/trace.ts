@@ -38,6 +38,7 @@ interface Known {
 
 /** Headers that travel with a block (ns), and the columns of `blocks` that they become. */
 const HOPS = [
+  ['encoded by the book worker', 'Marketprism-Encoded', 'encoded_ns'],
   ['sealed', 'Marketprism-Sealed', 'sealed_ns'],
   ['durable in the spool', 'Marketprism-Durable', 'durable_ns'],
   ['published', 'Marketprism-Published', 'published_ns'],
