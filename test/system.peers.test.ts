@@ -29,7 +29,7 @@ test('processes should find each other in NATS, ask each other, and forget who e
   if (reason !== '') return t.skip(reason)
   const venue = await rigVenue(t, { markets: ['usdm'], instruments: 2, rate: 100 })
   const data = temporaryDirectory(t)
-  const engine = await rigEngine(t, data, [...venue.flags, '--workers', '1'], CONTROL)
+  await rigEngine(t, data, [...venue.flags, '--workers', '1'], CONTROL)
   const knowing = await startGateway(t, ['--data', data], CONTROL)
   const deaf = await startGateway(t, ['--data', data])
   for (const { roles } of [knowing, deaf])
