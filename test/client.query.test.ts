@@ -113,6 +113,24 @@ test('client query: rows of a gateway on ClickHouse', async (t) => {
     assert.equal(rows.length, 1)
   })
 
+  await t.test('query should bring a table as a file, piece by piece', async () => {
+    const range = { from: NOON_NS, to: NOON_NS + 100n * MINUTE_NS, instrument: BTC } as const
+    const read = async (format: 'ndjson' | 'parquet') => {
+      const pieces: Uint8Array[] = []
+      for await (const piece of api.export('trades', { ...range, format })) pieces.push(piece)
+      return Buffer.concat(pieces)
+    }
+    const lines = (await read('ndjson')).toString().trimEnd().split('\n')
+    const rows = lines.map((line) => JSON.parse(line) as TradeRow)
+    assert.deepEqual(
+      rows.map(({ trade_id }) => trade_id),
+      Array.from({ length: 50 }, (_, index) => index + 1),
+    )
+    assert.equal(rows[0]?.quantity, '90071992.54740993')
+    assert.equal((await read('parquet')).subarray(0, 4).toString(), 'PAR1')
+    await assert.rejects(api.export('trades', { from: 'yesterday' }).next(), refusal(400, 'invalid_parameter'))
+  })
+
   await t.test('query should bring gaps with their instruments', async () => {
     const gaps = []
     for await (const gap of api.gaps({ instrument: BTC })) gaps.push(gap)

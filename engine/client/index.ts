@@ -41,6 +41,7 @@ export {
   type BookAnswer,
   type Candle,
   type CandleParameters,
+  type ExportParameters,
   type Page,
   type Parameters,
   type PastBook,

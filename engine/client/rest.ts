@@ -4,10 +4,10 @@
  *   const api = query({ url: 'http://127.0.0.1:9480' })
  *   const { rows } = await api.series('trades', 'binance.usdm.BTCUSDT', { limit: 100 })
  *   for await (const trade of api.all('trades', 'binance.usdm.BTCUSDT', { from, to, order: 'asc' })) …
- *   for await (const bytes of api.export('trades', { format: 'parquet', … })) …
+ *   for await (const bytes of api.export('trades', { format: 'parquet', from: '2026-11-21' })) …
  */
 import type { Level, TableRow } from '../record/rows.ts'
-import type { InstrumentName } from './block.ts'
+import type { InstrumentName, TableName } from './block.ts'
 
 export interface QueryOptions {
   /** of the gateway, e.g. http://127.0.0.1:9480 */
@@ -113,6 +113,19 @@ export interface PastBook {
   readonly asks: readonly Level[]
 }
 
+export interface ExportParameters {
+  /** default ndjson */
+  readonly format?: 'json' | 'ndjson' | 'csv' | 'msgpack' | 'parquet' | 'arrow'
+  /** inclusive */
+  readonly from: string | number | bigint | Date
+  /** exclusive; default: now */
+  readonly to?: string | number | bigint | Date
+  /** only of this one, or of this exchange or market */
+  readonly instrument?: string
+  readonly exchange?: string
+  readonly market?: string
+}
+
 /** The gateway's no, with its word for it. */
 export class QueryError extends Error {
   override readonly name = 'QueryError'
@@ -156,8 +169,8 @@ export interface Query {
   book(instrument: string, parameters?: { readonly depth?: number }): Promise<BookAnswer>
   /** The book as it was. */
   bookAt(instrument: string, time: string | number | bigint | Date, parameters?: Parameters): Promise<PastBook>
-  /** Rows of a table as a file, piece by piece. */
-  export(table: string, parameters?: Parameters): AsyncGenerator<Uint8Array, void, undefined>
+  /** All rows of a table in a range of time as a file, piece by piece; one that is cut off throws. */
+  export(table: TableName, parameters: ExportParameters): AsyncGenerator<Uint8Array, void, undefined>
 }
 
 const TIMEOUT_MS = 30_000
@@ -224,8 +237,8 @@ class Gateway implements Query {
     return this.get(`/v1/books/${encodeURIComponent(instrument)}/at`, { ...parameters, time })
   }
 
-  async *export(table: string, parameters: Parameters = {}): AsyncGenerator<Uint8Array, void, undefined> {
-    const { body } = await this.#ask(`/v1/export/${encodeURIComponent(table)}`, parameters)
+  async *export(table: TableName, parameters: ExportParameters): AsyncGenerator<Uint8Array, void, undefined> {
+    const { body } = await this.#ask(`/v1/export/${table}`, { ...parameters })
     if (body === null) return
     const reader = body.getReader()
     try {
@@ -258,13 +271,11 @@ class Gateway implements Query {
     const headers = key === undefined || key === '' ? {} : { authorization: `Bearer ${key}` }
     for (let attempt = 1; ; attempt++) {
       const stop = new AbortController()
-      const abort = (): void => stop.abort(signal?.reason)
-      signal?.addEventListener('abort', abort, { once: true })
-      if (signal?.aborted === true) abort()
       const timer = setTimeout(() => stop.abort(new Error(`${target.href}: no answer in ${timeoutMs} ms`)), timeoutMs)
-      const answer = await fetch(target, { headers, signal: stop.signal })
+      const ended = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal])
+      const answer = await fetch(target, { headers, signal: ended })
         .catch((error: unknown) => {
-          throw stop.signal.aborted ? error : unreachable(url, error)
+          throw ended.aborted ? error : unreachable(url, error)
         })
         .finally(() => clearTimeout(timer))
       if (answer.ok) return answer
