@@ -123,6 +123,11 @@ test('page should show no book that is not LIVE, and say which state, why and si
   await price.filter({ hasText: /\d/ }).waitFor()
   assert.equal(await textOf(page.locator('#ladder-state')), 'LIVE')
 
+  await page.keyboard.press('2')
+  gateway.dropStreams()
+  await page.locator('#engine-old').filter({ hasText: 'what is seen here is of' }).waitFor()
+  await page.locator('#engine:not([data-old])').waitFor()
+  await page.keyboard.press('1')
   gateway.dropStreams()
   await page.locator('#link[data-state="waiting"]').waitFor()
   await page.locator('#ladder .notice').filter({ hasText: 'Book is OFFLINE' }).waitFor()

@@ -10,7 +10,7 @@ import { Connections } from './connections.js'
 import { Delivery } from './delivery.js'
 import { Depth } from './depth.js'
 import { byId, paced, setText } from './dom.js'
-import { compact, tickTexts } from './format.js'
+import { clockText, compact, tickTexts } from './format.js'
 import { Gaps } from './gaps.js'
 import { instrumentOf, instruments, isIndex, nameOf, readInstruments } from './instruments.js'
 import { startKeyForm } from './key-form.js'
@@ -239,6 +239,7 @@ function drawEngine() {
   framesPerSecond = (frames * 1000) / Math.max(1, nowMs - framesSinceMs)
   framesSinceMs = nowMs
   summary.draw(status, gaps, framesPerSecond)
+  drawAge()
   if (byId('engine').hidden) return
   shards.draw(status)
   connections.draw(status)
@@ -247,11 +248,22 @@ function drawEngine() {
 let framesPerSecond = 0
 let framesSinceMs = performance.now()
 
+/** What nobody confirms any more looks like it, and says of when it is. */
+function drawAge() {
+  const { at, error } = status.now
+  const isOld = error !== '' || (!isOnline() && at > 0)
+  byId('engine').toggleAttribute('data-old', isOld)
+  byId('engine-old').hidden = !isOld
+  const why = error === '' ? 'The stream is interrupted' : error.replace(/\.$/, '')
+  setText(byId('engine-old'), at === 0 ? `${why}.` : `${why}: what is seen here is of ${clockText(at)}.`)
+}
+
 function drawLink() {
   const link = byId('link')
   const words = { connecting: 'connecting', live: 'live', waiting: `reconnecting: ${stream.reason}` }
   link.dataset.state = stream.state
   setText(link.lastElementChild, words[stream.state])
+  drawAge()
   if (stream.state !== 'live') book.suspend('NONE', '', Number.NaN)
   drawBook()
   drawDepth()
