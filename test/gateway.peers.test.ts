@@ -144,13 +144,31 @@ test('whole engine: its own collector should take what is of its markets, others
   const peers = peersOf(t, [okx.url])
   const own = new ToldEngine()
   own.processes.splice(0, 1, statusOf('own', 'binance.spot'))
-  const engine = new WholeEngine(own, peers, true)
+  const engine = new WholeEngine(own, peers, true, new Clock())
   assert.deepEqual(names(await engine.status()), ['okx', 'own'])
   const swap = { exchange: 'okx', market: 'swap', symbol: 'BTC-USDT-SWAP' }
   const { added } = await engine.change({ add: [BTC, swap], remove: [] })
   assert.deepEqual(added, [BTC, swap])
   assert.deepEqual(own.changes, [{ add: [BTC], remove: [] }])
   assert.deepEqual(okx.changes, [{ add: [swap], remove: [] }])
+})
+
+test('whole engine: many who ask at once should cost the process one answer', async (t) => {
+  const own = new ToldEngine()
+  let [nowMs, asked] = [0, 0]
+  own.status = async () => {
+    asked++
+    if (asked === 2) throw new Fault('ENGINE', 'not now')
+    return own.processes
+  }
+  const clock = Object.assign(new Clock(), { monotonicMs: () => nowMs })
+  const engine = new WholeEngine(own, peersOf(t, []), true, clock)
+  await Promise.all(Array.from({ length: 100 }, () => engine.status()))
+  assert.equal(asked, 1)
+  nowMs = 501
+  await assert.rejects(engine.status(), /not now/)
+  assert.equal((await engine.status()).length, 1, 'an answer that failed is no answer')
+  assert.equal(asked, 3)
 })
 
 test('registry: processes should find each other in NATS, and forget who has died', async (t) => {

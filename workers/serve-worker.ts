@@ -142,7 +142,7 @@ async function main(seat: ServeSeat, port: MessagePort): Promise<void> {
   const clock = new Clock(seat.anchorNs)
   const peers = new Peers({ ...PEERS_DEFAULT, controlKey: seat.controlKey }, clock, log)
   peers.set(seat.peers)
-  const engine = new WholeEngine(link, peers, seat.live?.from === 'ring')
+  const engine = new WholeEngine(link, peers, seat.live?.from === 'ring', clock)
   const context = { settings: seat.settings, clock, random, log, engine }
   try {
     const gateway = await startGateway(context, live)

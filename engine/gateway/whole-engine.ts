@@ -1,40 +1,47 @@
+import type { Clock } from '../base/clock.ts'
 import type { ChangeAnswer, EngineLink, EngineStatus, InstrumentChange, InstrumentName } from './engine-link.ts'
 import type { Peers } from './peers.ts'
+import { Recent } from './recent.ts'
 
-/** The process of the gateway and all others that are known, as one engine. */
+/** Pages ask for a status once a second. */
+const STATUS_GOOD_MS = 500
+const LISTS_GOOD_MS = 1_000
+
+/**
+ * The process of the gateway and all others that are known, as one engine. What the own process says of itself costs its
+ * main thread, which reads the sockets, a millisecond: however many ask, it is asked twice a second at most.
+ */
 export class WholeEngine implements EngineLink {
   readonly #own: EngineLink
   readonly #peers: Peers
   readonly #hasCollector: boolean
+  readonly #status: Recent<Awaited<ReturnType<EngineLink['status']>>>
+  readonly #collected: Recent<Awaited<ReturnType<EngineLink['collected']>>>
+  readonly #plan: Recent<Awaited<ReturnType<EngineLink['plan']>>>
+  readonly #config: Recent<Awaited<ReturnType<EngineLink['config']>>>
 
   /** @param hasCollector whether one runs in the process of the gateway */
-  constructor(own: EngineLink, peers: Peers, hasCollector: boolean) {
+  constructor(own: EngineLink, peers: Peers, hasCollector: boolean, clock: Clock) {
     this.#own = own
     this.#peers = peers
     this.#hasCollector = hasCollector
+    this.#status = new Recent(() => own.status(), STATUS_GOOD_MS, clock)
+    this.#collected = new Recent(() => both(own.collected(), peers.collected()), LISTS_GOOD_MS, clock)
+    this.#plan = new Recent(() => both(own.plan(), peers.plan()), LISTS_GOOD_MS, clock)
+    this.#config = new Recent(() => own.config(), LISTS_GOOD_MS, clock)
   }
 
-  status: EngineLink['status'] = async () => {
-    const [own, others] = await Promise.all([this.#own.status(), this.#peers.statuses()])
-    return [...own, ...others]
-  }
-
-  collected: EngineLink['collected'] = async () => {
-    const [own, others] = await Promise.all([this.#own.collected(), this.#peers.collected()])
-    return [...own, ...others]
-  }
-
-  plan: EngineLink['plan'] = async () => {
-    const [own, others] = await Promise.all([this.#own.plan(), this.#peers.plan()])
-    return [...own, ...others]
-  }
-
-  config: EngineLink['config'] = () => this.#own.config()
+  status: EngineLink['status'] = () => both(this.#status.get(), this.#peers.statuses())
+  collected: EngineLink['collected'] = () => this.#collected.get()
+  plan: EngineLink['plan'] = () => this.#plan.get()
+  config: EngineLink['config'] = () => this.#config.get()
   wantBook: EngineLink['wantBook'] = (name) => this.#own.wantBook(name)
   pressure: EngineLink['pressure'] = () => (this.#hasCollector ? this.#own.pressure() : this.#peers.pressure())
 
   /** The collector beside us takes what is of its markets, others the rest. */
-  change: EngineLink['change'] = async ({ add, remove }) => {
+  change: EngineLink['change'] = (change) => this.#change(change).finally(() => this.#collected.forget())
+
+  async #change({ add, remove }: InstrumentChange): Promise<ChangeAnswer> {
     if (!this.#hasCollector) return this.#peers.change({ add, remove })
     const [statuses, peerCount] = [await this.#own.status(), (await this.#peers.statuses()).length]
     const isOwn = (name: InstrumentName): boolean => peerCount === 0 || hasMarket(statuses, name)
@@ -49,6 +56,10 @@ export class WholeEngine implements EngineLink {
       refused: answers.flatMap(({ refused }) => refused),
     }
   }
+}
+
+async function both<Item>(own: Promise<readonly Item[]>, others: Promise<readonly Item[]>): Promise<Item[]> {
+  return (await Promise.all([own, others])).flat() as Item[]
 }
 
 const NOTHING: ChangeAnswer = { added: [], removed: [], refused: [] }
