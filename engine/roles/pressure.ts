@@ -2,7 +2,7 @@
  * Overload: what is given up, in which order, and when it is taken up again. Trades and books never are.
  *
  *   level 1  backfill   missed trades are not asked for now, nor what only REST has (feed/repair.ts, feed/weight.ts)
- *         2  gateway    questions about the past are refused, live streams are thinned out
+ *         2  gateway    questions about the past are refused
  *         3  candles    bars are not computed
  *
  * A level is reached through those below it, one step a look, so that the order holds whatever comes: half a second of
@@ -131,7 +131,7 @@ export class Pressure {
 
 const WORDS: Readonly<Record<Sheddable, string>> = {
   backfill: 'backfill waits (missed trades, polls)',
-  gateway: 'the gateway refuses history and thins out its streams',
+  gateway: 'the gateway refuses history',
   candles: 'candles are not computed',
 }
 
