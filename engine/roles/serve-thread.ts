@@ -30,7 +30,11 @@ export interface ServeThreadOptions {
 }
 
 export interface ServeThreadBounds {
-  /** A loop that stands still for so long hangs: more than the longest answer takes to be put together. */
+  /**
+   * A loop that stands still for so long hangs: more than the longest answer takes to be put together, and more than a
+   * machine with no time for it makes of a second. To end a thread by force while it reads sockets aborts the whole process
+   * (Node 20: its HTTP parser takes an object that is being ended for granted), so it is done to one that is surely lost.
+   */
   readonly hungMs: number
   /** modules take their time to load on a busy machine */
   readonly startMs: number
@@ -43,12 +47,12 @@ export interface ServeThreadBounds {
 }
 
 export const SERVE_THREAD_DEFAULT: ServeThreadBounds = {
-  hungMs: 10_000,
+  hungMs: 60_000,
   startMs: 60_000,
   pauseMsMin: 500,
   pauseMsMax: 30_000,
   soundMs: 60_000,
-  stopMs: 1_500,
+  stopMs: 4_000,
 }
 
 const WATCHES_PER_BOUND = 8

@@ -43,7 +43,7 @@ const TYPES = ['trade', 'book_ticker', 'book']
 const LOOK_MS = 100
 const SETTLE_MS = 3_000
 const LIVE_MS_MAX = 600_000
-const CONNECTED_MS_MAX = 60_000
+const CONNECTED_MS_MAX = 180_000
 const EVICTED_MS_MAX = 120_000
 const SAMPLE_EVERY = 17
 

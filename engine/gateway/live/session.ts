@@ -44,8 +44,9 @@ export const CLOSE_SLOW = 1013
 export const REASON_CHARS_MAX = 120
 /** A burst of messages may be so many seconds' worth. */
 const MESSAGE_BURST_S = 5
-/** A client that is told to go is waited for so long. */
+/** A client that is told to go is waited for so long; one that is told that we stop, for less than the stop may take. */
 const CLOSE_MS_MAX = 2_000
+export const STOP_MS_MAX = 500
 
 export class Session implements Watched {
   readonly outbox: Outbox
@@ -133,12 +134,12 @@ export class Session implements Watched {
   }
 
   /** Says why, and waits a moment for the client to hear it. */
-  close(code: number, reason: string): void {
+  close(code: number, reason: string, graceMs = CLOSE_MS_MAX): void {
     if (this.#isClosed) return
     const { ws } = this.#seat
     this.#leave()
     ws.close(code, reason.slice(0, REASON_CHARS_MAX))
-    const timer = setTimeout(() => ws.terminate(), CLOSE_MS_MAX)
+    const timer = setTimeout(() => ws.terminate(), graceMs)
     ws.once('close', () => clearTimeout(timer))
   }
 

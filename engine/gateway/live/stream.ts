@@ -4,7 +4,7 @@ import { HttpFault } from '../http-fault.ts'
 import type { Visit } from '../security/principal.ts'
 import type { LiveSettings } from '../settings.ts'
 import { refuseUpgrade } from '../upgrades.ts'
-import { CLOSE_GOING_AWAY, REASON_CHARS_MAX, type Seat, type Session } from './session.ts'
+import { CLOSE_GOING_AWAY, REASON_CHARS_MAX, type Seat, type Session, STOP_MS_MAX } from './session.ts'
 import { type ClientLimits, StreamClient } from './stream-client.ts'
 import { TardisClient } from './tardis-client.ts'
 import { TARDIS_ENCODING } from './tardis-messages.ts'
@@ -54,7 +54,7 @@ export function addStreams({ upgrades, clock, live }: GatewayContext, settings: 
     })
   })
   return () => {
-    for (const session of sessions) session.close(CLOSE_GOING_AWAY, 'the gateway stops')
+    for (const session of sessions) session.close(CLOSE_GOING_AWAY, 'the gateway stops', STOP_MS_MAX)
   }
 }
 
