@@ -1,11 +1,12 @@
 /**
  * A process of the engine: one or more roles over one set of servers, started in order and stopped in order.
  *
- *   start   servers → workers → sockets → pages
+ *   start   servers → pages, gateway → workers → sockets
  *   stop    pages say "not ready" → sockets → workers (seal, sync, deliver) → servers → pages
  */
 import { Clock } from '../base/clock.ts'
 import type { Fault } from '../base/fault.ts'
+import type { Log } from '../base/log.ts'
 import type { Run } from '../base/run.ts'
 import { type ObserveServer, startObserveServer } from '../observe/server.ts'
 import { Counters } from '../ring/counters.ts'
@@ -69,15 +70,6 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
       const started = collector
       undo.push(async () => problems.push(...stopLines(await started.stop())))
       telemetry.watchCollector(started)
-      await started.start()
-      const { natsServer } = servers
-      if (natsServer !== undefined) {
-        const { sinkCounters: sink } = started
-        const read = () => ({ acks: sink.read('acks'), timeouts: sink.read('ackTimeouts') })
-        const revival = new Revival(natsServer, read, REVIVAL_DEFAULT, log)
-        revival.start()
-        undo.push(async () => revival.stop())
-      }
     } else if (roles.includes('store')) {
       const counters = new Counters(STORE_COUNTERS)
       const hops = createHopMemories()
@@ -99,6 +91,10 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
       watchGateway(telemetry.metrics, () => started.counts)
       telemetry.watchServing(started, collector)
     }
+    // behind the gateway, whose modules take seconds to load on a busy machine: no socket shall wait for that
+    await collector?.start()
+    const revival = collector === undefined ? undefined : startRevival(collector, servers, log)
+    undo.push(async () => revival?.stop())
     const presence = new Presence(run, { nats: servers.nats, observe, serving, answers, clock })
     presence.start()
     undo.push(() => presence.stop())
@@ -116,6 +112,14 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
     await unwind(0)
     throw error
   }
+}
+
+function startRevival({ sinkCounters: sink }: Collector, { natsServer }: Servers, log: Log): Revival | undefined {
+  if (natsServer === undefined) return undefined
+  const read = () => ({ acks: sink.read('acks'), timeouts: sink.read('ackTimeouts') })
+  const revival = new Revival(natsServer, read, REVIVAL_DEFAULT, log)
+  revival.start()
+  return revival
 }
 
 function stopLines({ undelivered, givenUp, forced }: Awaited<ReturnType<Collector['stop']>>): string[] {
