@@ -6,6 +6,10 @@ import type { BenchVenue } from './venues.ts'
 export interface BenchContext {
   messagesOf(venue: BenchVenue): Promise<BenchMessages>
   readonly runCount: number
+  /** of benches that store some; undefined: as many as they are for */
+  readonly rows: number | undefined
+  /** where such a bench keeps its rows for the next run; undefined: nowhere */
+  readonly directory: string | undefined
   /** for progress and sentences; stdout belongs to the result */
   readonly say: (line: string) => void
 }

@@ -1,5 +1,6 @@
 /**
- * Benches, named after the topology that they measure: `npm run bench [-- --only NAME --runs N --json]`.
+ * Benches, named after the topology that they measure: `npm run bench [-- --only NAME --runs N --json]`; gatewayHistory only when it is
+ * asked for, with --rows N and --directory DIR.
  * Each checks its answer before it prints a rate. The last line of stdout with --json is one object.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -8,6 +9,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench, BenchResult } from './bench.ts'
 import { encode } from './encode.ts'
+import { gatewayHistory } from './gateway-history.ts'
 import { jetstreamToClickHouse } from './jetstream-to-clickhouse.ts'
 import { ladder } from './ladder.ts'
 import { machineState } from './measure.ts'
@@ -34,6 +36,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   pipelineBybit: pipeline(BYBIT),
   socketToRing,
   socketToClickHouse,
+  gatewayHistory,
   jetstreamToClickHouse: jetstreamToClickHouse({ rows: 3_000_000, rowsPerBlock: 16_384 }),
   jetstreamToClickHouseSmall: jetstreamToClickHouse({ rows: 600_000, rowsPerBlock: 400 }),
 }
@@ -44,10 +47,14 @@ const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     only: { type: 'string', multiple: true, default: [] },
+    rows: { type: 'string' },
+    directory: { type: 'string' },
     runs: { type: 'string', default: String(RUNS_DEFAULT) },
   },
 })
-const names = values.only.length > 0 ? values.only : Object.keys(BENCHES)
+/** It stores 100 million rows. */
+const LARGE = ['gatewayHistory']
+const names = values.only.length > 0 ? values.only : Object.keys(BENCHES).filter((name) => !LARGE.includes(name))
 const unknown = names.find((name) => BENCHES[name] === undefined)
 if (unknown !== undefined) {
   console.error(`bench: no bench ${unknown}; allowed are ${Object.keys(BENCHES).join(', ')}`)
@@ -65,7 +72,13 @@ try {
   const shelf = new MessageShelf(recordingsFolder, folder, say)
   const results: Record<string, BenchResult> = {}
   for (const name of names) {
-    const context = { messagesOf: (venue: BenchVenue) => shelf.of(venue), runCount: Number(values.runs), say }
+    const context = {
+      messagesOf: (venue: BenchVenue) => shelf.of(venue),
+      runCount: Number(values.runs),
+      rows: values.rows === undefined ? undefined : Number(values.rows),
+      directory: values.directory,
+      say,
+    }
     const result = await (BENCHES[name] as Bench)(context)
     results[name] = result
     print(name, result)

@@ -35,6 +35,8 @@ const DAY_NS = 24n * HOUR_NS
 const OVERLAP_NS = 5n * MINUTE_NS
 /** How much earlier than its trade's own time something may have been received. */
 const SKEW_NS = MINUTE_NS
+/** Trades that are grouped at once. */
+const STRETCH_ROWS_MAX = 1_000_000
 /** Written with one thread, so that a core is left for those who ask. */
 const SETTINGS = { max_threads: 1, max_execution_time: 300, max_memory_usage: '1000000000', async_insert: 0 } as const
 const NO_TABLE = ['60', '81']
@@ -155,12 +157,11 @@ export class CandleJob {
     const beganNs = this.#clock.nowNs()
     let hours = 0
     for (const day of await this.#days()) {
-      for (const hour of await this.#differingHours(day * DAY_NS)) {
+      for (const { fromNs, toNs } of await this.#differing(day * DAY_NS)) {
         if (signal.aborted || this.#isShed()) return `ended after ${hours} hours; the next run goes on`
-        const overNs = this.#overNs()
-        const end = earlier(hour + HOUR_NS, overNs)
-        if (end > hour) await this.#compute('1', hour, end, {})
-        hours++
+        const endNs = earlier(toNs, this.#overNs())
+        if (endNs > fromNs) await this.#compute('1', fromNs, endNs, {})
+        hours += Number((toNs - fromNs) / HOUR_NS)
       }
     }
     this.#storedNs = beganNs
@@ -177,20 +178,23 @@ export class CandleJob {
     return [...days].sort((a, b) => (a < b ? 1 : -1))
   }
 
-  async #differingHours(dayNs: bigint): Promise<bigint[]> {
-    const of = (table: string, time: string, sign: string): string =>
-      `SELECT exchange, market, symbol, stream, intDiv(toUnixTimestamp64Nano(${time}), ${MINUTE_NS}) AS minute, ${sign} AS trades
+  /** Hours of a day in which a minute differs, newest first; neighbours together as long as they are not too many rows. */
+  async #differing(dayNs: bigint): Promise<readonly Stretch[]> {
+    const of = (table: string, time: string, trades: string): string =>
+      `SELECT exchange, market, symbol, stream, intDiv(toUnixTimestamp64Nano(${time}), ${MINUTE_NS}) AS minute, ${trades} AS trades
        FROM ${table}
        WHERE ${time} >= fromUnixTimestamp64Nano({from:Int64}) AND ${time} < fromUnixTimestamp64Nano({to:Int64})`
-    const rows = await this.#rows<{ hour: string }>(
-      `SELECT DISTINCT toString(intDiv(minute, 60)) AS hour FROM (
-         ${of('trades', 'trade_ns', 'toInt64(count())')} GROUP BY exchange, market, symbol, stream, minute
-         UNION ALL
-         ${of('trade_bars FINAL', 'minute_ns', '-toInt64(trade_count)')}
-       ) GROUP BY exchange, market, symbol, stream, minute HAVING sum(trades) != 0`,
+    const rows = await this.#rows<{ hour: string; stored: number }>(
+      `SELECT toString(intDiv(minute, 60)) AS hour, sum(stored_) AS stored FROM (
+         SELECT minute, sumIf(trades, trades > 0) AS stored_, sum(trades) != 0 AS differs_ FROM (
+           ${of('trades', 'trade_ns', 'toInt64(count())')} GROUP BY exchange, market, symbol, stream, minute
+           UNION ALL
+           ${of('trade_bars FINAL', 'minute_ns', '-toInt64(trade_count)')}
+         ) GROUP BY exchange, market, symbol, stream, minute
+       ) GROUP BY hour HAVING max(differs_) = 1 ORDER BY toUInt64(hour) DESC`,
       { from: String(dayNs), to: String(dayNs + DAY_NS) },
     )
-    return rows.map(({ hour }) => BigInt(hour) * HOUR_NS).sort((a, b) => (a < b ? 1 : -1))
+    return stretchesOf(rows.map(({ hour, stored }) => ({ fromNs: BigInt(hour) * HOUR_NS, rows: stored })))
   }
 
   async #compute(condition: string, fromNs: bigint, toNs: bigint, params: Record<string, string>): Promise<void> {
@@ -226,6 +230,24 @@ export class CandleJob {
     })
     return await answer.json<Row>()
   }
+}
+
+interface Stretch {
+  readonly fromNs: bigint
+  readonly toNs: bigint
+}
+
+/** @param hours newest first */
+function stretchesOf(hours: readonly { readonly fromNs: bigint; readonly rows: number }[]): readonly Stretch[] {
+  const stretches: { fromNs: bigint; toNs: bigint; rows: number }[] = []
+  for (const { fromNs, rows } of hours) {
+    const last = stretches.at(-1)
+    if (last !== undefined && last.fromNs === fromNs + HOUR_NS && last.rows + rows <= STRETCH_ROWS_MAX) {
+      last.fromNs = fromNs
+      last.rows += rows
+    } else stretches.push({ fromNs, toNs: fromNs + HOUR_NS, rows })
+  }
+  return stretches
 }
 
 /** When something was received, by exchange; with the minute that the run before had to leave. */
