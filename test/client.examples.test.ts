@@ -59,6 +59,15 @@ function run(directory: string, file: string, words: readonly string[], signalAf
   })
 }
 
+/** A gateway on a machine that has too much to do says so, and is asked again. */
+async function runWhenWell(directory: string, file: string, words: readonly string[]): Promise<Run> {
+  for (let attempt = 1; ; attempt++) {
+    const ended = await run(directory, file, words)
+    if (ended.code === 0 || attempt === 5 || !/overload|ask again/.test(ended.stderr)) return ended
+    await new Promise((resolve) => setTimeout(resolve, 2_000))
+  }
+}
+
 function objects<Line>({ lines, code, stderr }: Run): Line[] {
   assert.equal(code, 0, stderr)
   return lines.map((line) => JSON.parse(line) as Line)
@@ -160,7 +169,7 @@ test('README and examples: programs without our code, and three with it, should 
   const [live, blocks, browser, exampleLive] = await Promise.all([
     run(directory, 'live.mjs', [nats, '40']),
     run(directory, 'blocks.mjs', [nats, '3']),
-    run(directory, 'gateway.mjs', [gateway, INSTRUMENT, '25']),
+    runWhenWell(directory, 'gateway.mjs', [gateway, INSTRUMENT, '25']),
     run(directory, 'example-live.mjs', [gateway, INSTRUMENT, '6']),
     run(directory, 'example-blocks.mjs', [nats, state, '20'], 4_000), // killed on its way
   ])
@@ -265,7 +274,13 @@ test('README and examples: programs without our code, and three with it, should 
 
   await t.test('example bars should write the bars of the day, exact in CSV and as columns for NumPy', async () => {
     await until(() => isGood(`/v1/klines/${INSTRUMENT}?interval=1s&limit=1`), 30_000, 'bars are answered')
-    const { code, lines, stderr } = await run(directory, 'example-bars.mjs', [gateway, INSTRUMENT, '', '1s', 'bars'])
+    const { code, lines, stderr } = await runWhenWell(directory, 'example-bars.mjs', [
+      gateway,
+      INSTRUMENT,
+      '',
+      '1s',
+      'bars',
+    ])
     assert.equal(code, 0, stderr)
     const wanted = await sql<Record<string, string>>(
       `SELECT toString(toUnixTimestamp64Nano(toDateTime64(toStartOfSecond(trade_ns), 9, 'UTC'))) AS open_ns, toString(max(price)) AS high,

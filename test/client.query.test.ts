@@ -156,6 +156,8 @@ test('client query should bring a live book, and of one that is not LIVE its sta
   const worker = new ToldWorker(source)
   const api = query({ url: gateway.url })
   worker.live(BTC, [[10_000, 1_000]], [[10_001, 2_000]])
+  const beating = setInterval(() => worker.heartbeat(), 500) // a silent worker's books are STALE
+  cleanUp(t, () => clearInterval(beating))
   const asked = api.book(BTC, { depth: 1 })
   while (engine.wanted.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
   worker.snapshot(BTC, [[10_000, 1_000]], [[10_001, 2_000]], { lastSeq: 100, epoch: 1, reason: 'wanted' })

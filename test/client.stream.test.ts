@@ -209,6 +209,8 @@ test('client stream should end when its signal says so, and try again for ever w
 test('client books should hold the book of the gateway level for level, and none that is not LIVE', async (t) => {
   const { worker, open, cut, engine } = await scene(t)
   worker.live(BTC, BIDS, ASKS)
+  const beating = setInterval(() => worker.heartbeat(), 500) // a silent worker's books are STALE
+  cleanUp(t, () => clearInterval(beating))
   const stream = open([`book.${BTC}`])
   const { until, connection } = reader(stream)
   const books = new StreamBooks()

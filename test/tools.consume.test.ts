@@ -228,9 +228,11 @@ test('consume from a gateway', async (t) => {
 
   await t.test('consume should show rows and verified books', async () => {
     worker.live(btc, [[10_000, 1_000]], [[10_001, 2_000]])
+    const beating = setInterval(() => worker.heartbeat(), 500) // a silent worker's books are STALE
+    cleanUp(t, () => clearInterval(beating))
     const cli = startCli(['consume', '--url', gateway.url, '--json', '--count', '3', 'trade.>', `book.${btc}`])
     await cli.line(/: reading gateway /)
-    while (engine.wanted.length === 0) await sleep(10)
+    await until(() => engine.wanted.length > 0, 20_000, 'the book is wanted')
     worker.snapshot(btc, [[10_000, 1_000]], [[10_001, 2_000]], { lastSeq: 100, epoch: 1, reason: 'wanted' })
     await cli.line(/"snapshot"/)
     worker.trade(btc, 7)
