@@ -67,7 +67,7 @@ test('serve thread that cannot be started should say why, and leave nothing behi
   assert.deepEqual([refused.lives.length, dead.lives.length], [1, 1])
 })
 
-test('serve thread should be ended by force when it does not end, and not come back', async (t) => {
+test('serve thread that does not end should be left behind within the bound, and not come back', async (t) => {
   const deaf = rig(t, ['deaf'])
   await deaf.thread.start()
   await deaf.thread.stop()

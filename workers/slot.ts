@@ -119,6 +119,19 @@ export class WorkerSlot {
 
   /** Waits for the thread to end by itself, and ends it by force after `graceMs`. @returns false if force was needed. */
   async ended(graceMs: number): Promise<boolean> {
+    const isInTime = await this.#endedWithin(graceMs)
+    if (!isInTime) await this.#worker?.terminate()
+    return isInTime
+  }
+
+  /** The same without force: a thread that does not end goes with the process, which no longer waits for it. */
+  async endedByItself(graceMs: number): Promise<boolean> {
+    const isInTime = await this.#endedWithin(graceMs)
+    if (!isInTime) this.#worker?.unref()
+    return isInTime
+  }
+
+  async #endedWithin(graceMs: number): Promise<boolean> {
     if (this.#worker === undefined) return true
     let timer: NodeJS.Timeout | undefined
     const isLate = new Promise<false>((resolve) => {
@@ -126,7 +139,6 @@ export class WorkerSlot {
     })
     const isInTime = await Promise.race([this.#exited.then(() => true), isLate])
     clearTimeout(timer)
-    if (!isInTime) await this.#worker?.terminate()
     return isInTime
   }
 

@@ -123,15 +123,18 @@ export class ServeThread {
     this.#slot.post(order)
   }
 
-  /** Ends it, by force if it does not end by itself. */
+  /** Asks it to end. One that does not is left behind, for force could abort the process whose last rows are on their way. */
   async stop(): Promise<void> {
     this.#isStopping = true
     clearTimeout(this.#waiting)
     clearInterval(this.#watching)
     this.#slot.ending()
     this.post({ type: 'stop' })
-    if (!(await this.#slot.ended(this.#bounds.stopMs)))
-      this.#options.log.warn({ stopMs: this.#bounds.stopMs }, 'the gateway did not end in time and was ended by force')
+    if (!(await this.#slot.endedByItself(this.#bounds.stopMs)))
+      this.#options.log.warn(
+        { stopMs: this.#bounds.stopMs },
+        'the gateway did not end in time and goes with the process',
+      )
   }
 
   #begin(): void {
