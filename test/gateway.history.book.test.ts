@@ -240,12 +240,13 @@ test('book at a time', async (t) => {
   })
 })
 
-const TIMES = Number(process.env.TEST_RUNS ?? 200)
+/** `TEST_RUNS=1000` for the trial; each is some queries, and CI has little time. */
+const TIMES = Number(process.env.TEST_RUNS ?? 150)
 const RUN_SECONDS = 13
 /** Blocks have to be stored and settled before a time is answered. */
 const SETTLE_SECONDS = 7
 
-test('the book at 1,000 random times should be that of a client of the venue, 400 levels deep', async (t) => {
+test('the book at random times should be that of a client of the venue, 400 levels deep', async (t) => {
   const seed = 1 + (Math.trunc(performance.now() * 1000) % 1_000_000)
   t.diagnostic(`seed ${seed}`)
   const random = seededRandom(seed)
