@@ -50,6 +50,12 @@ export const PUBLISH_OUTCOMES = [
 ] as const
 export type PublishOutcome = (typeof PUBLISH_OUTCOMES)[number]
 
+/**
+ * The books of an interval go out within this share of it, so many at once at least: 500 books in one go would hold back
+ * every change behind them for 300 ms.
+ */
+const SPREAD_SHARE = 0.8
+const BOOKS_A_TICK_MIN = 16
 /** Later than this share of the interval counts as late; never less than two ticks. */
 const LATE_SHARE = 0.1
 const LATE_MS_MIN = 100
@@ -74,6 +80,9 @@ export class BookPublisher {
   #snapshotSlot = -1
   #nowMs = 0
   #publishSlot = -1
+  /** Books of this interval, of which `#duePublished` had their turn. */
+  #due: readonly BookSource[] = []
+  #duePublished = 0
   /** Books that found no room, with the tries left. */
   readonly #retries = new Map<BookSource, number>()
 
@@ -122,16 +131,30 @@ export class BookPublisher {
     if (!isLive) return
     for (const [source, left] of [...this.#retries]) this.#publish(source, left)
     const publishSlot = Math.floor(nowMs / this.#settings.intervalMs)
-    if (publishSlot === this.#publishSlot) return
+    if (publishSlot !== this.#publishSlot) this.#beginInterval(publishSlot, nowMs, sources)
+    const elapsedShare = (nowMs - publishSlot * this.#settings.intervalMs) / (this.#settings.intervalMs * SPREAD_SHARE)
+    this.#publishDue(Math.max(this.#duePublished + BOOKS_A_TICK_MIN, Math.ceil(this.#due.length * elapsedShare)))
+  }
+
+  #beginInterval(publishSlot: number, nowMs: number, sources: readonly BookSource[]): void {
+    this.#publishDue(this.#due.length)
     if (this.#publishSlot >= 0) {
       const missed = publishSlot - this.#publishSlot - 1
       if (missed > 0) this.#count('missed_intervals', missed)
       const lateMs = Math.max(LATE_MS_MIN, this.#settings.intervalMs * LATE_SHARE)
       this.#count(nowMs - publishSlot * this.#settings.intervalMs <= lateMs ? 'on_time' : 'late', 1)
       this.#retries.clear()
-      for (const source of sources) this.#publish(source, this.#settings.retries)
+      this.#due = [...sources]
+      this.#duePublished = 0
     }
     this.#publishSlot = publishSlot
+  }
+
+  /** Goes on with the books of this interval until so many had their turn. */
+  #publishDue(count: number): void {
+    const end = Math.min(count, this.#due.length)
+    while (this.#duePublished < end)
+      this.#publish(this.#due[this.#duePublished++] as BookSource, this.#settings.retries)
   }
 
   /** A row for each LIVE book that changed since its last one. */
