@@ -301,7 +301,8 @@ test('the book at random times should be that of a client of the venue, 400 leve
         .slice(0, 400)
         .map(([price, quantity]) => [trimmed(price), trimmed(quantity)])
       assert.equal(json[side].length, 400)
-      assert.deepEqual(json[side], wanted, `${market} ${side} at ${ms}`)
+      const from = `${json.deltas} deltas from the ${json.start.kind} of ${JSON.stringify(json.start)} to ${json.last_seq}`
+      assert.deepEqual(json[side], wanted, `${market} ${side} at ${ms}, ${from}, seed ${seed}`)
     }
     // the event after it had not come yet, and this one had been sent
     assert.ok(events[last].E <= ms + 1, 'an event of the future')

@@ -29,6 +29,8 @@ test('settings: a book worker should have the same defaults alone and configured
   assert.deepEqual(settings, {
     ...SHARD_DEFAULTS,
     producer: CONFIG.producer,
+    // a shard alone (replay) writes none: its rows are those of the recording
+    snapshots: { ...SHARD_DEFAULTS.snapshots, checkpointSeconds: CONFIG.snapshots.checkpointSeconds },
     snapshotLevels: {
       'binance.spot': spot.snapshotLimit,
       'binance.usdm': usdm.snapshotLimit,

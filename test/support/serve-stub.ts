@@ -7,6 +7,7 @@ const seat = workerData as ServeSeat
 const port = parentPort as NonNullable<typeof parentPort>
 const say = (message: ServeMessage): void => port.postMessage(message)
 const heartbeat = new Heartbeat(seat.heartbeats, 0)
+heartbeat.beat() // before any order: a heart that never beat is given the time of a start
 setInterval(() => heartbeat.beat(), 10).unref()
 const { port: wanted, version: behaviour } = seat.settings
 
