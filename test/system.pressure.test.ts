@@ -48,7 +48,9 @@ for (const illness of ['crash', 'hang'])
     const venue = await rigVenue(t, { instruments: 3 })
     const data = temporaryDirectory(t)
     const order = path.join(temporaryDirectory(t), 'order')
-    const flags = ['--delivery', 'direct', '--workers', '2', '--set', 'workers.hangMs=1000', ...venue.flags]
+    // a busy machine alone must not make a worker look hung that is to crash
+    const hangMs = illness === 'hang' ? 1_000 : 10_000
+    const flags = ['--delivery', 'direct', '--workers', '2', '--set', `workers.hangMs=${hangMs}`, ...venue.flags]
     const engine = await rigEngine(t, data, flags, { NODE_OPTIONS: `--require=${SICK}`, SICK_WORKER_FILE: order })
     await engine.booksLive(9, 10_000)
     await sleep(1_000)
