@@ -4,9 +4,10 @@
  *
  *   gaps      no interval in which the book was not LIVE may hold the time
  *   start     the newest anchor or checkpoint before the time; deltas of its chain have its producer, epoch and book_epoch
+ *   settled   the producer's blocks around the time are all stored (they are numbered), and later ones, too; what was read
+ *             before that was known is not believed
  *   chain     the numbers of those deltas, held against the venue's own rules (exchanges/…/sync.ts) once more: what was
  *             LIVE when it was recorded has to be whole in the store, too
- *   settled   the producer's blocks around the time are all stored (they are numbered), or a later row of the chain is
  *   alive     some row of the chain is younger than the time; for the last minutes the gaps have to do
  *
  * Order within a chain is that of blocks and rows, which is that in which the collector applied the events: an event that
@@ -96,28 +97,19 @@ interface Question {
 /** @throws HttpFault with the reason when there is no proven book of that time. */
 export async function bookAt(question: Question): Promise<BookAt> {
   const { store, instrument, atNs, signal } = question
-  const [gaps, start] = await Promise.all([
-    gapsOver(store, instrument, 'book', atNs, atNs + 1n, signal),
-    findStart(question),
-  ])
-  const gap = gaps[0]
-  if (gap !== undefined) {
-    const until = gap.status === 'open' ? {} : { until_ns: String(gap.toNs) }
-    throw new HttpFault(503, 'book_not_live', `${named(question)}: gap (${gap.cause})`, {
-      state: 'GAP',
-      reason: gap.cause,
-      since_ns: String(gap.fromNs),
-      ...until,
-    })
-  }
+  const gapsThere = () => gapsOver(store, instrument, 'book', atNs, atNs + 1n, signal)
+  const [gaps, start] = await Promise.all([gapsThere(), findStart(question)])
+  assertNoGap(question, gaps[0])
   if (start === undefined)
     throw new HttpFault(404, 'no_book', `${named(question)}: no anchor or checkpoint of that time is stored`)
-  const links = await linksOf(question, start)
+  await assertStored(question, start)
+  // only now: what was read before the ledger was known to be whole may lack a block that came in between
+  const [gapsThen, links] = await Promise.all([gapsThere(), linksOf(question, start)])
+  assertNoGap(question, gapsThen[0])
   const chain = chainOf(question, start, links)
   const isFollowed = links.some(({ received }) => BigInt(received) > atNs)
   const [levels] = await Promise.all([
     levelsOf(question, start, chain),
-    assertStored(question, start),
     isFollowed ? undefined : assertAlive(question, start, chain.at(-1)),
   ])
   const last = chain.at(-1)
@@ -130,6 +122,17 @@ export async function bookAt(question: Question): Promise<BookAt> {
     deltas: chain.length,
     ...levels,
   }
+}
+
+function assertNoGap(question: Question, gap: Awaited<ReturnType<typeof gapsOver>>[number] | undefined): void {
+  if (gap === undefined) return
+  const until = gap.status === 'open' ? {} : { until_ns: String(gap.toNs) }
+  throw new HttpFault(503, 'book_not_live', `${named(question)}: gap (${gap.cause})`, {
+    state: 'GAP',
+    reason: gap.cause,
+    since_ns: String(gap.fromNs),
+    ...until,
+  })
 }
 
 const named = ({ instrument, atNs }: Question): string => `${nameOf(instrument)} at ${isoText(atNs)}`
@@ -209,6 +212,7 @@ function chainOf(question: Question, start: Start, links: readonly Link[]): read
   const rules = rulesOf(question)
   const isUnnumbered = isAnchor && start.last_seq === 0 && rules?.anchor === 'rest' // a new listing: any event continues it
   const book = { seq: isUnnumbered ? -1 : start.last_seq, events: isAnchor ? 0 : 1 }
+  let staleCount = 0
   for (const { first_seq, last_seq, prev_seq, received } of chain) {
     const verdict =
       rules?.verdict(book, first_seq, last_seq, prev_seq) ??
@@ -223,11 +227,14 @@ function chainOf(question: Question, start: Start, links: readonly Link[]): read
           since_ns: received,
         },
       )
-    if (verdict === STALE) continue
+    if (verdict === STALE) {
+      if (book.seq === start.last_seq) staleCount++ // the start has them already
+      continue
+    }
     book.seq = last_seq
     book.events++
   }
-  return chain
+  return chain.slice(staleCount)
 }
 
 /** The levels that are proven, best first. */
