@@ -8,7 +8,7 @@ import { temporaryDirectory, until } from './support/embedded.ts'
 import { served } from './support/gateway.ts'
 import { historyRig } from './support/history.ts'
 import { rigEngine, rigVenue } from './support/rig.ts'
-import { followBook, type Frame, openClient, REST_PATHS, streamUrl } from './support/venue-client.ts'
+import { type Frame, followBook, openClient, REST_PATHS, streamUrl } from './support/venue-client.ts'
 
 const NOW_NS = BigInt(Date.parse('2026-10-01T12:00:00Z')) * 1_000_000n
 const USDM = 'binance.usdm.BTCUSDT'
@@ -71,6 +71,7 @@ test('book at a time', async (t) => {
     [USDM],
     [
       delta(-1, 90, 80, { state: 1, ...levels([[1n, 1n]], []) }), // waited, and was too old
+      delta(-0.5, 92, 90, levels([[990n, 999n]], [])), // LIVE, and in the anchor already
       delta(
         1,
         110,

@@ -2,8 +2,9 @@
  * What the gateway counts: plain numbers of its thread, sent to the main thread once a second, where they become metrics.
  * Each part adds to the numbers that are its own.
  */
-import { latencySample, type HistogramSample } from '../observe/metrics.ts'
+
 import { GATEWAY_REFUSALS } from '../observe/metric-list.ts'
+import { type HistogramSample, latencySample } from '../observe/metrics.ts'
 import { Histogram } from '../ring/histogram.ts'
 
 export type Refusal = (typeof GATEWAY_REFUSALS)[number]

@@ -15,11 +15,11 @@ import { Jobs } from './jobs.ts'
 import { LiveHub } from './live/live-hub.ts'
 import { addStreams } from './live/stream.ts'
 import type { LiveSource } from './live-source.ts'
-import { Store } from './store.ts'
 import { Door } from './security/door.ts'
 import { assertServable } from './security/exposure.ts'
 import { KeyRing } from './security/keys.ts'
 import { Rates } from './security/rates.ts'
+import { Store } from './store.ts'
 import { Upgrades } from './upgrades.ts'
 
 export interface Gateway {

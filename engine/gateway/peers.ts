@@ -8,7 +8,7 @@ import { Pool } from 'undici'
 import type { Clock } from '../base/clock.ts'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
-import { Breaker, BREAKER_DEFAULT, isRest } from '../sinks/breaker.ts'
+import { BREAKER_DEFAULT, Breaker, isRest } from '../sinks/breaker.ts'
 import type {
   ChangeAnswer,
   CollectedBy,

@@ -2,10 +2,10 @@
 import type { FastifyReply } from 'fastify'
 import { Packr } from 'msgpackr'
 import { type TSchema, Type } from 'typebox'
+import { type PublicColumn, publicColumns } from '../../record/rows.ts'
 import type { Table } from '../../record/schema-columns.ts'
 import { ErrorForm } from '../errors.ts'
 import { HttpFault } from '../http-fault.ts'
-import { type PublicColumn, publicColumns } from '../rows.ts'
 import type { Store } from '../store.ts'
 
 export const LIMIT_MAX = 10_000

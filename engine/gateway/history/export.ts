@@ -17,9 +17,9 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Packr } from 'msgpackr'
+import { publicColumns } from '../../record/rows.ts'
 import { tableNamed } from '../../record/schema.ts'
 import type { TableName } from '../../record/schema-columns.ts'
-import { publicColumns } from '../../record/rows.ts'
 import { HttpFault } from '../http-fault.ts'
 import type { Params, Store } from '../store.ts'
 import { ArrowForm } from './export-arrow.ts'

@@ -14,8 +14,9 @@
  * as this instrument's last answer needed, then wider ones; whatever fits into a window is the answer, because all rows
  * outside lie beyond it.
  */
-import type { Column, Table, TableName } from '../../record/schema-columns.ts'
+
 import { tableNamed } from '../../record/schema.ts'
+import type { Column, Table, TableName } from '../../record/schema-columns.ts'
 import type { InstrumentName } from '../engine-link.ts'
 import type { Params, Store } from '../store.ts'
 import { decodeCursor, encodeCursor } from './cursor.ts'

@@ -1,6 +1,6 @@
+import type { InstrumentName } from '../engine-link.ts'
 import { shown } from '../errors.ts'
 import { HttpFault } from '../http-fault.ts'
-import type { InstrumentName } from '../engine-link.ts'
 import type { Store } from '../store.ts'
 
 /** `binance.usdm.BTCUSDT`: a symbol may have dots of its own. @throws HttpFault */

@@ -5,8 +5,9 @@
  *   cells      for CSV: the same, lists as JSON
  *   columnar   for Parquet and Arrow: times as Int64 of ns; exact decimals stay text, as no reader keeps 76 digits
  */
+
+import { type PublicColumn, publicColumns } from '../../record/rows.ts'
 import type { Table } from '../../record/schema-columns.ts'
-import { type PublicColumn, publicColumns } from '../rows.ts'
 
 export type SelectForm = 'text' | 'cells' | 'columnar'
 

@@ -7,8 +7,9 @@
  *   below 10^17   microseconds   (from 1973)
  *   else          nanoseconds    (from 1973)
  */
-import { HttpFault } from '../http-fault.ts'
+
 import { shown } from '../errors.ts'
+import { HttpFault } from '../http-fault.ts'
 
 export const NS_PER_SECOND = 1_000_000_000n
 /** What a DateTime64(9) can hold: up to April 2262. */

@@ -1,4 +1,4 @@
-import { LIVE_COLUMNS, type Level, type LiveRow, publicRow } from '../rows.ts'
+import { type Level, LIVE_COLUMNS, type LiveRow, publicRow } from '../../record/rows.ts'
 import { BookView, changeOf, contentOf } from './book-view.ts'
 import type { Standing } from './followed-book.ts'
 import type { LiveBook } from './live-book.ts'

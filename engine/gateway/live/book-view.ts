@@ -1,5 +1,5 @@
-import { type BookSide, BOOK_SIDES, type LiveBook, type SideLevels } from './live-book.ts'
-import type { Level } from '../rows.ts'
+import type { Level } from '../../record/rows.ts'
+import { BOOK_SIDES, type BookSide, type LiveBook, type SideLevels } from './live-book.ts'
 import type { BookChange, BookContent } from './topic.ts'
 
 const noLevels = (): SideLevels => ({ prices: new Float64Array(0), quantities: new Float64Array(0), count: 0 })

@@ -1,5 +1,5 @@
+import type { LiveRow } from '../../record/rows.ts'
 import type { InstrumentName } from '../engine-link.ts'
-import type { LiveRow } from '../rows.ts'
 import {
   FollowedBook,
   type HeartbeatBook,

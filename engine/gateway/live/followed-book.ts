@@ -1,5 +1,5 @@
+import type { LiveRow } from '../../record/rows.ts'
 import type { InstrumentName } from '../engine-link.ts'
-import type { LiveRow } from '../rows.ts'
 import { LiveBook } from './live-book.ts'
 
 /** What is known of a book, whether it is held here or not. */

@@ -5,8 +5,8 @@
  * as text are 100 µs; for its memory see books.ts.
  */
 import { Ladder } from '../../book/ladder.ts'
+import type { Level, LiveRow } from '../../record/rows.ts'
 import { decimalText } from '../../scan/decimal.ts'
-import type { Level, LiveRow } from '../rows.ts'
 
 /** Levels of one side, best first. */
 export interface SideLevels {

@@ -11,23 +11,23 @@
  * clients × 50 ticks × 10 µs = 25 %. So the tick grows with what a flush costs: it takes a quarter of the thread at most.
  */
 import { Unpackr } from 'msgpackr'
-import { BOOK_SNAPSHOT, BOOK_STATE, HEARTBEAT } from '../../record/streams.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
+import { type LiveRow, publicRow } from '../../record/rows.ts'
+import { BOOK_SNAPSHOT, BOOK_STATE, HEARTBEAT } from '../../record/streams.ts'
 import type { GatewayCounts } from '../counts.ts'
 import type { EngineLink, InstrumentName } from '../engine-link.ts'
 import type { LiveSource } from '../live-source.ts'
-import { type LiveRow, publicRow } from '../rows.ts'
 import { BookTopics } from './book-topics.ts'
+import { contentOf } from './book-view.ts'
 import { type BookLine, Books, type Heartbeat } from './books.ts'
 import type { FollowedBook, NumberedMessage, Standing } from './followed-book.ts'
-import { contentOf } from './book-view.ts'
 import type { Outbox } from './outbox.ts'
 import { Registry } from './registry.ts'
 import { ResumeLog } from './resume-log.ts'
 import { Slabs } from './slabs.ts'
-import { parseSubject, type Pattern } from './subject.ts'
+import { type Pattern, parseSubject } from './subject.ts'
 import { BOOK_TYPE, type BookContent, Outgoing, type Receiver, STREAM_TYPES, type Topic } from './topic.ts'
 
 export interface LiveOptions {

@@ -1,5 +1,5 @@
-import { BOOK_TYPE, type Receiver, Topic } from './topic.ts'
 import { idOf, type Pattern, type Subject } from './subject.ts'
+import { BOOK_TYPE, type Receiver, Topic } from './topic.ts'
 
 /** A pattern that somebody subscribed to, in one depth. */
 interface Interest {

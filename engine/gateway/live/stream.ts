@@ -9,7 +9,7 @@ import { type ClientLimits, StreamClient } from './stream-client.ts'
 import { TardisClient } from './tardis-client.ts'
 import { TARDIS_ENCODING } from './tardis-messages.ts'
 import { readOptions } from './tardis-options.ts'
-import { ENCODINGS, type Encoding, type Format, FORMATS } from './topic.ts'
+import { ENCODINGS, type Encoding, FORMATS, type Format } from './topic.ts'
 
 const STREAM_PATH = '/v1/stream'
 /** As tardis-machine has it, so that its clients find it. */

@@ -2,9 +2,9 @@ import { textFrame } from './frames.ts'
 import type { LiveHub } from './live-hub.ts'
 import { type Now, type Seat, Session, type SessionLimits } from './session.ts'
 import { Pattern } from './subject.ts'
-import { DerivativeTickers, INDEX_MARKETS, TICKER_TYPES } from './tardis-ticker.ts'
 import { headText, isoText, levelsText, tardisExchange, timesText } from './tardis-messages.ts'
 import { type SampleKind, TARDIS_EXCHANGES, type TardisWish } from './tardis-options.ts'
+import { DerivativeTickers, INDEX_MARKETS, TICKER_TYPES } from './tardis-ticker.ts'
 import { BOOK_TYPE, type Outgoing, type Receiver, type Topic } from './topic.ts'
 
 /** One that is told twice in this time is one. */

@@ -3,7 +3,7 @@
  * are JSON numbers there: their digits are exact on the wire, but a client that reads them as doubles may lose some. Times
  * are ISO 8601 with milliseconds.
  */
-import type { Level, PublicRow } from '../rows.ts'
+import type { Level, PublicRow } from '../../record/rows.ts'
 import { textFrame } from './frames.ts'
 import { TARDIS_EXCHANGES } from './tardis-options.ts'
 import type { Encoding, Outgoing, Topic } from './topic.ts'

@@ -1,4 +1,4 @@
-import type { PublicRow } from '../rows.ts'
+import type { PublicRow } from '../../record/rows.ts'
 import { headText, isoText, timesText } from './tardis-messages.ts'
 import type { Outgoing, Receiver, Topic } from './topic.ts'
 

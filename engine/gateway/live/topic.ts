@@ -1,5 +1,5 @@
 import { Packr } from 'msgpackr'
-import { LIVE_COLUMNS, type Level, type PublicColumn, type PublicRow } from '../rows.ts'
+import { type Level, LIVE_COLUMNS, type PublicColumn, type PublicRow } from '../../record/rows.ts'
 import { binaryFrame, textFrame } from './frames.ts'
 import { idOf, type Subject } from './subject.ts'
 

@@ -3,12 +3,13 @@
  * Candles: those of /v1/klines, carried on by the trades of the stream. The last ones are asked for again now and then,
  * so that what the trades before the subscription made of a running candle comes in, too.
  */
-import { byId, choice, colour, h, panelOf, paced, setText } from './dom.js'
+
 import { digitsOf, grouped, padded, textOf, units } from './decimal.js'
-import { ask } from './rest.js'
+import { byId, choice, colour, h, paced, panelOf, setText } from './dom.js'
 import { msOf } from './format.js'
+import { ask } from './rest.js'
 import { whenThemeChanges } from './theme.js'
-import { CandlestickSeries, HistogramSeries, createChart } from './vendor/lightweight-charts.js'
+import { CandlestickSeries, createChart, HistogramSeries } from './vendor/lightweight-charts.js'
 
 const INTERVALS = { '1s': 1, '5s': 5, '1m': 60, '5m': 300, '15m': 900, '1h': 3600, '4h': 14_400, '1d': 86_400 }
 const KEY = 'marketprism.interval'

@@ -1,7 +1,8 @@
 // @ts-check
 /** What is on its way from the spool to the store, and what is given up under pressure. */
-import { byId, colour, h, panelOf, setAttribute, setText } from './dom.js'
+
 import { axis, Chart, labelWidth, timeAxis } from './chart.js'
+import { byId, colour, h, panelOf, setAttribute, setText } from './dom.js'
 import { byteText, compact, durationText, tickTexts, whole } from './format.js'
 
 /** What is given up first, second, third. */

@@ -1,7 +1,8 @@
 // @ts-check
 /** How much stands on each side up to a price: cumulative sizes around the middle. Floats will do for a picture. */
-import { byId, colour, panelOf, setText } from './dom.js'
+
 import { axis, Chart, labelWidth, stepped } from './chart.js'
+import { byId, colour, panelOf, setText } from './dom.js'
 import { compact, tickTexts } from './format.js'
 
 const SCALE = 1e18

@@ -7,6 +7,7 @@
 import { Book } from './book.js'
 import { Candles } from './candles.js'
 import { Connections } from './connections.js'
+import { grouped } from './decimal.js'
 import { Delivery } from './delivery.js'
 import { Depth } from './depth.js'
 import { byId, paced, setText } from './dom.js'
@@ -24,11 +25,10 @@ import { StateMap } from './state-map.js'
 import { bookNames, followStates, noteState, readStates, stateOf } from './states.js'
 import { StatusFeed } from './status.js'
 import { Stream } from './stream.js'
-import { Strip, percentText } from './strip.js'
+import { percentText, Strip } from './strip.js'
 import { Summary } from './summary.js'
 import { Tape } from './tape.js'
 import { startTheme, switchTheme } from './theme.js'
-import { grouped } from './decimal.js'
 
 const BOOK_DRAW_MS = 100
 const TAPE_DRAW_MS = 120

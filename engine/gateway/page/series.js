@@ -1,7 +1,8 @@
 // @ts-check
 /** A line of one value over time: what the store has, then what the stream brings. Used for funding and open interest. */
-import { byId, colour, paced, panelOf, setText } from './dom.js'
+
 import { axis, Chart, labelWidth, stepped, timeAxis } from './chart.js'
+import { byId, colour, paced, panelOf, setText } from './dom.js'
 import { clockText, msOf } from './format.js'
 import { ask } from './rest.js'
 

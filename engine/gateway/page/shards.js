@@ -1,7 +1,8 @@
 // @ts-check
 /** Throughput and latency by shard over the last minutes, and a table of the shards. */
-import { byId, colour, h, panelOf, setText } from './dom.js'
+
 import { axis, Chart, labelWidth, timeAxis } from './chart.js'
+import { byId, colour, h, panelOf, setText } from './dom.js'
 import { compact, counted, durationText, tickTexts, whole } from './format.js'
 
 const COLOURS = 8

@@ -6,7 +6,7 @@
 import { byId, h, panelOf, setAttribute, setText } from './dom.js'
 import { agoText, counted, whenText, whole } from './format.js'
 import { instrumentOf } from './instruments.js'
-import { STATES, bookNames, stateCounts, stateOf, watchStates } from './states.js'
+import { bookNames, STATES, stateCounts, stateOf, watchStates } from './states.js'
 
 const CELL_PIXELS_MAX = 34
 const CELL_PIXELS_MIN = 11

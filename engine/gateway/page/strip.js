@@ -1,7 +1,8 @@
 // @ts-check
 /** The line above the market: what the instrument is, its last price, and what else is known of it. Every figure exact. */
-import { byId, h, setAttribute, setText } from './dom.js'
+
 import { digitsOf, grouped, padded, textOf, units } from './decimal.js'
+import { byId, h, setAttribute, setText } from './dom.js'
 import { clockText, msOf } from './format.js'
 import { symbolParts } from './instruments.js'
 

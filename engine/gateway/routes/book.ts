@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import type { Level } from '../../record/rows.ts'
 import { BOOK_STATES } from '../../record/schema.ts'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
@@ -6,7 +7,6 @@ import { ErrorForm } from '../errors.ts'
 import { InstrumentParams } from '../history/answer.ts'
 import { HttpFault } from '../http-fault.ts'
 import { DEPTH_MAX } from '../live/requests.ts'
-import type { Level } from '../rows.ts'
 
 const DEPTH_DEFAULT = 400
 /** A book that has no levels yet comes within some ms; one that is broken within seconds. */

@@ -15,9 +15,9 @@ import {
 import { CHANNELS, COVERAGE_STATES, coverageOf } from '../history/coverage.ts'
 import { History } from '../history/facts.ts'
 import { assertKnown, instrumentNamed, nameOf } from '../history/instrument.ts'
-import { timeRange } from '../history/time.ts'
-import { volumesOf, VOLUME_GROUPS } from '../history/volumes.ts'
 import { intervalOf } from '../history/interval.ts'
+import { timeRange } from '../history/time.ts'
+import { VOLUME_GROUPS, volumesOf } from '../history/volumes.ts'
 
 const DAY_NS = 86_400_000_000_000n
 

@@ -1,9 +1,10 @@
 /** The door (door.ts) in front of Fastify and of WebSockets. */
+
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
 import { HttpFault } from '../http-fault.ts'

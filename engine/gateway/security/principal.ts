@@ -1,5 +1,5 @@
-import type { Duplex } from 'node:stream'
 import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
 
 /** What a key is good for. `read`: REST; `stream`: WebSocket; `admin`: what changes the engine. */
 export const SCOPES = ['read', 'stream', 'admin'] as const

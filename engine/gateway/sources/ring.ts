@@ -1,4 +1,4 @@
-import { LIVE, extra } from '../../ring/frame.ts'
+import { extra, LIVE } from '../../ring/frame.ts'
 import { EventIdle, IDLE_DEFAULT } from '../../ring/idle.ts'
 import { RingReader } from '../../ring/ring.ts'
 import type { LiveSource } from '../live-source.ts'

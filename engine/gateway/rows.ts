@@ -1,2 +1,0 @@
-/** They stand beside the schema, because the client makes rows, too. */
-export * from '../record/rows.ts'
