@@ -13,6 +13,8 @@ import { fileURLToPath, pathToFileURL } from 'url'
 const NODE_MIN = [20, 19]
 const TEST_FILES_AT_ONCE = '2' // every system test starts servers; more at once only disturb each other's timing
 const TEST_TIMEOUT_MS = '300000'
+const RUN_MARK = 'TEST_RUN_OF_MARKETPRISM' // not one of the engine's own variables: tests hide those from what they start
+const LEFT_BEHIND_MS = 10_000
 const SOURCES = ['engine', 'workers', 'native-bench', 'test']
 const EXIT_FAULT = 70
 
@@ -82,7 +84,7 @@ function build() {
 }
 
 /** Replaces this process as far as Node allows: same terminal, same signals, same exit code. */
-function become(args, env = process.env) {
+function become(args, env = process.env, atExit = (code) => process.exit(code)) {
   const child = spawn(process.execPath, args, { cwd: process.cwd(), stdio: 'inherit', env })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {
@@ -91,7 +93,7 @@ function become(args, env = process.env) {
     })
   }
   child.on('error', (error) => fail(`cannot start ${args[0]}: ${error.message}`))
-  child.on('exit', (code, signal) => process.exit(code === null ? 128 + (signal === 'SIGINT' ? 2 : 15) : code))
+  child.on('exit', (code, signal) => atExit(code === null ? 128 + (signal === 'SIGINT' ? 2 : 15) : code))
 }
 
 /** Tests that need NATS skip themselves without it; in CI a skip would hide a hole. @returns PATH with the server on it. */
@@ -111,7 +113,39 @@ async function test(words) {
   const files = filesBelow(join(dist, 'test'), '.test.js').filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   if (files.length === 0) fail(`no test file has ${words.join(' or ')} in its name`)
   const options = ['--test', `--test-concurrency=${TEST_FILES_AT_ONCE}`, `--test-timeout=${TEST_TIMEOUT_MS}`, '--test-reporter=spec']
-  become([...options, ...files.sort()], { ...process.env, PATH })
+  become([...options, ...files.sort()], { ...process.env, PATH, [RUN_MARK]: String(process.pid) }, endLeftBehind)
+}
+
+/** Processes of this run by what they inherited in their environment; where there is no /proc, none. */
+function processesOfRun() {
+  if (!existsSync('/proc/self/environ')) return []
+  const mark = `\0${RUN_MARK}=${process.pid}\0`
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return []
+    try {
+      const marked = `\0${readFileSync(`/proc/${name}/environ`, 'latin1')}`.includes(mark)
+      return marked ? [{ pid: Number(name), line: readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').join(' ') }] : []
+    } catch {
+      return [] // it has ended, or is another user's
+    }
+  })
+}
+
+/** A process that outlives its test is a fault of that test, and whoever reads our output to its end would wait for it. */
+function endLeftBehind(code) {
+  const lastMs = Date.now() + LEFT_BEHIND_MS
+  const look = () => {
+    const left = processesOfRun()
+    if (left.length > 0 && Date.now() < lastMs) return void setTimeout(look, 200)
+    for (const { pid, line } of left) {
+      say(`process ${pid} outlived the tests, so it was killed and the run has failed: ${line.slice(0, 200)}`)
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {} // ended meanwhile
+    }
+    process.exit(left.length > 0 && code === 0 ? 1 : code)
+  }
+  look()
 }
 
 const main = join(dist, 'engine', 'main.js')

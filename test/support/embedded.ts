@@ -23,10 +23,26 @@ export const SILENT = createLog('silent', 'test')
 /** The project's cache directory, as setup fills it: this file runs from `<root>/<out dir>/test/support`. */
 export const CACHE = fileURLToPath(new URL('../../../.cache', import.meta.url))
 
+const REMOVALS_MAX = 50
+const REMOVAL_PAUSE_MS = 100
+
 export function temporaryDirectory(t: TestContext): string {
   const directory = mkdtempSync(path.join(tmpdir(), 'marketprism-test-'))
-  cleanUp(t, () => rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  cleanUp(t, () => removeWhole(directory))
   return directory
+}
+
+/** Node tries again by itself where a file is busy, not where one appeared meanwhile: a server may just be writing its last. */
+async function removeWhole(directory: string): Promise<void> {
+  for (let triesLeft = REMOVALS_MAX; ; triesLeft--) {
+    try {
+      rmSync(directory, { recursive: true, force: true })
+      return
+    } catch (error) {
+      if (triesLeft === 1) throw error
+      await new Promise((resolve) => setTimeout(resolve, REMOVAL_PAUSE_MS))
+    }
+  }
 }
 
 export async function startClickHouse(

@@ -32,6 +32,7 @@ export interface VenueWish {
   readonly moreFlags?: readonly string[]
 }
 
+const CHILDREN_MS_MAX = 20_000
 const CHANNELS = ['book', 'trades', 'book_tickers']
 
 export async function rigVenue(t: TestContext, wish: VenueWish = {}): Promise<RigVenue> {
@@ -85,7 +86,12 @@ export async function rigEngine(
   variables: Record<string, string> = {},
 ): Promise<RigEngine> {
   const cli = startCli(['collect', 'store', '--data', dataDirectory, ...flags], variables)
-  cleanUp(t, () => cli.kill('SIGKILL'))
+  cleanUp(t, async () => {
+    const children = childrenOf(cli.pid)
+    cli.kill('SIGKILL')
+    await cli.ended
+    await until(() => !children.some(isAlive), CHILDREN_MS_MAX, 'the servers of a killed engine end')
+  })
   const [place, pages] = await Promise.all([cli.line(/^marketprism: ClickHouse: /), cli.line(/^marketprism: pages: /)])
   await cli.line(/^marketprism: collecting /)
   const clickHouseUrl = (/http:\/\/[\d.:]+/.exec(place) as RegExpExecArray)[0]
