@@ -6,6 +6,7 @@
  * Everything is exact: mantissas are summed as integers a scale, and become decimals when the sums of several scales meet.
  * Within one instant the venue's id orders the trades; where it is no number, the order in which they came.
  */
+import { tableNamed } from './schema.ts'
 import type { StoredColumn } from './schema-columns.ts'
 
 const amount = (name: string, type: string, comment: string): StoredColumn => ({
@@ -55,6 +56,20 @@ export const BAR_VERSION: StoredColumn = {
 
 const RANK = `bitShiftLeft(toUInt128(toUnixTimestamp64Nano(fact.trade_ns)), 64)
       + if(fact.trade_id != 0, fact.trade_id, bitShiftLeft(fact.block_seq, 24) + fact.row_in_block)`
+
+/**
+ * The trades of a span of time, each once, as `fact`: what FINAL would give, 17 times faster over all instruments (0.4 s
+ * instead of 6.7 s for one hour of 20 million trades a day). FINAL merges every part that may hold such a key, on every day;
+ * rows of one trade have one time, so here only those of the span are looked at, in the order in which they lie. For one
+ * instrument FINAL reads little more and remembers nothing.
+ * @param conditions that exclude each other: the engine finds where each lies, and of several in one OR it would read all
+ */
+export function tradesOnce(...conditions: readonly string[]): string {
+  const key = ['exchange', 'market', 'symbol', ...tableNamed('trades').orderBy].map((name) => `fact.${name}`).join(', ')
+  const of = (condition: string): string =>
+    `SELECT fact.* FROM trades AS fact WHERE ${condition} ORDER BY ${key}, fact.received_ns DESC LIMIT 1 BY ${key}`
+  return `(${conditions.map(of).join(' UNION ALL ')}) AS fact`
+}
 
 /** mantissa / 10^scale; the factor is 10^(digits − scale). */
 const decimal = (mantissa: string, factor: string, type: string, integer: string): string =>

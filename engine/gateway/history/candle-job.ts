@@ -17,7 +17,7 @@
  */
 import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client'
 import type { Clock } from '../../base/clock.ts'
-import { BAR_KEY, BAR_VALUES, BAR_VERSION, barsOfTrades } from '../../record/bars.ts'
+import { BAR_KEY, BAR_VALUES, BAR_VERSION, barsOfTrades, tradesOnce } from '../../record/bars.ts'
 import { type ClickHouseOptions, createClickHouseClient } from '../../sinks/clickhouse.ts'
 import type { JobOptions } from '../jobs.ts'
 import { earlier, later } from './time.ts'
@@ -204,8 +204,9 @@ export class CandleJob {
     )
     const bars = barsOfTrades(
       groups,
-      `trades AS fact FINAL WHERE ${condition}
-         AND fact.trade_ns >= fromUnixTimestamp64Nano({from:Int64}) AND fact.trade_ns < fromUnixTimestamp64Nano({to:Int64})`,
+      tradesOnce(
+        `${condition} AND fact.trade_ns >= fromUnixTimestamp64Nano({from:Int64}) AND fact.trade_ns < fromUnixTimestamp64Nano({to:Int64})`,
+      ),
     )
     await this.#client.command({
       query: `INSERT INTO trade_bars (${names}, ${BAR_VERSION.name})

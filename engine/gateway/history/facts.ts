@@ -114,11 +114,13 @@ export const VERSION = 'fact.received_ns DESC, fact.epoch DESC, fact.block_seq D
 
 const MINUTE_NS = 60_000_000_000n
 const FIRST_WINDOW_NS = 10n * MINUTE_NS
+/** Hundreds of rows may have the same time. */
+const WINDOW_NS_MIN = 1_000_000_000n
 const WINDOWS_MAX = 3
 /** What was too narrow by an unknown measure: 10 min, 6 h, 9 days, all. */
 const WIDEN = 36n
 const HINTS_MAX = 10_000
-const NEWEST_MS = 10_000
+const NEWEST_MS = 60_000
 
 interface Bounds {
   readonly lowNs: bigint | undefined
@@ -159,13 +161,15 @@ export class History {
     const bounds = boundsOf(question, after)
     const hint = `${facts.name} ${nameOf(question.instrument)}`
     const perRow = this.#nsPerRow.get(hint)
-    let widthNs = perRow === undefined ? FIRST_WINDOW_NS : BigInt(Math.ceil(perRow * 2 * (limit + 1)))
+    let widthNs = perRow === undefined ? FIRST_WINDOW_NS : BigInt(Math.ceil(perRow * 2 * (limit + 1))) + WINDOW_NS_MIN
     for (let window = 0; window < WINDOWS_MAX; window++) {
       const tried = await this.#window(facts, order, bounds, widthNs)
       if (tried === undefined) break
       const rows = await this.#ask(facts, question, tried, after)
-      if (rows.length > 0) this.#remember(hint, Number(widthNs) / rows.length)
-      if (rows.length > limit) return rows
+      const isFull = rows.length > limit
+      const spanNs = isFull ? spanOf(order, tried, widthNs, rows.at(-1) as FoundRow) : widthNs
+      if (rows.length > 0) this.#remember(hint, Number(spanNs) / rows.length)
+      if (isFull) return rows
       widthNs *= rows.length === 0 ? WIDEN : BigInt(Math.min(Number(WIDEN), 2 + Math.ceil((2 * limit) / rows.length)))
     }
     return await this.#ask(facts, question, bounds, after)
@@ -234,6 +238,12 @@ export class History {
       LIMIT {limit:UInt32}`
     return await this.#store.rows<FoundRow>(sql, params, { signal })
   }
+}
+
+/** From the edge where the rows of a full window begin to the last of them; a cursor begins with a row's time. */
+function spanOf(order: Order, { lowNs, highNs }: Bounds, widthNs: bigint, last: FoundRow): bigint {
+  const lastNs = BigInt(last.cursor_[0] as string)
+  return order === 'desc' ? (lowNs as bigint) + widthNs - lastNs : lastNs - ((highNs as bigint) - widthNs)
 }
 
 type FoundRow = Record<string, unknown> & { readonly cursor_: readonly string[] }

@@ -12,7 +12,7 @@
  *
  * Where a venue sends trades and aggregates of them, the trades count.
  */
-import { barsOfTrades } from '../../record/bars.ts'
+import { barsOfTrades, tradesOnce } from '../../record/bars.ts'
 import { HttpFault } from '../http-fault.ts'
 import type { Params, Store } from '../store.ts'
 import type { Interval } from './interval.ts'
@@ -72,14 +72,18 @@ export async function volumesOf(
     { signal },
   )
   const keptUntil = kept.map(({ exchange: name, last }) => [name, BigInt(last) + MINUTE_NS] as const)
-  const young = keptUntil.map(([name, untilNs], index) => {
+  const young = keptUntil.flatMap(([name, untilNs], index) => {
     params[`kept${index}`] = name
+    if (untilNs >= question.toNs) return [] // nothing of it has to be looked for, where an engine would look at every row
     params[`until${index}`] = untilNs
-    return `(fact.exchange = {kept${index}:String} AND fact.trade_ns >= fromUnixTimestamp64Nano({until${index}:Int64}) AND fact.received_ns >= fromUnixTimestamp64Nano({until${index}:Int64}) - toIntervalHour(1))`
+    return [
+      `(fact.exchange = {kept${index}:String} AND fact.trade_ns >= fromUnixTimestamp64Nano({until${index}:Int64}) AND fact.received_ns >= fromUnixTimestamp64Nano({until${index}:Int64}) - toIntervalHour(1))`,
+    ]
   })
   const others = `fact.exchange NOT IN (${["''", ...keptUntil.map((_, index) => `{kept${index}:String}`)].join(', ')})`
-  const tail = `trades AS fact FINAL WHERE ${within('fact.trade_ns')} AND fact.received_ns >= fromUnixTimestamp64Nano({received:Int64})
-    ${exchange === undefined ? '' : 'AND fact.exchange = {exchange:String}'} AND (${[...young, others].join(' OR ')})`
+  const received = `${within('fact.trade_ns')} AND fact.received_ns >= fromUnixTimestamp64Nano({received:Int64})
+    ${exchange === undefined ? '' : 'AND fact.exchange = {exchange:String}'}`
+  const tails = [...(young.length === 0 ? [] : [young.join(' OR ')]), others].map((tail) => `${received} AND (${tail})`)
   const values = 'volume, notional, trade_count'
   const groups = Object.fromEntries([
     ...KEYS.map((name) => [name, `fact.${name}`]),
@@ -101,7 +105,7 @@ export async function volumesOf(
          SELECT ${KEYS.join(', ')}, ${interval.sql('minute')} AS slot, ${values} FROM (
            SELECT ${KEYS.join(', ')}, toUnixTimestamp64Nano(minute_ns) AS minute, ${values} FROM trade_bars FINAL WHERE ${within('minute_ns')} ${only}
            UNION ALL
-           SELECT ${KEYS.join(', ')}, minute_ns AS minute, ${values} FROM (${barsOfTrades(groups, tail)})
+           SELECT ${KEYS.join(', ')}, minute_ns AS minute, ${values} FROM (${barsOfTrades(groups, tradesOnce(...tails))})
          )
        )
        GROUP BY ${KEYS.join(', ')}, slot
