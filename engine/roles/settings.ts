@@ -252,6 +252,10 @@ export function consumerShapes(config: Config): readonly ConsumerShape[] {
   return storeConsumers(shards, Object.keys(config.exchanges), blocksMax, config.nats.ackWaitSeconds)
 }
 
+/** What a store's client may hold in blocks of the longest kind; with fewer than these at once it would wait for each. */
+const PULLED_BYTES = 32 * 1024 * 1024
+const PULLED_COUNT_MIN = 4
+
 export function crewOptions(config: Config): CrewOptions {
   const { workersMin, workersMax, startAbovePending, stopBelowPending, scaleHoldSeconds } = config.store
   return {
@@ -265,5 +269,13 @@ export function crewOptions(config: Config): CrewOptions {
 
 export function intakeOptions(config: Config): IntakeOptions {
   const workingMs = (config.nats.ackWaitSeconds * 1000) / SIGNS_OF_WORK
-  return { ...INTAKE_DEFAULT, workingMs, inFlightCountMax: BLOCKS_AN_INSERT * config.clickhouse.insertsInFlight }
+  return {
+    ...INTAKE_DEFAULT,
+    workingMs,
+    inFlightCountMax: BLOCKS_AN_INSERT * config.clickhouse.insertsInFlight,
+    pulledCountMax: Math.max(
+      PULLED_COUNT_MIN,
+      Math.min(INTAKE_DEFAULT.pulledCountMax, PULLED_BYTES / config.batch.bytesMax),
+    ),
+  }
 }

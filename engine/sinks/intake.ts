@@ -25,6 +25,8 @@ export interface IntakeOptions {
   readonly consumer: string
   readonly inFlightCountMax: number
   readonly inFlightBytesMax: number
+  /** blocks that the client may hold beside those in hand, together far below the 64 MiB at which the server cuts a slow reader off */
+  readonly pulledCountMax: number
   /** tells the server that a block is still being worked on; well below the consumer's ack_wait */
   readonly workingMs: number
   readonly retryMsMin: number
@@ -36,6 +38,7 @@ export const INTAKE_DEFAULT: IntakeOptions = {
   consumer: STORE_CONSUMER,
   inFlightCountMax: 192,
   inFlightBytesMax: 64 * 1024 * 1024,
+  pulledCountMax: 64,
   workingMs: 15_000,
   retryMsMin: 200,
   retryMsMax: 5000,
@@ -56,8 +59,6 @@ export interface IntakeStats {
 const DRAIN_LOOK_MS = 50
 /** A large block that cannot be read so often is damaged; its collector sends it again. */
 const LARGE_TRIES_MAX = 3
-/** What the client may hold beside the blocks in hand. Far below the 64 MiB at which the server cuts a slow reader off. */
-const PULLED_BYTES_MAX = 16 * 1024 * 1024
 /** A pull is renewed this often; half of it is how long a silent server is believed. */
 const PULL_MS = 5000
 
@@ -138,9 +139,11 @@ export class Intake {
       try {
         const consumer = await connection.jetstream().consumers.get(stream, name)
         // One pull that is kept filled. Pulls that end and begin again lose what is on its way at the seam for ack_wait.
+        // Counted in messages: of bytes the client (nats 2.29) never forgets what a pull that was filled by count had left,
+        // so that it asks for ever fewer, and at last again and again for less than the next block has: it stalls for good.
         await this.#consume(
           await consumer.consume({
-            max_bytes: PULLED_BYTES_MAX,
+            max_messages: this.#options.pulledCountMax,
             expires: PULL_MS,
             abort_on_missing_resource: true,
           }),
