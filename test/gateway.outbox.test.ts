@@ -179,7 +179,7 @@ test('outbox should owe a whole book once, as it is when there is room, and no c
     asks: [],
   }
   const whole = () => new Outgoing(book, 'b-1', { kind: 'snapshot', book: content })
-  book.current = whole
+  book.begin = () => [whole()]
   outbox.push(new Outgoing(book, 'b-0', change(1, 1, '1', '1')))
   pipe.isReading = false
   await flush()
@@ -204,7 +204,7 @@ test('outbox should owe a whole book once, as it is when there is room, and no c
 test('outbox should drop an owed book when it is reset, and send the reset', async () => {
   const { pipe, outbox, drain } = scene()
   const book = topicOf('book')
-  book.current = () => undefined
+  book.begin = () => []
   outbox.push(new Outgoing(book, 'b-1', { kind: 'snapshot', book: {} as BookContent }))
   outbox.push(new Outgoing(book, 'b-2', { kind: 'reset', reset: { state: 'GAP', reason: 'sequence', since_ns: '7' } }))
   await drain()

@@ -265,7 +265,7 @@ export const KEYS = {
     }),
     insertsInFlight: integer(4, limits.INSERTS_IN_FLIGHT, 'Inserts that may run at once.', { unit: 'inserts' }),
     mergeMs: integer(
-      250,
+      1_000,
       limits.MERGE_MS,
       'How long a block waits for others of its table to share an insert; a full insert does not wait.',
       ms,

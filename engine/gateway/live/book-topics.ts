@@ -16,8 +16,20 @@ interface Shelf {
   readonly held: () => LiveBook | undefined
   /** of topics with a depth */
   readonly view: BookView | undefined
-  whole: { readonly live: LiveBook; readonly version: number; readonly message: Outgoing } | undefined
+  whole: Whole | undefined
 }
+
+/** A whole book that was made into a message, and the changes since: together they are the book as it is now. */
+interface Whole {
+  readonly live: LiveBook
+  readonly message: Outgoing
+  readonly since: Outgoing[]
+  /** of the book, or of the view of it, up to the last of these changes */
+  version: number
+}
+
+/** With more changes than this behind it a whole book is made anew. */
+const SINCE_MAX = 100
 
 /** Books as messages: the whole for whoever joins, changes for all, the best levels for those who asked for a depth. */
 export class BookTopics {
@@ -43,6 +55,7 @@ export class BookTopics {
       whole: undefined,
     })
     topic.current = () => this.#whole(topic)
+    topic.begin = () => this.#begin(topic)
   }
 
   forget(topic: Topic): void {
@@ -52,8 +65,7 @@ export class BookTopics {
 
   /** The whole for one who just came. */
   greet(topic: Topic, receiver: Receiver): void {
-    const whole = this.#whole(topic)
-    if (whole !== undefined) receiver.push(whole)
+    for (const message of this.#begin(topic)) receiver.push(message)
   }
 
   anchor(topics: Iterable<Topic>, live: LiveBook): void {
@@ -61,7 +73,9 @@ export class BookTopics {
   }
 
   #sendWhole(topic: Topic, live: LiveBook): void {
-    this.#shelves.get(topic)?.view?.show(live)
+    const shelf = this.#shelves.get(topic)
+    if (shelf !== undefined) shelf.whole = undefined
+    shelf?.view?.show(live)
     const whole = this.#whole(topic)
     if (whole !== undefined) topic.send(whole)
   }
@@ -70,7 +84,8 @@ export class BookTopics {
     let all: SideTexts | undefined
     const firstSeq = Number(row['first_seq'])
     for (const topic of topics) {
-      const view = this.#shelves.get(topic)?.view
+      const shelf = this.#shelves.get(topic)
+      const view = shelf?.view
       if (view !== undefined) {
         view.noteChange(firstSeq)
         this.#changed.set(topic, live)
@@ -78,13 +93,17 @@ export class BookTopics {
       }
       all ??= publicRow(LEVEL_COLUMNS, row) as unknown as SideTexts
       const change = changeOf(live, firstSeq, all.bids, all.asks)
-      topic.send(new Outgoing(topic, this.#seq(), { kind: 'update', change }))
+      const message = new Outgoing(topic, this.#seq(), { kind: 'update', change })
+      follow(shelf, live, live.version - 1, live.version, message)
+      topic.send(message)
     }
   }
 
   reset(topics: Iterable<Topic>, told: Standing): void {
     for (const topic of topics) {
-      this.#shelves.get(topic)?.view?.reset()
+      const shelf = this.#shelves.get(topic)
+      if (shelf !== undefined) shelf.whole = undefined
+      shelf?.view?.reset()
       this.#changed.delete(topic)
       topic.send(this.resetOf(topic, told))
     }
@@ -102,14 +121,35 @@ export class BookTopics {
   /** What changed in views since the last time. */
   sendChanges(): void {
     for (const [topic, live] of this.#changed) {
-      const change = this.#shelves.get(topic)?.view?.change(live)
-      if (change === 'anew') this.#sendWhole(topic, live)
-      else if (change !== undefined) topic.send(new Outgoing(topic, this.#seq(), { kind: 'update', change }))
+      const shelf = this.#shelves.get(topic)
+      const before = shelf?.view?.version ?? 0
+      const change = shelf?.view?.change(live)
+      if (change === 'anew') {
+        this.#sendWhole(topic, live)
+        continue
+      }
+      const message = change && new Outgoing(topic, this.#seq(), { kind: 'update', change })
+      follow(shelf, live, before, shelf?.view?.version ?? 0, message)
+      if (message !== undefined) topic.send(message)
     }
     this.#changed.clear()
   }
 
-  /** The same message for all who need it of the same version. */
+  /**
+   * What one who comes now gets first: the book as it was made for another some moments ago, and the changes since. When
+   * hundreds come at once, each making its own of a book of thousands of levels would keep everything else waiting.
+   */
+  #begin(topic: Topic): readonly Outgoing[] {
+    const shelf = this.#shelves.get(topic)
+    const live = shelf?.held()
+    const whole = shelf?.whole
+    if (live !== undefined && whole?.live === live && whole.version === (shelf?.view?.version ?? live.version))
+      return [whole.message, ...whole.since]
+    const message = this.#whole(topic)
+    return message === undefined ? [] : [message]
+  }
+
+  /** The book as it is now: the same message for all who need it of the same version. */
   #whole(topic: Topic): Outgoing | undefined {
     const shelf = this.#shelves.get(topic)
     const live = shelf?.held()
@@ -117,10 +157,28 @@ export class BookTopics {
     const { view, whole } = shelf
     if (view !== undefined && !view.isShown) view.show(live)
     const version = view?.version ?? live.version
-    if (whole?.live === live && whole.version === version) return whole.message
+    if (whole?.live === live && whole.version === version && whole.since.length === 0) return whole.message
     const book = view?.content(live) ?? contentOf(live, 0)
     const message = new Outgoing(topic, this.#seq(), { kind: 'snapshot', book })
-    shelf.whole = { live, version, message }
+    shelf.whole = { live, version, message, since: [] }
     return message
   }
+}
+
+/** Notes a change behind the whole that was made. @param from the version that it changes. @param message undefined: nothing that its readers see */
+function follow(
+  shelf: Shelf | undefined,
+  live: LiveBook,
+  from: number,
+  to: number,
+  message: Outgoing | undefined,
+): void {
+  const whole = shelf?.whole
+  if (shelf === undefined || whole === undefined) return
+  if (whole.live !== live || whole.version !== from || whole.since.length >= SINCE_MAX) {
+    shelf.whole = undefined
+    return
+  }
+  whole.version = to
+  if (message !== undefined) whole.since.push(message)
 }

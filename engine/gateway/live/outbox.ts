@@ -147,12 +147,12 @@ export class Outbox {
   #payOwed(frames: Buffer[], queuedBytes: number): number {
     let bytes = queuedBytes
     for (const topic of this.#owed) {
-      const frame = topic.current()?.frame(this.#encoding)
-      if (frame !== undefined && frames.length > 0 && bytes + frame.length > WRITE_BYTES_MAX) break
+      const whole = topic.begin().map((message) => message.frame(this.#encoding))
+      const wholeBytes = whole.reduce((sum, { length }) => sum + length, 0)
+      if (wholeBytes > 0 && frames.length > 0 && bytes + wholeBytes > WRITE_BYTES_MAX) break
       this.#owed.delete(topic)
-      if (frame === undefined) continue // it is not held any more: the client was told
-      frames.push(frame)
-      bytes += frame.length
+      frames.push(...whole) // none when it is not held any more: the client was told
+      bytes += wholeBytes
     }
     return bytes
   }

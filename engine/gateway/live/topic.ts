@@ -126,6 +126,8 @@ export class Topic {
   readonly receivers: Receiver[] = []
   /** of a book: the whole of it now, undefined while there is none */
   current: () => Outgoing | undefined = () => undefined
+  /** of a book: messages that say the whole of it as it is now; empty while there is none */
+  begin: () => readonly Outgoing[] = () => []
   /** by how many of its patterns each is here */
   readonly #reasons = new Map<Receiver, number>()
 
