@@ -41,7 +41,7 @@ export const CLICKHOUSE_DEFAULT: ClickHouseOptions = {
   requestTimeoutMs: 30_000,
   insertsMax: 4,
   markDelayMs: 100,
-  merge: { delayMs: 250, rowsMax: 131_072, bytesMax: 8 * 1024 * 1024 },
+  merge: { delayMs: 1_000, rowsMax: 131_072, bytesMax: 8 * 1024 * 1024 },
   breaker: BREAKER_DEFAULT,
 }
 
