@@ -138,6 +138,7 @@ export class Crew {
       const { num_pending } = await manager.consumers.info(this.#options.intake.stream, gang.consumer)
       gang.pending = num_pending
       if (this.#stop.signal.aborted) return
+      for (const worker of gang.workers) worker.look(num_pending, performance.now())
       this.#fit(gang, gang.scale.look(num_pending, performance.now()))
     }
   }

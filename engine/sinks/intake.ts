@@ -31,6 +31,8 @@ export interface IntakeOptions {
   readonly workingMs: number
   readonly retryMsMin: number
   readonly retryMsMax: number
+  /** when the stream has blocks, none is in hand and none came for so long, the client has lost its pull */
+  readonly stallMs: number
 }
 
 export const INTAKE_DEFAULT: IntakeOptions = {
@@ -42,6 +44,7 @@ export const INTAKE_DEFAULT: IntakeOptions = {
   workingMs: 15_000,
   retryMsMin: 200,
   retryMsMax: 5000,
+  stallMs: 30_000,
 }
 
 export interface IntakeStats {
@@ -84,6 +87,9 @@ export class Intake {
   #failures = 0
   #trouble: string | undefined
   #pulling: Promise<void> | undefined
+  #messages: ConsumerMessages | undefined
+  /** how many had come when that was last another number, and since when it is this one */
+  #seen = { received: 0, sinceMs: Number.POSITIVE_INFINITY }
 
   constructor(link: NatsLink, sink: Sink, options: IntakeOptions, random: Random, log: Log, letters: DeadLetters) {
     this.#link = link
@@ -97,6 +103,21 @@ export class Intake {
 
   start(): void {
     this.#pulling ??= this.#pull()
+  }
+
+  /**
+   * Looks whether blocks still come. A stalled store loses nothing, and nobody would notice until the stream is full.
+   * @param pending blocks that the consumer has for us. @param nowMs monotonic
+   */
+  look(pending: number, nowMs: number): void {
+    const { received, inFlight } = this.stats
+    if (pending === 0 || inFlight > 0 || received !== this.#seen.received || this.#seen.sinceMs > nowMs)
+      this.#seen = { received, sinceMs: nowMs }
+    const { stallMs, consumer } = this.#options
+    if (nowMs - this.#seen.sinceMs < stallMs) return
+    this.#seen = { received, sinceMs: nowMs }
+    this.#log.error({ consumer, pending, stallMs }, 'no block came though the stream has some: the pull begins anew')
+    this.#messages?.stop()
   }
 
   /** Undefined while all is well. */
@@ -161,6 +182,7 @@ export class Intake {
     const { signal } = this.#stop
     const end = (): void => messages.stop()
     signal.addEventListener('abort', end, { once: true })
+    this.#messages = messages
     try {
       for await (const message of messages) {
         if (signal.aborted) return
