@@ -1,9 +1,10 @@
 /** What comes in as a value stays a value (G6, G7, G12, G14): corpora against every parameter of every route, by seed. */
 import assert from 'node:assert/strict'
-import { connect } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { test } from 'node:test'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { tradeRows } from './support/blocks.ts'
+import { cleanUp } from './support/clean-up.ts'
 import { askerOf, served } from './support/gateway.ts'
 import { historyRig } from './support/history.ts'
 
@@ -104,6 +105,52 @@ async function tablesAndRows({ clickhouse }: Awaited<ReturnType<typeof historyRi
   )
   return [tables, await clickhouse.query('SELECT count() AS rows FROM trades')]
 }
+
+test('gateway: an address in any parameter, header or body should be called by nobody (G10)', async (t) => {
+  let calls = 0
+  const canary = createServer((socket) => {
+    calls++
+    socket.destroy()
+  })
+  await new Promise<void>((resolve) => canary.listen(0, '127.0.0.1', resolve))
+  cleanUp(t, () => canary.close())
+  const { port } = canary.address() as AddressInfo
+  await fetch(`http://127.0.0.1:${port}/`).catch(() => undefined)
+  assert.equal(calls, 1, 'a call is seen')
+  const rig = await historyRig(t, { security: { localAdmin: true } })
+  const get = askerOf(rig.url)
+  type Operations = Record<string, { parameters?: Parameter[]; requestBody?: unknown }>
+  const { paths } = (await get('/v1/openapi.json')).json as { paths: Record<string, Operations> }
+  const place = `127.0.0.1:${port}`
+  const addresses = [
+    `http://${place}/`,
+    `//${place}/`,
+    `http://[::ffff:127.0.0.1]:${port}/`,
+    `url('http://${place}/')`,
+    place,
+  ]
+  let asked = 0
+  for (const [path, operations] of Object.entries(paths))
+    for (const [method, { parameters = [], requestBody }] of Object.entries(operations))
+      for (const address of addresses) {
+        const body = JSON.stringify({ instruments: [address], url: address, webhook: address, callback: address })
+        const headers = {
+          'x-forwarded-host': place,
+          'x-forwarded-for': place,
+          forwarded: `host=${place}`,
+          referer: `http://${place}/`,
+          ...(requestBody === undefined ? {} : { 'content-type': 'application/json' }),
+        }
+        const init = { method: method.toUpperCase(), headers, ...(requestBody === undefined ? {} : { body }) }
+        for (const { name } of [{ name: '' }, ...parameters]) {
+          const { status } = await get(urlOf(path, parameters, new Map([[name, address]])), init)
+          assert.ok(status < 300 || status >= 400, `${method} ${path} sends on with ${status}`)
+          asked++
+        }
+      }
+  assert.ok(asked > 100, `${asked} requests`)
+  assert.equal(calls, 1, 'nobody called it')
+})
 
 test('gateway: nothing should take a query in SQL (G7)', async (t) => {
   const rig = await historyRig(t)

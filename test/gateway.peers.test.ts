@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { Clock } from '../engine/base/clock.ts'
@@ -207,4 +209,25 @@ test('registry: processes should find each other in NATS, and forget who has die
   await until(() => sees('a', [all[2] as string]), 10_000, 'who goes is gone at once')
   await three.link.close() // as one that is killed
   await until(() => sees('a', []), 20_000, 'who died is forgotten')
+})
+
+test('peers should not follow where another sends them (G10)', async (t) => {
+  let calls = 0
+  const canary = createServer((_, answer) => {
+    calls++
+    answer.end('{}')
+  })
+  await new Promise<void>((resolve) => canary.listen(0, '127.0.0.1', resolve))
+  cleanUp(t, () => canary.close())
+  const { port } = canary.address() as AddressInfo
+  let asked = 0
+  const sender = createServer((_, answer) => {
+    asked++
+    answer.writeHead(307, { location: `http://127.0.0.1:${port}/status` }).end()
+  })
+  await new Promise<void>((resolve) => sender.listen(0, '127.0.0.1', resolve))
+  cleanUp(t, () => sender.close())
+  peersOf(t, [`http://127.0.0.1:${(sender.address() as AddressInfo).port}`])
+  await until(() => asked >= 2, 10_000, 'it is asked again')
+  assert.equal(calls, 0)
 })
