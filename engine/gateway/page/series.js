@@ -10,6 +10,8 @@ const POINTS_MAX = 2_000
 /** so few are marked: one alone is no line */
 const FEW_POINTS = 4
 const SPAN_S = 86_400
+/** Some values come once a minute: one that was not stored yet at the first question would else be missing until the next. */
+const AGAIN_MS = 5_000
 
 /**
  * @typedef {object} SeriesOptions
@@ -68,7 +70,8 @@ export class Series {
     this.#draw()
   }
 
-  async #ask() {
+  /** @param {number} [againMs] when to ask again if there is nothing; ever later, for some instruments have none */
+  async #ask(againMs = AGAIN_MS) {
     this.#asking.abort()
     this.#asking = new AbortController()
     const { signal } = this.#asking
@@ -86,6 +89,10 @@ export class Series {
     } catch {
       if (!signal.aborted) this.#draw() // the stream alone draws it then; the health line says what is wrong
     }
+    if (this.#times.length === 0 && !signal.aborted)
+      setTimeout(() => {
+        if (!signal.aborted && this.#times.length === 0) void this.#ask(2 * againMs)
+      }, againMs)
   }
 
   /** @param {any} row */
