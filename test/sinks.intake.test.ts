@@ -9,10 +9,22 @@ import { openBlock, type SealedBlock, type Sink } from '../engine/sinks/sink.ts'
 import { buildBlock, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
 import { cleanUp } from './support/clean-up.ts'
 import { SILENT, until } from './support/embedded.ts'
-import { startTestNats } from './support/nats.ts'
+import { startTestNats, type TestNats } from './support/nats.ts'
 
 const SHORT = 1_500
 const WAIT_MS = 30_000
+
+/** Puts blocks into the stream, each with the next sequence. */
+function publisherOf({ connection }: TestNats): (rows: number) => Promise<void> {
+  let blockSeq = 0n
+  return async (rows) => {
+    const identity = { epoch: 1n, blockSeq: ++blockSeq, producer: 'intake' }
+    const block = openBlock(
+      buildBlock({ table: 'trades', rows: tradeRows(rows, 0), instruments: TRADE_INSTRUMENTS, ...identity }),
+    )
+    await connection.jetstream().publish(subjectOf(block), block.payload, { msgID: block.messageId })
+  }
+}
 
 test('intake should go on when a long block follows many short ones', async (t) => {
   const nats = await startTestNats()
@@ -33,14 +45,7 @@ test('intake should go on when a long block follows many short ones', async (t) 
   intake.start()
   cleanUp(t, () => link.close())
   cleanUp(t, () => intake.stop(1000))
-  let blockSeq = 0n
-  const publish = async (rows: number) => {
-    const identity = { epoch: 1n, blockSeq: ++blockSeq, producer: 'intake' }
-    const block = openBlock(
-      buildBlock({ table: 'trades', rows: tradeRows(rows, 0), instruments: TRADE_INSTRUMENTS, ...identity }),
-    )
-    await nats.connection.jetstream().publish(subjectOf(block), block.payload, { msgID: block.messageId })
-  }
+  const publish = publisherOf(nats)
   for (let count = 0; count < SHORT; count++) await publish(1)
   await until(() => taken.size === SHORT, WAIT_MS, 'all short blocks')
   for (const rows of [3_000, 1, 3_000]) await publish(rows)
@@ -83,14 +88,8 @@ test('intake should begin its pull anew when the client does not, and only then'
   const letters = new StreamLetters(link)
   const intake = new Intake(link, sink as unknown as Sink, options, seededRandom(1), log as unknown as Log, letters)
   link.start()
-  const publish = async (blockSeq: number) => {
-    const identity = { epoch: 1n, blockSeq: BigInt(blockSeq), producer: 'stalled' }
-    const block = openBlock(
-      buildBlock({ table: 'trades', rows: tradeRows(1, 0), instruments: TRADE_INSTRUMENTS, ...identity }),
-    )
-    await nats.connection.jetstream().publish(subjectOf(block), block.payload, { msgID: block.messageId })
-  }
-  for (let blockSeq = 1; blockSeq <= 10; blockSeq++) await publish(blockSeq)
+  const publish = publisherOf(nats)
+  for (let count = 0; count < 10; count++) await publish(1)
   intake.start()
   cleanUp(t, () => link.close())
   cleanUp(t, () => intake.stop(1000))

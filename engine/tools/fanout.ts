@@ -42,7 +42,7 @@ export interface FanoutOptions {
 const TYPES = ['trade', 'book_ticker', 'book']
 const LOOK_MS = 100
 const SETTLE_MS = 3_000
-/** What clients get first is whole books, 800 MB of them for 500 clients. */
+/** What clients get first is whole books, one for each instrument and client: another trial. */
 const FIRST_BOOKS_MS = 10_000
 const LIVE_MS_MAX = 600_000
 const CONNECTED_MS_MAX = 180_000

@@ -120,6 +120,7 @@ const WINDOWS_MAX = 3
 /** What was too narrow by an unknown measure: 10 min, 6 h, 9 days, all. */
 const WIDEN = 36n
 const HINTS_MAX = 10_000
+/** A window that is placed by an older end reads a minute more, which costs less than asking for the end again. */
 const NEWEST_MS = 60_000
 
 interface Bounds {

@@ -81,9 +81,9 @@ export async function volumesOf(
     ]
   })
   const others = `fact.exchange NOT IN (${["''", ...keptUntil.map((_, index) => `{kept${index}:String}`)].join(', ')})`
-  const received = `${within('fact.trade_ns')} AND fact.received_ns >= fromUnixTimestamp64Nano({received:Int64})
+  const inSpan = `${within('fact.trade_ns')} AND fact.received_ns >= fromUnixTimestamp64Nano({received:Int64})
     ${exchange === undefined ? '' : 'AND fact.exchange = {exchange:String}'}`
-  const tails = [...(young.length === 0 ? [] : [young.join(' OR ')]), others].map((tail) => `${received} AND (${tail})`)
+  const tails = [...(young.length === 0 ? [] : [young.join(' OR ')]), others].map((tail) => `${inSpan} AND (${tail})`)
   const values = 'volume, notional, trade_count'
   const groups = Object.fromEntries([
     ...KEYS.map((name) => [name, `fact.${name}`]),

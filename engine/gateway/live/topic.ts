@@ -124,9 +124,9 @@ export class Topic {
   readonly depth: number
   readonly isConflated: boolean
   readonly receivers: Receiver[] = []
-  /** of a book: the whole of it now, undefined while there is none */
+  /** of a book: one message with the whole of it as it is now, undefined while there is none */
   current: () => Outgoing | undefined = () => undefined
-  /** of a book: messages that say the whole of it as it is now; empty while there is none */
+  /** of a book, for who joins: an older whole, which costs nothing, and the changes since; empty while there is none */
   begin: () => readonly Outgoing[] = () => []
   /** by how many of its patterns each is here */
   readonly #reasons = new Map<Receiver, number>()
