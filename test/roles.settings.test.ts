@@ -22,6 +22,13 @@ test('settings: sinks should have the same defaults alone and configured', () =>
   assert.deepEqual(intakeOptions(CONFIG), INTAKE_DEFAULT)
 })
 
+test('settings: a store should pull whole numbers of blocks, the fewer the longer they may be, and never none', () => {
+  const pulled = [4_096, 524_289, 3_000_000, 67_108_864].map(
+    (bytesMax) => intakeOptions({ ...CONFIG, batch: { ...CONFIG.batch, bytesMax } }).pulledCountMax,
+  )
+  assert.deepEqual(pulled, [64, 63, 11, 4])
+})
+
 test('settings: a book worker should have the same defaults alone and configured, and the snapshot depth of each market', () => {
   const readers = { run: '', hasNats: true, hasGateway: false, payloadBytesMax: SHARD_DEFAULTS.liveBytesMax }
   const { instruments, market, ...settings } = shardSettings(CONFIG, 0, [], readers)

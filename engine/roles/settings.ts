@@ -275,7 +275,7 @@ export function intakeOptions(config: Config): IntakeOptions {
     inFlightCountMax: BLOCKS_AN_INSERT * config.clickhouse.insertsInFlight,
     pulledCountMax: Math.max(
       PULLED_COUNT_MIN,
-      Math.min(INTAKE_DEFAULT.pulledCountMax, PULLED_BYTES / config.batch.bytesMax),
+      Math.min(INTAKE_DEFAULT.pulledCountMax, Math.floor(PULLED_BYTES / config.batch.bytesMax)),
     ),
   }
 }
