@@ -85,6 +85,8 @@ test('tables', async (t) => {
         'open_interests',
         'tickers',
         'trade_bars',
+        'trade_hour_bars',
+        'trade_hours',
         'trades',
         'volatility_indices',
       ],
@@ -95,13 +97,15 @@ test('tables', async (t) => {
         /^ReplacingMergeTree\(\w+\) .* TTL toDateTime\(\w+\) \+ toIntervalDay\(10000\) .*non_replicated_deduplication_window = 100000.*fsync_after_insert = 1/,
         name,
       )
-      assert.match(partitionKey ?? '', /^toYYYYMMDD\((first_)?received_ns\)$|^toYYYYMMDD\(minute_ns\)$/)
+      assert.match(partitionKey ?? '', /^toYYYYMMDD\((first_)?received_ns\)$|^toYYYYMMDD\((minute|hour)_ns\)$/)
+      const others: Readonly<Record<string, string>> = {
+        blocks: 'producer, epoch, block_seq',
+        trade_bars: 'exchange, market, symbol, stream, minute_ns',
+        trade_hour_bars: 'exchange, market, symbol, stream, hour_ns',
+        trade_hours: 'hour_ns, job',
+      }
       const wanted =
-        name === 'blocks'
-          ? 'producer, epoch, block_seq'
-          : name === 'trade_bars'
-            ? 'exchange, market, symbol, stream, minute_ns'
-            : ['exchange', 'market', 'symbol', ...tableNamed(name as 'trades').orderBy].join(', ')
+        others[name ?? ''] ?? ['exchange', 'market', 'symbol', ...tableNamed(name as 'trades').orderBy].join(', ')
       assert.equal(sortingKey, wanted)
     }
   })

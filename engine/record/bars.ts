@@ -46,7 +46,36 @@ export const BAR_KEY: readonly StoredColumn[] = [
   { name: 'minute_ns', type: TIME, codec: 'Delta(8), ZSTD(1)', comment: 'its begin' },
 ]
 
-/** Of several rows of one minute the one computed last counts. */
+/**
+ * Bars of one hour, made of those of its minutes: `trade_hour_bars`. They count only while `trade_hours` says that they are
+ * made; whoever changes a minute marks its hour open before, and made when the bars are made anew and were held against
+ * their minutes (gateway/history/hour-bars.ts).
+ */
+export const HOUR_BAR_KEY: readonly StoredColumn[] = BAR_KEY.map((column) =>
+  column.name === 'minute_ns' ? { ...column, name: 'hour_ns' } : column,
+)
+
+/** Key of `trade_hours`: each job has marks of its own, so that one does not believe made what another is changing. */
+export const HOUR_MARK_KEY: readonly StoredColumn[] = [
+  { name: 'hour_ns', type: TIME, codec: 'Delta(8), ZSTD(1)', comment: 'its begin' },
+  { name: 'job', type: 'String', codec: 'ZSTD(1)', comment: 'a run of the job candles in one process' },
+]
+export const HOUR_MARK_VALUES: readonly StoredColumn[] = [
+  {
+    name: 'state',
+    type: `Enum8('open' = 1, 'made' = 2)`,
+    codec: 'ZSTD(1)',
+    comment: 'open: its bars may not be what its minutes are',
+  },
+]
+export const HOUR_MARK_VERSION: StoredColumn = {
+  name: 'marked_ns',
+  type: TIME,
+  codec: 'Delta(8), ZSTD(1)',
+  comment: 'when it was said',
+}
+
+/** Of several rows of one minute or hour the one computed last counts. */
 export const BAR_VERSION: StoredColumn = {
   name: 'computed_ns',
   type: TIME,
@@ -131,4 +160,21 @@ export function barsOfBars(groups: Readonly<Record<string, string>>, at: string,
     min(${of('first_trade_ns')}) AS first_trade_ns, max(${of('last_trade_ns')}) AS last_trade_ns
   FROM ${from}
   GROUP BY ${names.join(', ')}`
+}
+
+export const HOUR_NS = 3_600_000_000_000n
+
+/** The newest mark of each job of each hour: `hour_ns`, `job`, `state`, `marked`. */
+export const MARKS_OF_HOURS = (condition: string): string =>
+  `SELECT hour_ns, job, argMax(state, marked_ns) AS state, max(marked_ns) AS marked FROM trade_hours WHERE ${condition} GROUP BY hour_ns, job`
+
+/** Hours (of an instrument and stream) whose bars are not what their minutes are: `hour` in hours, and by how much. */
+export function differingHours(minutes: string, hours: string): string {
+  const of = (table: string, time: string, sign: string, condition: string): string =>
+    `SELECT exchange, market, symbol, stream, intDiv(toUnixTimestamp64Nano(${time}), ${HOUR_NS}) AS hour,
+       ${sign}toInt64(trade_count) AS trades_, ${sign}volume AS volume_, ${sign}notional AS notional_
+     FROM ${table} FINAL WHERE ${condition}`
+  return `SELECT exchange, market, symbol, stream, hour, sum(trades_) AS trades, sum(volume_) AS volume, sum(notional_) AS notional
+    FROM (${of('trade_bars', 'minute_ns', '', minutes)} UNION ALL ${of('trade_hour_bars', 'hour_ns', '-', hours)})
+    GROUP BY exchange, market, symbol, stream, hour HAVING trades != 0 OR volume != 0 OR notional != 0`
 }

@@ -11,7 +11,15 @@
  *   index     min and max of received_ns a granule, for ranges of time where the key has none
  *   dedupe    the server remembers the tokens of the last inserts; a block sent twice is stored once
  */
-import { BAR_KEY, BAR_VALUES, BAR_VERSION } from './bars.ts'
+import {
+  BAR_KEY,
+  BAR_VALUES,
+  BAR_VERSION,
+  HOUR_BAR_KEY,
+  HOUR_MARK_KEY,
+  HOUR_MARK_VALUES,
+  HOUR_MARK_VERSION,
+} from './bars.ts'
 import type { StoredColumn, Table } from './schema-columns.ts'
 import { BLOCK_LEDGER, ROW_HEAD, ROW_IDENTITY, TABLES } from './schema.ts'
 
@@ -130,24 +138,65 @@ function ledgerTable(options: StorageOptions): StoredTable {
 }
 
 /** Not facts but made of them: see bars.ts. The part of a row is a matter of its key, so FINAL need not look beyond it. */
-function barTable(options: StorageOptions): StoredTable {
+function madeTable(
+  { name, comment, key, values, version }: MadeTable,
+  timeColumn: string,
+  options: StorageOptions,
+): StoredTable {
   return {
-    name: 'trade_bars',
-    comment: 'Bars of one minute, computed from trades by the job candles. Read with FINAL',
-    columns: [...BAR_KEY, ...BAR_VALUES, BAR_VERSION],
+    name,
+    comment,
+    columns: [...key, ...values, version],
     aliases: [],
-    engine: `ReplacingMergeTree(${BAR_VERSION.name})`,
-    partitionBy: 'toYYYYMMDD(minute_ns)',
-    orderBy: BAR_KEY.map(({ name }) => name),
+    engine: `ReplacingMergeTree(${version.name})`,
+    partitionBy: `toYYYYMMDD(${timeColumn})`,
+    orderBy: key.map((column) => column.name),
     indexes: [],
-    ttl: ttlOf('minute_ns', options),
+    ttl: ttlOf(timeColumn, options),
     settings: settingsOf(options),
   }
 }
 
+interface MadeTable {
+  readonly name: string
+  readonly comment: string
+  readonly key: readonly StoredColumn[]
+  readonly values: readonly StoredColumn[]
+  readonly version: StoredColumn
+}
+
+const TRADE_BARS: MadeTable = {
+  name: 'trade_bars',
+  comment: 'Bars of one minute, computed from trades by the job candles. Read with FINAL',
+  key: BAR_KEY,
+  values: BAR_VALUES,
+  version: BAR_VERSION,
+}
+const TRADE_HOUR_BARS: MadeTable = {
+  name: 'trade_hour_bars',
+  comment:
+    'Bars of one hour, made of trade_bars by the job candles; they count while trade_hours says so. Read with FINAL',
+  key: HOUR_BAR_KEY,
+  values: BAR_VALUES,
+  version: BAR_VERSION,
+}
+const TRADE_HOURS: MadeTable = {
+  name: 'trade_hours',
+  comment: 'Whether bars of an hour are what their minutes are: made and no job has it open. Read with FINAL',
+  key: HOUR_MARK_KEY,
+  values: HOUR_MARK_VALUES,
+  version: HOUR_MARK_VERSION,
+}
+
 /** Every table of the product, in the order in which to create them. */
 export function storedTables(options: StorageOptions): readonly StoredTable[] {
-  return [...TABLES.map((table) => factTable(table, options)), ledgerTable(options), barTable(options)]
+  return [
+    ...TABLES.map((table) => factTable(table, options)),
+    ledgerTable(options),
+    madeTable(TRADE_BARS, 'minute_ns', options),
+    madeTable(TRADE_HOUR_BARS, 'hour_ns', options),
+    madeTable(TRADE_HOURS, 'hour_ns', options),
+  ]
 }
 
 export function createDatabaseStatement(database: string): string {

@@ -11,25 +11,26 @@
  * A run looks which blocks of trades were stored since the last one, asks which minutes have trades that came with them,
  * and computes those minutes anew, an hour at a time. The minute that is not over yet is left to the next run. The first
  * run compares what is kept with what is stored, day by day, newest first, and so mends whatever happened while no job
- * ran.
+ * ran. Hours whose minutes changed get bars of their own at the end of a run (hour-bars.ts).
  *
  * Arithmetic: 10,000 trades/s are 600,000 rows a run, read twice and grouped once: one CPU second a minute.
  */
-import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client'
+import { ClickHouseError } from '@clickhouse/client'
 import type { Clock } from '../../base/clock.ts'
-import { BAR_KEY, BAR_VALUES, BAR_VERSION, barsOfTrades, tradesOnce } from '../../record/bars.ts'
-import { type ClickHouseOptions, createClickHouseClient } from '../../sinks/clickhouse.ts'
+import { BAR_KEY, BAR_VALUES, BAR_VERSION, barsOfTrades, HOUR_NS, tradesOnce } from '../../record/bars.ts'
+import type { ClickHouseOptions } from '../../sinks/clickhouse.ts'
 import type { JobOptions } from '../jobs.ts'
+import { HourBars } from './hour-bars.ts'
+import { JobStore } from './job-store.ts'
 import { earlier, later } from './time.ts'
 
 export const CANDLE_JOB: JobOptions = {
   name: 'candles',
-  about: 'computes bars of one minute from the trades that were stored since its last run',
+  about: 'computes bars of one minute and of one hour from the trades that were stored since its last run',
   everyMs: 30_000,
 }
 
 const MINUTE_NS = 60_000_000_000n
-const HOUR_NS = 60n * MINUTE_NS
 const DAY_NS = 24n * HOUR_NS
 /** Marks of blocks become visible a little after their time; and clocks of stores differ. */
 const OVERLAP_NS = 5n * MINUTE_NS
@@ -37,8 +38,6 @@ const OVERLAP_NS = 5n * MINUTE_NS
 const SKEW_NS = MINUTE_NS
 /** Trades that are grouped at once. */
 const STRETCH_ROWS_MAX = 1_000_000
-/** Written with one thread, so that a core is left for those who ask. */
-const SETTINGS = { max_threads: 1, max_execution_time: 300, max_memory_usage: '1000000000', async_insert: 0 } as const
 const NO_TABLE = ['60', '81']
 
 interface NewBlock {
@@ -56,20 +55,20 @@ interface Span {
 }
 
 export class CandleJob {
-  readonly #client: ClickHouseClient
+  readonly #store: JobStore
+  readonly #hours: HourBars
   readonly #clock: Clock
   readonly #isShed: () => boolean
   /** blocks that were looked at, with the time at which they were stored */
   readonly #seen = new Map<string, bigint>()
   #storedNs: bigint | undefined
-  /** of the run under way */
-  #signal: AbortSignal | undefined
   /** exchange → end of the minutes that its last run computed */
   readonly #doneNs = new Map<string, bigint>()
 
   /** @param isShed under overload nothing is computed */
   constructor(options: ClickHouseOptions, clock: Clock, isShed: () => boolean) {
-    this.#client = createClickHouseClient({ ...options, requestTimeoutMs: 600_000 })
+    this.#store = new JobStore(options)
+    this.#hours = new HourBars(this.#store, clock)
     this.#clock = clock
     this.#isShed = isShed
   }
@@ -77,10 +76,11 @@ export class CandleJob {
   /** @returns what was done, in a few words. */
   async run(signal: AbortSignal): Promise<string> {
     if (this.#isShed()) return 'given up while the engine is overloaded'
-    this.#signal = signal
+    this.#store.signal = signal
     try {
-      if (this.#storedNs === undefined) return await this.#mend(signal)
-      return await this.#follow(signal)
+      const said = this.#storedNs === undefined ? await this.#mend(signal) : await this.#follow(signal)
+      await this.#hours.make(() => signal.aborted || this.#isShed())
+      return said
     } catch (error) {
       if (error instanceof ClickHouseError && NO_TABLE.includes(error.code)) return 'nothing is stored yet'
       throw error
@@ -88,21 +88,24 @@ export class CandleJob {
   }
 
   async close(): Promise<void> {
-    await this.#client.close()
+    await this.#store.close()
   }
 
   async #follow(signal: AbortSignal): Promise<string> {
     const blocks = await this.#newBlocks()
     let hours = 0
-    for (const span of spansOf(blocks, this.#doneNs)) hours += await this.#renew(span, signal)
-    if (signal.aborted) return 'ended'
+    for (const span of spansOf(blocks, this.#doneNs)) {
+      const renewed = await this.#renew(span, signal)
+      if (renewed === undefined) return 'ended; the next run does it again' // its blocks are not seen yet
+      hours += renewed
+    }
     for (const { id, stored } of blocks) this.#saw(id, BigInt(stored))
     return blocks.length === 0 ? 'no new trades' : `${blocks.length} blocks, minutes of ${hours} hours`
   }
 
   /** Blocks of trades whose mark was made since the last run. */
   async #newBlocks(): Promise<NewBlock[]> {
-    const rows = await this.#rows<NewBlock>(
+    const rows = await this.#store.rows<NewBlock>(
       `SELECT concat(producer, '/', toString(epoch), '/', toString(block_seq)) AS id, exchange,
          toString(toUnixTimestamp64Nano(first_received_ns)) AS first, toString(toUnixTimestamp64Nano(last_received_ns)) AS last,
          toString(toUnixTimestamp64Nano(stored_ns)) AS stored
@@ -122,12 +125,12 @@ export class CandleJob {
     }
   }
 
-  /** Minutes that have trades received in this span. @returns in how many hours they lie */
-  async #renew({ exchange, firstNs, lastNs }: Span, signal: AbortSignal): Promise<number> {
+  /** Minutes that have trades received in this span. @returns in how many hours they lie; undefined: not all are done */
+  async #renew({ exchange, firstNs, lastNs }: Span, signal: AbortSignal): Promise<number | undefined> {
     const params = { exchange, first: String(firstNs), last: String(lastNs) }
     const came = `exchange = {exchange:String} AND received_ns >= fromUnixTimestamp64Nano({first:Int64})
       AND received_ns <= fromUnixTimestamp64Nano({last:Int64})`
-    const hours = await this.#rows<{ low: string; high: string }>(
+    const hours = await this.#store.rows<{ low: string; high: string }>(
       `SELECT toString(toInt64(toUnixTimestamp(min(toStartOfMinute(trade_ns)))) * 1000000000) AS low,
          toString(toInt64(toUnixTimestamp(max(toStartOfMinute(trade_ns))) + 60) * 1000000000) AS high
        FROM trades WHERE ${came} GROUP BY toStartOfHour(trade_ns) ORDER BY low`,
@@ -135,7 +138,7 @@ export class CandleJob {
     )
     const overNs = this.#overNs()
     for (const { low, high } of hours) {
-      if (signal.aborted || this.#isShed()) return 0
+      if (signal.aborted || this.#isShed()) return undefined
       const end = earlier(BigInt(high), overNs)
       if (end <= BigInt(low)) continue
       const touched = `(fact.market, fact.symbol, toStartOfMinute(fact.trade_ns)) IN (
@@ -163,6 +166,7 @@ export class CandleJob {
         if (endNs > fromNs) await this.#compute('1', fromNs, endNs, {})
         hours += Number((toNs - fromNs) / HOUR_NS)
       }
+      await this.#hours.mend(day * DAY_NS)
     }
     this.#storedNs = beganNs
     return `compared all days, computed ${hours} hours`
@@ -170,7 +174,7 @@ export class CandleJob {
 
   /** Those that may have trades, newest first; what was repaired is older than when it was received. */
   async #days(): Promise<bigint[]> {
-    const parts = await this.#rows<{ day: number }>(
+    const parts = await this.#store.rows<{ day: number }>(
       `SELECT DISTINCT toUInt32(toDate(parseDateTimeBestEffort(partition))) AS day FROM system.parts
        WHERE database = currentDatabase() AND table = 'trades' AND active`,
     )
@@ -184,7 +188,7 @@ export class CandleJob {
       `SELECT exchange, market, symbol, stream, intDiv(toUnixTimestamp64Nano(${time}), ${MINUTE_NS}) AS minute, ${trades} AS trades
        FROM ${table}
        WHERE ${time} >= fromUnixTimestamp64Nano({from:Int64}) AND ${time} < fromUnixTimestamp64Nano({to:Int64})`
-    const rows = await this.#rows<{ hour: string; stored: number }>(
+    const rows = await this.#store.rows<{ hour: string; stored: number }>(
       `SELECT toString(intDiv(minute, 60)) AS hour, sum(stored_) AS stored FROM (
          SELECT minute, sumIf(trades, trades > 0) AS stored_, sum(trades) != 0 AS differs_ FROM (
            ${of('trades', 'trade_ns', 'toInt64(count())')} GROUP BY exchange, market, symbol, stream, minute
@@ -208,28 +212,12 @@ export class CandleJob {
         `${condition} AND fact.trade_ns >= fromUnixTimestamp64Nano({from:Int64}) AND fact.trade_ns < fromUnixTimestamp64Nano({to:Int64})`,
       ),
     )
-    await this.#client.command({
-      query: `INSERT INTO trade_bars (${names}, ${BAR_VERSION.name})
-        SELECT ${names}, fromUnixTimestamp64Nano({now:Int64}) FROM (${bars})`,
-      query_params: { ...params, from: String(fromNs), to: String(toNs), now: String(this.#clock.nowNs()) },
-      clickhouse_settings: SETTINGS,
-      ...this.#ended(),
-    })
-  }
-
-  #ended(): { readonly abort_signal?: AbortSignal } {
-    return this.#signal === undefined ? {} : { abort_signal: this.#signal }
-  }
-
-  async #rows<Row>(query: string, params: Record<string, string> = {}): Promise<Row[]> {
-    const answer = await this.#client.query({
-      query,
-      query_params: params,
-      format: 'JSONEachRow',
-      clickhouse_settings: { ...SETTINGS, output_format_json_quote_64bit_integers: 0 },
-      ...this.#ended(),
-    })
-    return await answer.json<Row>()
+    await this.#hours.open(fromNs, toNs)
+    await this.#store.write(
+      `INSERT INTO trade_bars (${names}, ${BAR_VERSION.name})
+       SELECT ${names}, fromUnixTimestamp64Nano({now:Int64}) FROM (${bars})`,
+      { ...params, from: String(fromNs), to: String(toNs), now: String(this.#clock.nowNs()) },
+    )
   }
 }
 

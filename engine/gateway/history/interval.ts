@@ -9,6 +9,7 @@ const UNIT_S = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 } as const
 /** 1970-01-05 was the first Monday. */
 const MONDAY_NS = 4n * 86_400_000_000_000n
 const MINUTE_NS = 60_000_000_000n
+const HOUR_NS = 60n * MINUTE_NS
 const LENGTH_S_MAX = 366 * 86_400
 const MONTHS_MAX = 12
 
@@ -16,6 +17,7 @@ export interface Interval {
   readonly text: string
   /** whether bars of one minute make it up */
   readonly isOfMinutes: boolean
+  readonly isOfHours: boolean
   /** of a calendar month the shortest */
   readonly lengthNs: bigint
   /** begin of the bar that this time is in */
@@ -46,6 +48,7 @@ function fixed(text: string, lengthNs: bigint, offsetNs: bigint): Interval {
   return {
     text,
     isOfMinutes: lengthNs % MINUTE_NS === 0n,
+    isOfHours: lengthNs % HOUR_NS === 0n,
     lengthNs,
     startOf: (ns) => {
       const rest = (ns - offsetNs) % lengthNs
@@ -66,6 +69,7 @@ function months(text: string, count: number): Interval {
   return {
     text,
     isOfMinutes: true,
+    isOfHours: true,
     lengthNs: BigInt(count * 28) * 86_400_000_000_000n,
     startOf: (ns) => nsOf(Math.floor(monthOf(ns) / count) * count),
     after: (startNs, bars) => nsOf(monthOf(startNs) + bars * count),

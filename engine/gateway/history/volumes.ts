@@ -1,6 +1,7 @@
 /**
- * Traded worth over all instruments, from kept bars of one minute; what is younger than the last kept minute of an
- * exchange is counted from its trades. Trades that came late are in it after the next run of the job candles.
+ * Traded worth over all instruments: bars of one hour where they count (hour-bars.ts), bars of one minute for what they
+ * leave, and what is younger than the last kept minute of an exchange is counted from its trades. Trades that came late are
+ * in it after the next run of the job candles.
  *
  * Quantities of different instruments are not of one unit, and neither are their prices. So what is added up is worth, in
  * the currency in which an instrument is quoted, apart for each currency (see record/views.ts for contracts):
@@ -12,10 +13,11 @@
  *
  * Where a venue sends trades and aggregates of them, the trades count.
  */
-import { barsOfTrades, tradesOnce } from '../../record/bars.ts'
+import { barsOfTrades, HOUR_NS, MARKS_OF_HOURS, tradesOnce } from '../../record/bars.ts'
 import { HttpFault } from '../http-fault.ts'
 import type { Params, Store } from '../store.ts'
 import type { Interval } from './interval.ts'
+import { later } from './time.ts'
 
 export const VOLUME_GROUPS = {
   exchange: ['exchange'],
@@ -44,54 +46,195 @@ export interface VolumeRow {
 
 const MINUTE_NS = 60_000_000_000n
 const KEYS = ['exchange', 'market', 'symbol', 'stream']
+const VALUES = 'volume, notional, trade_count'
 /** Received before its own time by more than this is nothing. */
 const SKEW_NS = 3_600_000_000_000n
+/** Hours that are made anew between two questions are asked for again. */
+const ATTEMPTS_MAX = 3
 
 export async function volumesOf(
   store: Store,
   question: VolumeQuestion,
 ): Promise<{ keptUntil: Record<string, string>; rows: VolumeRow[] }> {
-  const { by, interval, exchange, signal } = question
+  const { interval } = question
   if (!interval.isOfMinutes)
     throw new HttpFault(400, 'invalid_parameter', `interval = "${interval.text}": whole minutes`, {
       parameter: 'interval',
     })
-  const fromNs = interval.startOf(question.fromNs)
-  const params: Record<string, Params[string]> = {
-    from: fromNs,
-    to: question.toNs,
-    received: fromNs < SKEW_NS ? 0n : fromNs - SKEW_NS,
+  const asked = { ...question, fromNs: interval.startOf(question.fromNs) }
+  for (let attempt = 1; ; attempt++) {
+    const hours = await hoursOf(store, asked)
+    const kept = await keptOf(store, asked, hours)
+    const rows = await sumsOf(store, asked, kept)
+    // trades that were counted may be in an hour that was made anew meanwhile: then they would be counted twice
+    const isSteady =
+      tailsOf(asked, kept).length === 0 ||
+      hours.made.length === 0 ||
+      hours.marks === (await hoursOf(store, asked)).marks
+    if (!isSteady && attempt < ATTEMPTS_MAX) continue
+    if (!isSteady) throw new HttpFault(503, 'bars_change', 'bars of this time are being made anew: ask again', {}, 1)
+    return {
+      keptUntil: Object.fromEntries([...kept.until].map(([name, untilNs]) => [name, String(untilNs)])),
+      rows,
+    }
   }
-  const within = (time: string) =>
-    `${time} >= fromUnixTimestamp64Nano({from:Int64}) AND ${time} < fromUnixTimestamp64Nano({to:Int64})`
-  const only = exchange === undefined ? '' : 'AND exchange = {exchange:String}'
-  if (exchange !== undefined) params.exchange = exchange
-  const kept = await store.rows<{ exchange: string; last: string }>(
-    `SELECT exchange, toString(toUnixTimestamp64Nano(max(minute_ns))) AS last FROM trade_bars WHERE ${within('minute_ns')} ${only} GROUP BY exchange`,
-    params,
-    { signal },
+}
+
+interface Hours {
+  /** those whose bars count */
+  readonly made: readonly bigint[]
+  /** tells whether anything of them was changed */
+  readonly marks: string
+  /** exchange → end of its last minute with trades, as far as bars of hours know */
+  readonly until: ReadonlyMap<string, bigint>
+}
+
+interface Kept extends Hours {
+  /** what hours do not cover, if anything */
+  readonly rest: { readonly fromNs: bigint; readonly toNs: bigint } | undefined
+  /** whether exchanges that no bar is of have trades */
+  readonly hasOthers: boolean
+}
+
+const within = (time: string, from = 'from', to = 'to'): string =>
+  `${time} >= fromUnixTimestamp64Nano({${from}:Int64}) AND ${time} < fromUnixTimestamp64Nano({${to}:Int64})`
+
+function paramsOf({ fromNs, toNs, exchange }: VolumeQuestion): Record<string, Params[string]> {
+  const received = fromNs < SKEW_NS ? 0n : fromNs - SKEW_NS
+  return { from: fromNs, to: toNs, received, ...(exchange === undefined ? {} : { exchange }) }
+}
+
+const onlyOf = ({ exchange }: VolumeQuestion, alias = ''): string =>
+  exchange === undefined ? '' : `AND ${alias}exchange = {exchange:String}`
+
+const NO_HOURS: Hours = { made: [], marks: '', until: new Map() }
+
+/** Whole hours of the range whose bars are what their minutes are. */
+async function hoursOf(store: Store, question: VolumeQuestion): Promise<Hours> {
+  if (!question.interval.isOfHours || question.toNs - question.fromNs < HOUR_NS) return NO_HOURS
+  const rows = await store.rows<{ hour: string; at: string; exchange: string; last: string }>(
+    `SELECT toString(toUnixTimestamp64Nano(hour_ns)) AS hour, toString(max(marked)) AS at, '' AS exchange, '' AS last
+     FROM (${MARKS_OF_HOURS(within('hour_ns'))}) GROUP BY hour_ns HAVING countIf(state = 'open') = 0
+     UNION ALL
+     SELECT '' AS hour, '' AS at, toString(exchange) AS exchange, toString(toUnixTimestamp64Nano(max(last_trade_ns))) AS last
+     FROM trade_hour_bars WHERE ${within('hour_ns')} ${onlyOf(question)} GROUP BY exchange`,
+    paramsOf(question),
+    { signal: question.signal },
   )
-  const keptUntil = kept.map(({ exchange: name, last }) => [name, BigInt(last) + MINUTE_NS] as const)
-  const young = keptUntil.flatMap(([name, untilNs], index) => {
-    params[`kept${index}`] = name
+  const made = rows.filter(({ hour }) => hour !== '' && BigInt(hour) + HOUR_NS <= question.toNs)
+  made.sort((a, b) => (BigInt(a.hour) < BigInt(b.hour) ? -1 : 1))
+  const until = rows.flatMap(({ exchange, last }) => (exchange === '' ? [] : [[exchange, minuteAfter(last)] as const]))
+  return {
+    made: made.map(({ hour }) => BigInt(hour)),
+    marks: made.map(({ hour, at }) => `${hour} ${at}`).join(),
+    until: new Map(until),
+  }
+}
+
+function minuteAfter(lastNs: string): bigint {
+  const ns = BigInt(lastNs)
+  return ns - (ns % MINUTE_NS) + MINUTE_NS
+}
+
+/** What minutes add to the hours, and whether there is anything that neither knows. */
+async function keptOf(store: Store, question: VolumeQuestion, hours: Hours): Promise<Kept> {
+  const rest = restOf(question, hours.made)
+  const names = [...hours.until.keys()]
+  const params = { ...paramsOf(question), names, ...(rest && { rest_from: rest.fromNs, rest_to: rest.toNs }) }
+  const minutes = `trade_bars WHERE ${within('minute_ns', 'rest_from', 'rest_to')} ${onlyOf(question)}`
+  const others = [
+    `exchange NOT IN ({names:Array(String)})`,
+    ...(rest === undefined ? [] : [`exchange NOT IN (SELECT exchange FROM ${minutes})`]),
+  ]
+  const parts = [
+    `SELECT '' AS exchange, '' AS last FROM (
+       SELECT 1 FROM trades AS fact WHERE ${inSpan(question)} AND ${others.join(' AND ')} LIMIT 1)`,
+    ...(rest === undefined
+      ? []
+      : [
+          `SELECT toString(exchange) AS exchange, toString(toUnixTimestamp64Nano(max(minute_ns))) AS last FROM ${minutes} GROUP BY exchange`,
+        ]),
+  ]
+  const rows = await store.rows<{ exchange: string; last: string }>(parts.join(' UNION ALL '), params, {
+    signal: question.signal,
+  })
+  const until = new Map(hours.until)
+  for (const { exchange, last } of rows)
+    if (exchange !== '') until.set(exchange, later(until.get(exchange) ?? 0n, minuteAfter(last)))
+  return { ...hours, rest, until, hasOthers: rows.some(({ exchange }) => exchange === '') }
+}
+
+/** From the first to the last hour that is not made. */
+function restOf({ fromNs, toNs }: VolumeQuestion, made: readonly bigint[]): Kept['rest'] {
+  let [low, high] = [fromNs, toNs]
+  for (const hour of made) if (hour === low) low += HOUR_NS
+  for (const hour of made.toReversed()) if (hour + HOUR_NS === high) high = hour
+  return low < high ? { fromNs: low, toNs: high } : undefined
+}
+
+const inSpan = (question: VolumeQuestion): string =>
+  `${within('fact.trade_ns')} AND fact.received_ns >= fromUnixTimestamp64Nano({received:Int64}) ${onlyOf(question, 'fact.')}`
+
+/** Trades that no bar holds yet, as conditions that exclude each other. */
+function tailsOf(question: VolumeQuestion, { until, hasOthers }: Kept): readonly string[] {
+  const young = [...until.values()].flatMap((untilNs, index) => {
     if (untilNs >= question.toNs) return [] // nothing of it has to be looked for, where an engine would look at every row
-    params[`until${index}`] = untilNs
     return [
       `(fact.exchange = {kept${index}:String} AND fact.trade_ns >= fromUnixTimestamp64Nano({until${index}:Int64}) AND fact.received_ns >= fromUnixTimestamp64Nano({until${index}:Int64}) - toIntervalHour(1))`,
     ]
   })
-  const others = `fact.exchange NOT IN (${["''", ...keptUntil.map((_, index) => `{kept${index}:String}`)].join(', ')})`
-  const inSpan = `${within('fact.trade_ns')} AND fact.received_ns >= fromUnixTimestamp64Nano({received:Int64})
-    ${exchange === undefined ? '' : 'AND fact.exchange = {exchange:String}'}`
-  const tails = [...(young.length === 0 ? [] : [young.join(' OR ')]), others].map((tail) => `${inSpan} AND (${tail})`)
-  const values = 'volume, notional, trade_count'
-  const groups = Object.fromEntries([
-    ...KEYS.map((name) => [name, `fact.${name}`]),
-    ['minute_ns', `intDiv(toUnixTimestamp64Nano(fact.trade_ns), ${MINUTE_NS}) * ${MINUTE_NS}`],
-  ])
+  const others = `fact.exchange NOT IN (${["''", ...[...until.keys()].map((_, index) => `{kept${index}:String}`)].join(', ')})`
+  return [...(young.length === 0 ? [] : [young.join(' OR ')]), ...(hasOthers ? [others] : [])].map(
+    (tail) => `${inSpan(question)} AND (${tail})`,
+  )
+}
+
+/** Bars of hours, of minutes where there are none, and of the trades that neither holds: each trade in one of them. */
+function barsOf(question: VolumeQuestion, kept: Kept, tails: readonly string[]): string {
+  const isOneOf = (time: string): string =>
+    `has({made:Array(Int64)}, intDiv(toUnixTimestamp64Nano(${time}), ${HOUR_NS}))`
+  const parts: string[] = []
+  if (kept.made.length > 0)
+    parts.push(
+      `SELECT ${KEYS.join(', ')}, toUnixTimestamp64Nano(hour_ns) AS start, ${VALUES} FROM trade_hour_bars FINAL
+       WHERE ${within('hour_ns')} AND ${isOneOf('hour_ns')} ${onlyOf(question)}`,
+    )
+  if (kept.rest !== undefined)
+    parts.push(
+      // a minute that was computed since belongs to the trades that are counted
+      `SELECT ${KEYS.join(', ')}, toUnixTimestamp64Nano(minute_ns) AS start, ${VALUES} FROM trade_bars FINAL
+       WHERE ${within('minute_ns', 'rest_from', 'rest_to')} AND NOT ${isOneOf('minute_ns')} ${onlyOf(question)}
+         AND intDiv(toUnixTimestamp64Nano(minute_ns), ${MINUTE_NS}) < transform(toString(exchange), {names:Array(String)}, {minutes:Array(Int64)}, toInt64(0))`,
+    )
+  if (tails.length > 0) {
+    const groups = Object.fromEntries([
+      ...KEYS.map((name) => [name, `fact.${name}`]),
+      ['start', `intDiv(toUnixTimestamp64Nano(fact.trade_ns), ${MINUTE_NS}) * ${MINUTE_NS}`],
+    ])
+    parts.push(`SELECT ${KEYS.join(', ')}, start, ${VALUES} FROM (${barsOfTrades(groups, tradesOnce(...tails))})`)
+  }
+  return parts.join(' UNION ALL ')
+}
+
+async function sumsOf(store: Store, question: VolumeQuestion, kept: Kept): Promise<VolumeRow[]> {
+  const { by, interval, signal } = question
+  const tails = tailsOf(question, kept)
+  const bars = barsOf(question, kept, tails)
+  if (bars === '') return []
   const size = 'toDecimal256(assumeNotNull(facts.contract_size), 18)'
   const names = VOLUME_GROUPS[by]
-  const rows = await store.rows<VolumeRow>(
+  const params: Record<string, Params[string]> = {
+    ...paramsOf(question),
+    made: kept.made.map((hour) => Number(hour / HOUR_NS)),
+    ...(kept.rest && { rest_from: kept.rest.fromNs, rest_to: kept.rest.toNs }),
+    names: [...kept.until.keys()],
+    minutes: [...kept.until.values()].map((untilNs) => Number(untilNs / MINUTE_NS)),
+  }
+  for (const [index, [name, untilNs]] of [...kept.until].entries()) {
+    params[`kept${index}`] = name
+    params[`until${index}`] = untilNs
+  }
+  return await store.rows<VolumeRow>(
     `SELECT toString(slot) AS open_ns, ${names.map((name) => `bar.${name} AS ${name}`).join(', ')},
        multiIf(facts.is_known = 0, '', isNull(facts.contract_size) OR facts.contract_unit = facts.base, facts.quote, facts.contract_unit) AS currency,
        toString(sum(multiIf(facts.is_known = 0 OR isNull(facts.contract_size), toDecimal256(bar.notional, 18),
@@ -101,13 +244,7 @@ export async function volumesOf(
      FROM (
        SELECT ${KEYS.join(', ')}, slot, sum(volume) AS volume, sum(notional) AS notional, sum(trade_count) AS trade_count,
          min(stream) OVER (PARTITION BY exchange, market, symbol) AS best
-       FROM (
-         SELECT ${KEYS.join(', ')}, ${interval.sql('minute')} AS slot, ${values} FROM (
-           SELECT ${KEYS.join(', ')}, toUnixTimestamp64Nano(minute_ns) AS minute, ${values} FROM trade_bars FINAL WHERE ${within('minute_ns')} ${only}
-           UNION ALL
-           SELECT ${KEYS.join(', ')}, minute_ns AS minute, ${values} FROM (${barsOfTrades(groups, tradesOnce(...tails))})
-         )
-       )
+       FROM (SELECT ${KEYS.join(', ')}, ${interval.sql('start')} AS slot, ${VALUES} FROM (${bars}))
        GROUP BY ${KEYS.join(', ')}, slot
      ) AS bar
      LEFT JOIN (
@@ -120,5 +257,4 @@ export async function volumesOf(
     params,
     { signal },
   )
-  return { keptUntil: Object.fromEntries(keptUntil.map(([name, untilNs]) => [name, String(untilNs)])), rows }
 }
