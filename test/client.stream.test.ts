@@ -182,15 +182,18 @@ test('client stream should take patterns while it runs, and leave them', async (
 
 test('client stream should end with the word of the gateway when it is refused', async (t) => {
   const { open } = await scene(t)
-  const refused = (patterns: string[], more: Partial<StreamOptions> = {}) =>
-    assert.rejects(async () => {
-      for await (const _ of open(patterns, more));
-    }, StreamRefusal)
-  await refused(['trade'])
+  const refused = (code: string, patterns: string[], more: Partial<StreamOptions> = {}) =>
+    assert.rejects(
+      async () => {
+        for await (const _ of open(patterns, more));
+      },
+      (error) => error instanceof StreamRefusal && error.code === code,
+    )
+  await refused('bad_pattern', ['trade'])
   const { gateway } = await served(t, {
     security: { keys: { file: '', single: { id: 'k', sha256: '0'.repeat(64), scopes: ['stream'] } } },
   })
-  await refused(['trade.>'], { url: gateway.url, key: 'marketprism_wrong' })
+  await refused('key_unknown', ['trade.>'], { url: gateway.url, key: 'marketprism_wrong' })
 })
 
 test('client stream should end when its signal says so, and try again for ever while nobody answers', async (t) => {
@@ -296,6 +299,14 @@ test('client books should not apply a change of another epoch', () => {
   books.apply({ ...head, kind: 'update', book_epoch: 2, first_seq: 3, last_seq: 4, bids: [['1', '0']], asks: [] })
   const book = books.get('a.b.c.d')
   assert.deepEqual([book?.isLive, book?.state, book?.symbol], [false, 'RESYNC', 'c.d'])
+  books.apply({ ...head, type: 'book_reset', symbol: 'e', state: 'GAP', reason: 'sequence', since_ns: '3' })
+  assert.deepEqual(
+    books.all().map(({ symbol, state }) => [symbol, state]),
+    [
+      ['c.d', 'RESYNC'],
+      ['e', 'GAP'],
+    ],
+  )
 })
 
 test('client decimals should be compared as numbers, whatever their length', () => {

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { hashOfKey } from '../engine/gateway/security/keys.ts'
 import { served } from './support/gateway.ts'
@@ -274,7 +273,8 @@ test('stream should evict a client that reads nothing with 1013, and hold no mor
       worker.trade(BTC, ++id)
       worker.quote(BTC, id)
     }
-    await sleep(1)
+    // the next burst when this one is read by the other: what waits then is the stalled one's
+    await reading.until(() => (reading.said.at(-1)?.rows?.[0].trade_id === id ? true : undefined), 'a burst')
     assert.ok(gateway.counts.queuedBytes < 1 << 20)
   }
   assert.equal(gateway.counts.evicted, 1)
@@ -313,10 +313,13 @@ test('stream should wait for a key in the first message where keys are needed, a
   worker.trade(BTC, 1)
   assert.equal((await good.next(({ type }) => type === 'trade')).rows[0].trade_id, 1)
   const bad = await open()
-  bad.send({ op: 'auth', key: newKey() })
+  const wrong = newKey()
+  bad.send({ op: 'auth', id: 'b', key: wrong })
   const { code, reason } = await bad.until(() => bad.closed, 'close')
   assert.equal(code, 1008)
-  assert.ok(!reason.includes(key))
+  const error = bad.said.at(-1) // the last word before the close
+  assert.deepEqual([error.op, error.code, error.id, error.message], ['error', 'key_unknown', 'b', reason])
+  for (const secret of [key, wrong]) assert.ok(!`${reason}${JSON.stringify(bad.said)}`.includes(secret))
   worker.trade(BTC, 2)
   assert.deepEqual(
     bad.said.filter(({ type }) => type !== undefined),

@@ -202,6 +202,16 @@ export class Outbox {
     queueMicrotask(() => this.#events.onEvict(reason)) // it may happen in the middle of a round over all clients
   }
 
+  /** What the protocol itself still had to say (why it ends) is written, data are not; then nothing more. */
+  end(): void {
+    for (const item of this.#queue) {
+      if (item.topic !== undefined) continue
+      this.#counts.sent++
+      this.#socket.write(item.frame())
+    }
+    this.close()
+  }
+
   /** Nothing is written any more. */
   close(): void {
     this.#isClosed = true

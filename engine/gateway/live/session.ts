@@ -137,6 +137,7 @@ export class Session implements Watched {
   close(code: number, reason: string, graceMs = CLOSE_MS_MAX): void {
     if (this.#isClosed) return
     const { ws } = this.#seat
+    this.outbox.end()
     this.#leave()
     ws.close(code, reason.slice(0, REASON_CHARS_MAX))
     const timer = setTimeout(() => ws.terminate(), graceMs)
