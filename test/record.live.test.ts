@@ -164,6 +164,27 @@ test('a wanted book should be answered by a snapshot where it is LIVE, else by i
   assert.deepEqual(answers(), [['book_snapshot', 'wanted', 110]])
 })
 
+test('a market of which no books are collected should have none in heartbeats, answers and counts, whatever becomes of its instruments', () => {
+  const names = ['deribit.index.btc_usd', 'deribit.perpetual.BTC-PERPETUAL', 'deribit.index.eth_usd']
+  const rig = shardRig({
+    exchange: 'deribit',
+    market: '',
+    instruments: names.map((id) => instrumentOf(id)),
+    bookless: ['deribit.index'],
+    publishes: false,
+  })
+  rig.frame(BOOK_WANTED, '', { extra: 0, source: NO_SOURCE })
+  rig.frame(REMOVE, 'DELISTED', { extra: 2, source: NO_SOURCE })
+  tick(rig, NS)
+  const [beat, ...more] = heard(rig).filter(({ type }) => /^(heartbeat|book_)/.test(type))
+  assert.deepEqual(more, [])
+  assert.deepEqual(
+    beat?.books.map(({ symbol, state }: Message) => [symbol, state]),
+    [['BTC-PERPETUAL', 'INIT']],
+  )
+  assert.deepEqual([rig.count('books_INIT'), rig.count('books_DELISTED')], [1, 0])
+})
+
 test('a heartbeat should name each book with its state once a second, 200 books a message', () => {
   const names = Array.from({ length: 450 }, (_, index) => instrumentOf(`binance.usdm.C${index}USDT`))
   const rig = shardRig({ instruments: names, run: RUN, publishes: false, producer: 'desk.1', shardIndex: 3 })

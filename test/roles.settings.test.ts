@@ -46,6 +46,18 @@ test('settings: a book worker should have the same defaults alone and configured
   })
 })
 
+test('settings: a book worker should know the markets whose books are not collected', () => {
+  const readers = { run: '', hasNats: true, hasGateway: false, payloadBytesMax: SHARD_DEFAULTS.liveBytesMax }
+  const { okx, binance } = CONFIG.exchanges
+  const all = { enabled: true, instruments: ['*'] }
+  const exchanges = {
+    ...CONFIG.exchanges,
+    okx: { ...okx, index: { ...okx.index, ...all }, swap: { ...okx.swap, ...all } },
+    binance: { ...binance, usdm: { ...binance.usdm, channels: ['trades' as const] } },
+  }
+  assert.deepEqual(shardSettings({ ...CONFIG, exchanges }, 0, [], readers).bookless, ['binance.usdm', 'okx.index'])
+})
+
 test('settings: a worker should be hung after the same time alone and configured', () => {
   assert.equal(CONFIG.workers.hangMs, SLOT_DEFAULT.hungMs)
 })

@@ -35,6 +35,8 @@ export class InstrumentSlot {
   name: Instrument
   readonly record: ExchangeRecord
   readonly keeper: BookKeeper
+  /** Whether its book is collected; else the keeper is never begun and nobody is told of it. */
+  readonly hasBook: boolean
   trades = new TradeLine()
   aggTrades = new TradeLine()
   /** Not collected any more; what still comes is of a stream that is about to end. */
@@ -50,7 +52,8 @@ export class InstrumentSlot {
   /** Open connections that carry each channel, by GAP_CHANNELS value. */
   readonly coverage = new Int32Array(CHANNEL_VALUES_MAX)
 
-  constructor(index: number, name: Instrument, record: ExchangeRecord, keeper: BookKeeper) {
+  constructor(index: number, name: Instrument, record: ExchangeRecord, keeper: BookKeeper, hasBook: boolean) {
+    this.hasBook = hasBook
     this.index = index
     this.name = name
     this.record = record
@@ -101,16 +104,19 @@ export class InstrumentList {
   readonly scales = { prices: new Uint8Array(INSTRUMENTS_MAX), quantities: new Uint8Array(INSTRUMENTS_MAX) }
   readonly #tables = new Map<string, SymbolTable>()
   readonly #limitsOf: (market: string) => KeeperLimits
+  readonly #hasBooks: (market: string) => boolean
   readonly #events: ListEvents
   readonly #recordOf: (exchange: string) => ExchangeRecord
 
-  /** @param recordOf where rows of an exchange go */
+  /** @param recordOf where rows of an exchange go @param hasBooks whether books of a market are collected */
   constructor(
     limitsOf: (market: string) => KeeperLimits,
     events: ListEvents,
     recordOf: (exchange: string) => ExchangeRecord,
+    hasBooks: (market: string) => boolean,
   ) {
     this.#limitsOf = limitsOf
+    this.#hasBooks = hasBooks
     this.#events = events
     this.#recordOf = recordOf
   }
@@ -150,17 +156,18 @@ export class InstrumentList {
     const rules = READ_RULES.get(exchange)
     assert(rules !== undefined, `instrument ${instrument.id} of an exchange that is not known`)
     const record = this.#recordOf(exchange)
+    const place = `${exchange}.${market}`
     const keeper = new BookKeeper(
       index,
       rules.sync(market),
-      this.#limitsOf(`${exchange}.${market}`),
+      this.#limitsOf(place),
       record.recorder,
       record.gaps,
       this.scales,
       this.#events,
     )
     keeper.isPreOpen = instrument.isPreOpen === true
-    const slot = new InstrumentSlot(index, instrument, record, keeper)
+    const slot = new InstrumentSlot(index, instrument, record, keeper, this.#hasBooks(place))
     this.slots.push(slot)
     this.#events.added(slot)
     this.table(exchange, market).add(symbol, index)

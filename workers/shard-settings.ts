@@ -30,6 +30,8 @@ export interface BookShardSettings {
   keeper: KeeperLimits
   /** Levels at which REST snapshots of a market (`exchange.market`) are cut; else keeper.snapshotLevels. */
   snapshotLevels: Readonly<Record<string, number>>
+  /** Markets (`exchange.market`) of which no books are collected: an index has none. */
+  bookless: readonly string[]
 }
 
 export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> = {
@@ -54,4 +56,5 @@ export const SHARD_DEFAULTS: Omit<BookShardSettings, 'instruments' | 'market'> =
   publishes: true,
   keeper: KEEPER_LIMITS,
   snapshotLevels: {},
+  bookless: [],
 }

@@ -113,6 +113,7 @@ export class Shard {
       (market) => this.#keeperLimits(market),
       { ...this.#keeperEvents(), added: (slot) => this.#added(slot) },
       (exchange) => this.#venues.record(exchange),
+      (market) => !settings.bookless.includes(market),
     )
     this.#repairs = new TradeRepairs(
       {
@@ -339,7 +340,7 @@ export class Shard {
   // ---- instruments
 
   #added(slot: InstrumentSlot): void {
-    this.#counts.add('books_INIT', 1)
+    if (slot.hasBook) this.#counts.add('books_INIT', 1)
     if (slot.name.kind !== undefined) this.#undescribed.add(slot)
   }
 
@@ -362,7 +363,7 @@ export class Shard {
     const slot = this.#slot(index)
     const isDelisted = reason === 'DELISTED'
     slot.isRemoved = true
-    slot.keeper.retire(isDelisted ? BOOK_STATES.DELISTED : BOOK_STATES.INIT)
+    if (slot.hasBook) slot.keeper.retire(isDelisted ? BOOK_STATES.DELISTED : BOOK_STATES.INIT)
     slot.record.gaps.closeAll(index)
     if (!isDelisted) return
     slot.name = { ...slot.name, status: reason, isTrading: false, isPreOpen: false }

@@ -28,6 +28,7 @@ export interface LiveBook {
   readonly index: number
   readonly name: InstrumentName
   readonly keeper: { readonly book: Book }
+  readonly hasBook: boolean
   /** not collected any more */
   readonly isRemoved: boolean
 }
@@ -104,6 +105,7 @@ export class LiveBooks {
 
   /** Somebody asks for the book; those who ask soon after one another get one answer, behind all that they may miss. */
   want(source: LiveBook): void {
+    if (!source.hasBook) return
     this.#wanted.add(source)
     this.#answer(source)
   }
@@ -114,7 +116,7 @@ export class LiveBooks {
     const slot = Math.floor(nowMs / HEARTBEAT_MS)
     if (slot === this.#heartbeatSlot) return
     this.#heartbeatSlot = slot
-    this.#beat(sources.filter(({ keeper, isRemoved }) => !isRemoved || keeper.book.state === BOOK_STATES.DELISTED))
+    this.#beat(sources.filter(isTold))
   }
 
   #answer(source: LiveBook): void {
@@ -194,6 +196,9 @@ export class LiveBooks {
     this.#output.send(subject, hi, lo, encode, bytesMax)
   }
 }
+
+const isTold = ({ keeper: { book }, hasBook, isRemoved }: LiveBook): boolean =>
+  hasBook && (!isRemoved || book.state === BOOK_STATES.DELISTED)
 
 /** Five entries of a map. */
 function writeStanding(writer: MsgpackWriter, book: Book): void {

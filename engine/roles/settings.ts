@@ -111,7 +111,8 @@ export function shardSettings(
   { run, hasNats, hasGateway, payloadBytesMax }: LiveReaders,
 ): BookShardSettings {
   const { batch, snapshots, publisher, live } = config
-  const cut = chosenMarkets(config).filter(({ snapshotLimit }) => snapshotLimit > 0)
+  const chosen = chosenMarkets(config)
+  const cut = chosen.filter(({ snapshotLimit }) => snapshotLimit > 0)
   return {
     ...SHARD_DEFAULTS,
     shardIndex,
@@ -140,6 +141,7 @@ export function shardSettings(
     run,
     liveBytesMax: payloadBytesMax,
     snapshotLevels: Object.fromEntries(cut.map(({ key, snapshotLimit }) => [key, snapshotLimit])),
+    bookless: chosen.filter(({ channels }) => !channels.includes('book')).map(({ key }) => key),
   }
 }
 
