@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { query, QueryError, type TradeRow } from '../engine/client/index.ts'
+import { instrumentName, query, QueryError, type TradeRow } from '../engine/client/index.ts'
 import type { Row } from './support/blocks.ts'
 import { cleanUp } from './support/clean-up.ts'
 import { SILENT } from './support/embedded.ts'
@@ -41,6 +41,15 @@ async function answering(t: TestContext, listener: RequestListener): Promise<str
   })
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
+
+const levels = (bid: bigint, ask: bigint): Row => ({
+  bid_price_mantissas: [bid],
+  bid_quantity_mantissas: [15n],
+  ask_price_mantissas: [ask],
+  ask_quantity_mantissas: [20n],
+  price_scale: 1,
+  quantity_scale: 1,
+})
 
 const refusal =
   (status: number, code: string, details: object = {}) =>
@@ -138,6 +147,75 @@ test('client query: rows of a gateway on ClickHouse', async (t) => {
       gaps.map(({ symbol, channel, cause, status }) => [symbol, channel, cause, status]),
       [['BTCUSDT', 'trades', 'disconnect', 'closed']],
     )
+  })
+
+  await t.test('query should bring the book as it was, by a time in any form, or say why there is none', async () => {
+    const at = (second: number): bigint => NOON_NS + 10n * MINUTE_NS + BigInt(second) * 1_000_000_000n
+    const common = (second: number): Row => ({
+      instrument: 0,
+      received_ns: at(second),
+      event_ns: at(second),
+      book_epoch: 1,
+    })
+    const anchor = { ...common(0), kind: 2, last_seq: 100, bid_levels: 1, ask_levels: 1, ...levels(1000n, 1010n) }
+    const delta = (second: number, seq: number, bid: bigint, ask: bigint): Row => ({
+      ...common(second),
+      first_seq: seq,
+      last_seq: seq,
+      prev_seq: seq - 1,
+      state: 2,
+      ...levels(bid, ask),
+    })
+    await put('book_snapshots', [BTC], [anchor])
+    await put('book_deltas', [BTC], [delta(1, 101, 1001n, 1009n), delta(2, 102, 1002n, 1008n)])
+    const book = await api.bookAt(BTC, at(1) + 1n)
+    assert.deepEqual(book, {
+      instrument: BTC,
+      time_ns: String(at(1) + 1n),
+      state: 'LIVE',
+      book_epoch: 1,
+      last_seq: 101,
+      event_ns: String(at(1)),
+      received_ns: String(at(1)),
+      start: { kind: 'anchor', received_ns: String(at(0)), last_seq: 100 },
+      deltas: 1,
+      proven_bids: 2,
+      proven_asks: 2,
+      bids: [
+        ['100.1', '1.5'],
+        ['100', '1.5'],
+      ],
+      asks: [
+        ['100.9', '2'],
+        ['101', '2'],
+      ],
+    })
+    const date = new Date(Number(at(1) / 1_000_000n) + 500)
+    for (const time of [date, date.toISOString(), date.getTime()]) {
+      const { last_seq, bids } = await api.bookAt(BTC, time, { depth: 1 })
+      assert.deepEqual([last_seq, bids], [101, [['100.1', '1.5']]])
+    }
+    await assert.rejects(api.bookAt(BTC, at(-1)), refusal(404, 'no_book'))
+    await assert.rejects(
+      api.bookAt(BTC, new Date('2999-01-01')),
+      refusal(400, 'invalid_parameter', { parameter: 'time' }),
+    )
+  })
+
+  await t.test('query should bring all instruments with their names, whatever the pages', async () => {
+    const names = ['binance.spot.A.B', BTC, 'okx.swap.BTC-USDT-SWAP']
+    for (const [index, name] of names.entries()) {
+      const row = { instrument: 0, received_ns: NOON_NS, event_ns: 0n, kind: 1 + index, trading: 1, status: 'live' }
+      await put('instruments', [name], [{ ...row, tick_size: 10n ** 37n }])
+    }
+    const found = []
+    for await (const { exchange, market, symbol, tick_size } of api.instruments({ limit: 2 }))
+      found.push({ name: { exchange, market, symbol }, tick_size })
+    assert.deepEqual(
+      found,
+      names.map((name) => ({ name: instrumentName(name), tick_size: '0.1' })),
+    )
+    assert.deepEqual(instrumentName('binance.spot.A.B'), { exchange: 'binance', market: 'spot', symbol: 'A.B' })
   })
 
   await t.test('query should say no with the word of the gateway', async () => {
