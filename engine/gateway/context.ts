@@ -6,6 +6,7 @@ import type { EngineLink } from './engine-link.ts'
 import type { Jobs } from './jobs.ts'
 import type { LiveHub } from './live/live-hub.ts'
 import type { GatewaySettings } from './settings.ts'
+import type { SharedAnswers } from './shared-answers.ts'
 import type { Store } from './store.ts'
 import type { Upgrades } from './upgrades.ts'
 
@@ -29,6 +30,8 @@ export interface GatewayContext extends Surroundings {
   /** undefined: this deployment stores nothing that could be asked */
   readonly store: Store | undefined
   readonly live: LiveHub
+  /** what is the same for all who ask */
+  readonly answers: SharedAnswers
   /** what is done again and again is added here */
   readonly jobs: Jobs
 }

@@ -19,6 +19,7 @@ import { Door } from './security/door.ts'
 import { assertServable } from './security/exposure.ts'
 import { KeyRing } from './security/keys.ts'
 import { Rates } from './security/rates.ts'
+import { SharedAnswers } from './shared-answers.ts'
 import { Store } from './store.ts'
 import { Upgrades } from './upgrades.ts'
 
@@ -42,6 +43,7 @@ export async function startGateway(surroundings: Surroundings, live: LiveSource 
     upgrades: new Upgrades(),
     store: clickhouse === undefined ? undefined : new Store(clickhouse, log, counts),
     live: new LiveHub({ ...surroundings, counts }, live, settings.live),
+    answers: new SharedAnswers(clock),
     jobs: new Jobs(clock, log),
   }
   const app = await createApp(context, door)

@@ -25,21 +25,29 @@ export class WholeEngine implements EngineLink {
     this.#own = own
     this.#peers = peers
     this.#hasCollector = hasCollector
-    this.#status = new Recent(() => own.status(), STATUS_GOOD_MS, clock)
-    this.#collected = new Recent(() => both(own.collected(), peers.collected()), LISTS_GOOD_MS, clock)
-    this.#plan = new Recent(() => both(own.plan(), peers.plan()), LISTS_GOOD_MS, clock)
-    this.#config = new Recent(() => own.config(), LISTS_GOOD_MS, clock)
+    this.#status = new Recent(STATUS_GOOD_MS, clock)
+    this.#collected = new Recent(LISTS_GOOD_MS, clock)
+    this.#plan = new Recent(LISTS_GOOD_MS, clock)
+    this.#config = new Recent(LISTS_GOOD_MS, clock)
   }
 
-  status: EngineLink['status'] = () => both(this.#status.get(), this.#peers.statuses())
-  collected: EngineLink['collected'] = () => this.#collected.get()
-  plan: EngineLink['plan'] = () => this.#plan.get()
-  config: EngineLink['config'] = () => this.#config.get()
+  status: EngineLink['status'] = () =>
+    both(
+      this.#status.get(() => this.#own.status()),
+      this.#peers.statuses(),
+    )
+  collected: EngineLink['collected'] = () =>
+    this.#collected.get(() => both(this.#own.collected(), this.#peers.collected()))
+  plan: EngineLink['plan'] = () => this.#plan.get(() => both(this.#own.plan(), this.#peers.plan()))
+  config: EngineLink['config'] = () => this.#config.get(() => this.#own.config())
   wantBook: EngineLink['wantBook'] = (name) => this.#own.wantBook(name)
   pressure: EngineLink['pressure'] = () => (this.#hasCollector ? this.#own.pressure() : this.#peers.pressure())
 
   /** The collector beside us takes what is of its markets, others the rest. */
-  change: EngineLink['change'] = (change) => this.#change(change).finally(() => this.#collected.forget())
+  change: EngineLink['change'] = (change) =>
+    this.#change(change).finally(() => {
+      for (const said of [this.#status, this.#collected, this.#plan]) said.forget()
+    })
 
   async #change({ add, remove }: InstrumentChange): Promise<ChangeAnswer> {
     if (!this.#hasCollector) return this.#peers.change({ add, remove })

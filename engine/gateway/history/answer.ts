@@ -6,6 +6,7 @@ import { type PublicColumn, publicColumns } from '../../record/rows.ts'
 import type { Table } from '../../record/schema-columns.ts'
 import { ErrorForm } from '../errors.ts'
 import { HttpFault } from '../http-fault.ts'
+import type { Payload } from '../shared-answers.ts'
 import type { Store } from '../store.ts'
 
 export const LIMIT_MAX = 10_000
@@ -98,9 +99,18 @@ const packr = new Packr({ useRecords: false })
 
 /** The answer in the form that was asked for. */
 export function answered<Body extends object>(reply: FastifyReply, format: Format | undefined, body: Body): Body {
-  if (format !== 'msgpack') return body
-  // what is sent as bytes passes the schema by
-  return reply.type('application/vnd.msgpack').send(packr.pack(body)) as unknown as Body
+  return format === 'msgpack' ? sent(reply, format, packr.pack(body)) : body
+}
+
+/** The same as it goes out, for those who share it. */
+export function payloadOf(reply: FastifyReply, format: Format | undefined, body: object): Payload {
+  return format === 'msgpack' ? packr.pack(body) : (reply.serialize(body) as string)
+}
+
+/** What is sent as bytes or text passes the schema by. */
+export function sent<Body>(reply: FastifyReply, format: Format | undefined, payload: Payload): Body {
+  const type = format === 'msgpack' ? 'application/vnd.msgpack' : 'application/json; charset=utf-8'
+  return reply.type(type).send(payload) as unknown as Body
 }
 
 /** Ends what nobody waits for any more. */

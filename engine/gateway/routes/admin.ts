@@ -5,7 +5,7 @@
 import { Type } from 'typebox'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
-import type { InstrumentName } from '../engine-link.ts'
+import type { ChangeAnswer, InstrumentChange, InstrumentName } from '../engine-link.ts'
 import { ErrorForm } from '../errors.ts'
 import { HttpFault } from '../http-fault.ts'
 import { LetterDesk } from '../letter-desk.ts'
@@ -45,7 +45,9 @@ function addConfig(app: App, { engine }: GatewayContext): void {
   )
 }
 
-function addSubscriptions(app: App, { engine }: GatewayContext): void {
+function addSubscriptions(app: App, { engine, answers }: GatewayContext): void {
+  const change = (wanted: InstrumentChange): Promise<ChangeAnswer> =>
+    engine.change(wanted).finally(() => answers.forget())
   const body = Type.Object(
     {
       instruments: Type.Array(InstrumentId, {
@@ -68,8 +70,7 @@ function addSubscriptions(app: App, { engine }: GatewayContext): void {
         response: { 200: ChangeForm, 422: NotTaken },
       },
     },
-    async ({ body: { instruments } }) =>
-      taken(await engine.change({ add: instruments.map(splitName), remove: [] })) as never,
+    async ({ body: { instruments } }) => taken(await change({ add: instruments.map(splitName), remove: [] })) as never,
   )
   app.delete(
     '/v1/subscriptions/:instrument',
@@ -83,8 +84,7 @@ function addSubscriptions(app: App, { engine }: GatewayContext): void {
         response: { 200: ChangeForm, 422: NotTaken },
       },
     },
-    async ({ params: { instrument } }) =>
-      taken(await engine.change({ add: [], remove: [splitName(instrument)] })) as never,
+    async ({ params: { instrument } }) => taken(await change({ add: [], remove: [splitName(instrument)] })) as never,
   )
 }
 
@@ -94,10 +94,8 @@ function splitName(id: string): InstrumentName {
   return { exchange, market, symbol: symbol.join('.') }
 }
 
-type Change = Awaited<ReturnType<GatewayContext['engine']['change']>>
-
 /** Nothing of it was taken: then it is an error. */
-function taken(answer: Change): Change {
+function taken(answer: ChangeAnswer): ChangeAnswer {
   const { added, removed, refused } = answer
   if (added.length + removed.length > 0 || refused.length === 0) return answer
   throw new HttpFault(422, 'not_taken', refused[0] ?? '', { refused })

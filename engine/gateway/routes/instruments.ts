@@ -3,20 +3,16 @@ import { tableNamed } from '../../record/schema.ts'
 import { KIND_WORDS, TRADING_WORDS } from '../../record/schema-kinds.ts'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
-import {
-  answered,
-  formatParameter,
-  goneSignal,
-  NextCursor,
-  rowSchema,
-  storeOf,
-  storeRefusals,
-} from '../history/answer.ts'
+import { formatParameter, NextCursor, payloadOf, rowSchema, sent, storeOf, storeRefusals } from '../history/answer.ts'
 import { decodeCursor, encodeCursor } from '../history/cursor.ts'
 import { selectList } from '../history/select.ts'
+import type { Store } from '../store.ts'
 
 const INSTRUMENTS = tableNamed('instruments')
 const INSTRUMENTS_MAX = 10_000
+const LIMIT_PRESET = 1_000
+/** A venue lists and changes instruments a few times a day; a row takes longer than this to be stored. */
+const GOOD_MS = 1_000
 const NAME = { exchange: Type.String(), market: Type.String(), symbol: Type.String() }
 const filter = (description: string) => Type.Optional(Type.String({ description, maxLength: 100 }))
 const word = (list: Readonly<Record<string, number>>, description: string) =>
@@ -35,7 +31,7 @@ const FILTERS = {
   underlying: 'underlying',
 } as const
 
-export function addInstrumentRoutes(app: App, { store }: GatewayContext): void {
+export function addInstrumentRoutes(app: App, { store, answers }: GatewayContext): void {
   app.get(
     '/v1/instruments',
     {
@@ -56,7 +52,12 @@ export function addInstrumentRoutes(app: App, { store }: GatewayContext): void {
           settle: filter('what profit is paid in'),
           underlying: filter('of derivatives'),
           limit: Type.Optional(
-            Type.Integer({ description: 'rows of one answer', minimum: 1, maximum: INSTRUMENTS_MAX, default: 1000 }),
+            Type.Integer({
+              description: 'rows of one answer',
+              minimum: 1,
+              maximum: INSTRUMENTS_MAX,
+              default: LIMIT_PRESET,
+            }),
           ),
           cursor: Type.Optional(Type.String({ description: 'next_cursor of the answer before', maxLength: 1000 })),
           ...formatParameter,
@@ -68,43 +69,57 @@ export function addInstrumentRoutes(app: App, { store }: GatewayContext): void {
       },
     },
     async (request, reply) => {
-      const { limit = 1000, cursor, format, match, ...equal } = request.query
-      const params: Record<string, string | number> = { limit: limit + 1 }
-      const where: string[] = []
-      for (const [name, column] of Object.entries(FILTERS)) {
-        const value = equal[name as keyof typeof FILTERS]
-        if (value === undefined) continue
-        params[name] = value
-        where.push(`fact.${column} = {${name}:String}`)
-      }
-      if (match !== undefined) {
-        params.match = match
-        where.push('positionCaseInsensitiveUTF8(fact.symbol, {match:String}) > 0')
-      }
-      const identity = JSON.stringify(['instruments', Object.entries({ ...equal, match }).sort()])
-      if (cursor !== undefined) {
-        const values = decodeCursor(identity, cursor, 3)
-        for (const [index, value] of values.entries()) params[`after${index}`] = value
-        where.push('(fact.exchange, fact.market, fact.symbol) > ({after0:String}, {after1:String}, {after2:String})')
-      }
-      // the newest row of each first, then what it says is asked for: an older one must not pass in its place
-      const found = await storeOf(store).rows<Record<string, unknown>>(
-        `SELECT fact.exchange AS exchange, fact.market AS market, fact.symbol AS symbol, ${selectList(INSTRUMENTS)}
-         FROM (
-           SELECT * FROM instruments
-           ORDER BY exchange, market, symbol, received_ns DESC, epoch DESC, block_seq DESC, row_in_block DESC
-           LIMIT 1 BY exchange, market, symbol
-         ) AS fact
-         ${where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`}
-         ORDER BY fact.exchange, fact.market, fact.symbol LIMIT {limit:UInt32}`,
-        params,
-        { signal: goneSignal(reply) },
+      const { format, ...question } = request.query
+      const known = storeOf(store)
+      // nobody's leaving ends it: others may have asked the same meanwhile
+      const payload = await answers.get(request.url, GOOD_MS, async () =>
+        payloadOf(reply, format, await instrumentPage(known, question)),
       )
-      const rows = found.slice(0, limit)
-      const last = found.length > limit ? rows.at(-1) : undefined
-      const next =
-        last === undefined ? null : encodeCursor(identity, [last.exchange, last.market, last.symbol].map(String))
-      return answered(reply, format, { rows, next_cursor: next })
+      return sent(reply, format, payload)
     },
   )
+}
+
+interface InstrumentQuestion extends Partial<Record<keyof typeof FILTERS, string>> {
+  readonly match?: string
+  readonly limit?: number
+  readonly cursor?: string
+}
+
+async function instrumentPage(store: Store, question: InstrumentQuestion) {
+  const { limit = LIMIT_PRESET, cursor, match, ...equal } = question
+  const params: Record<string, string | number> = { limit: limit + 1 }
+  const where: string[] = []
+  for (const [name, column] of Object.entries(FILTERS)) {
+    const value = equal[name as keyof typeof FILTERS]
+    if (value === undefined) continue
+    params[name] = value
+    where.push(`fact.${column} = {${name}:String}`)
+  }
+  if (match !== undefined) {
+    params.match = match
+    where.push('positionCaseInsensitiveUTF8(fact.symbol, {match:String}) > 0')
+  }
+  const identity = JSON.stringify(['instruments', Object.entries({ ...equal, match }).sort()])
+  if (cursor !== undefined) {
+    const values = decodeCursor(identity, cursor, 3)
+    for (const [index, value] of values.entries()) params[`after${index}`] = value
+    where.push('(fact.exchange, fact.market, fact.symbol) > ({after0:String}, {after1:String}, {after2:String})')
+  }
+  // the newest row of each first, then what it says is asked for: an older one must not pass in its place
+  const found = await store.rows<Record<string, unknown>>(
+    `SELECT fact.exchange AS exchange, fact.market AS market, fact.symbol AS symbol, ${selectList(INSTRUMENTS)}
+     FROM (
+       SELECT * FROM instruments
+       ORDER BY exchange, market, symbol, received_ns DESC, epoch DESC, block_seq DESC, row_in_block DESC
+       LIMIT 1 BY exchange, market, symbol
+     ) AS fact
+     ${where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`}
+     ORDER BY fact.exchange, fact.market, fact.symbol LIMIT {limit:UInt32}`,
+    params,
+  )
+  const rows = found.slice(0, limit)
+  const last = found.length > limit ? rows.at(-1) : undefined
+  const next = last === undefined ? null : encodeCursor(identity, [last.exchange, last.market, last.symbol].map(String))
+  return { rows, next_cursor: next }
 }

@@ -2,13 +2,16 @@ import { Type } from 'typebox'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
 import type { CollectorStatus, EngineStatus } from '../engine-link.ts'
+import { payloadOf, sent } from '../history/answer.ts'
 import { Collected, CollectorPlan, Connection, Job, Process, Shard } from './system-forms.ts'
 
 const read = { scope: 'read' } as const
 const tags = ['system']
+/** Pages ask every 2 s. */
+const STATUS_GOOD_MS = 250
 
 /** What the engine is and does. */
-export function addSystemRoutes(app: App, { engine, jobs, clock }: GatewayContext): void {
+export function addSystemRoutes(app: App, { engine, jobs, clock, answers }: GatewayContext): void {
   app.get(
     '/v1/status',
     {
@@ -28,11 +31,18 @@ export function addSystemRoutes(app: App, { engine, jobs, clock }: GatewayContex
         },
       },
     },
-    async () => ({
-      nowMs: Math.round(clock.nowMs()),
-      pressure: engine.pressure(),
-      processes: [...(await engine.status())] as never[],
-    }),
+    async (request, reply) =>
+      sent(
+        reply,
+        'json',
+        await answers.get(request.url, STATUS_GOOD_MS, async () =>
+          payloadOf(reply, 'json', {
+            nowMs: Math.round(clock.nowMs()),
+            pressure: engine.pressure(),
+            processes: await engine.status(),
+          }),
+        ),
+      ),
   )
   app.get(
     '/v1/roles',
