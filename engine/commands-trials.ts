@@ -32,6 +32,7 @@ export function addTrials(program: Command, kit: CommandKit): void {
   addFaults(program, kit)
   addScale(program, kit)
   addFanout(program, kit)
+  addFlood(program, kit)
   addConservation(program, kit)
   addOutages(program, kit)
 }
@@ -134,6 +135,40 @@ function addFanout(program: Command, kit: CommandKit): void {
         json: values.json === true,
       },
       kit.runOf('fanout', values),
+    )
+  })
+}
+
+function addFlood(program: Command, kit: CommandKit): void {
+  const command = kit
+    .tool(
+      program,
+      'flood',
+      'trial: one client asks for more than it may; is every request answered or told when to come again, does the feed notice',
+      ['flood --json', 'flood --requests 500 --instruments 20 --rate 2000 --seconds 10'],
+    )
+    .option('--requests <count>', 'a second, whatever comes back', wholeNumber(1, 100_000), 2_000)
+    .option('--connections <count>', 'that stay open', wholeNumber(1, 1_000), 256)
+    .option('--instruments <count>', 'with a book, of all venues together', wholeNumber(1, 4_000), 100)
+    .option('--rate <events>', 'events a second of all venues together', wholeNumber(1, 1_000_000), 10_000)
+    .option('--seconds <count>', 'how long each phase is measured', wholeNumber(1, 3_600), 20)
+    .option('--venues <list>', 'of binance, okx, deribit, bybit', venueList, [...EXCHANGE_NAMES])
+    .option('--seed <number>', 'same seed, same market and same questions', wholeNumber(0, 0x7fffffff))
+    .option('--json', 'last line of stdout: one JSON object of figures')
+  kit.withConfigFlags(command).action(async (values: Values) => {
+    const { runFlood } = await import('./tools/flood.ts')
+    await runFlood(
+      {
+        requests: values.requests as number,
+        connections: values.connections as number,
+        instruments: values.instruments as number,
+        rate: values.rate as number,
+        seconds: values.seconds as number,
+        venues: values.venues as ExchangeName[],
+        seed: values.seed as number | undefined,
+        json: values.json === true,
+      },
+      kit.runOf('flood', values),
     )
   })
 }

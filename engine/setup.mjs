@@ -1,5 +1,5 @@
 /*
- * node engine/setup.mjs <demo|start|test|bench|soak|faults|rotation|scale|fanout|conservation|outages|build> [arguments]
+ * node engine/setup.mjs <demo|start|test|bench|soak|faults|rotation|scale|fanout|flood|conservation|outages|build> [arguments]
  *
  * What stands between a fresh checkout and a running program: the right Node, the packages of the lock file, the compiled
  * code, for tests a nats-server. Runs before anything is installed, so it is plain JavaScript that even an old Node can
@@ -157,6 +157,7 @@ const COMMANDS = {
   rotation: (words) => become([main, 'rotation', ...words]),
   scale: (words) => become([main, 'scale', ...words]),
   fanout: (words) => become([main, 'fanout', ...words]),
+  flood: (words) => become([main, 'flood', ...words]),
   conservation: (words) => become([main, 'conservation', ...words]),
   outages: (words) => become([main, 'outages', ...words]),
   soak: (words) => become([join(dist, 'test', 'system', 'soak.js'), ...words]),

@@ -37,6 +37,7 @@ const ENTRY_POINTS = [
   'workers/serve-worker.ts',
   'engine/embedded/clickhouse-server.ts',
   'engine/tools/fanout/crowd-process.ts', // clients of the trial
+  'engine/tools/flood/visitor-process.ts', // those of the other
   'native-bench/main.ts', // npm run bench
   'native-bench/pipeline-worker.ts',
   'native-bench/ring-drain.ts',

@@ -338,9 +338,9 @@ export const KEYS = {
     ),
     hosts: list([], HOST_NAME, 'a list of names', 'Names under which the gateway may be called; loopback ones always.'),
     requestsPerSecond: integer(
-      500,
+      200,
       limits.REQUESTS_PER_SECOND,
-      'Requests of an address, and of a key whose line says nothing else.',
+      'Requests of an address, and of a key whose line says nothing else; a page opens with 50.',
       { unit: 'requests/s' },
     ),
     inFlightMax: integer(128, limits.REQUESTS_IN_FLIGHT, 'Requests under way at once; more are told to come again.', {

@@ -10,7 +10,8 @@ import { Histogram } from '../ring/histogram.ts'
 export type Refusal = (typeof GATEWAY_REFUSALS)[number]
 
 /** As it crosses to the main thread. */
-export interface GatewaySample extends Omit<GatewayCounts, 'requests' | 'latency' | 'answered' | 'sample'> {
+export interface GatewaySample
+  extends Omit<GatewayCounts, 'requests' | 'latency' | 'answered' | 'turnedAway' | 'sample'> {
   readonly requests: readonly (readonly [route: string, status: string, count: number])[]
   readonly latency: readonly HistogramSample[]
 }
@@ -47,12 +48,20 @@ export class GatewayCounts {
 
   /** @param route undefined where there is none */
   answered(route: string | undefined, status: number, kind: 'history' | 'other', ms: number): void {
-    const name = route ?? 'none'
-    const byClass = this.requests.get(name) ?? [0, 0, 0, 0, 0, 0]
+    this.#count(route ?? 'none', status)
+    this.latency[kind].record(ms * NS_PER_MS)
+  }
+
+  /** Refused before anybody looked for what; it says nothing of how long answers take. */
+  turnedAway(status: number): void {
+    this.#count('none', status)
+  }
+
+  #count(route: string, status: number): void {
+    const byClass = this.requests.get(route) ?? [0, 0, 0, 0, 0, 0]
     const index = Math.min(5, Math.floor(status / 100))
     byClass[index] = (byClass[index] ?? 0) + 1
-    this.requests.set(name, byClass)
-    this.latency[kind].record(ms * NS_PER_MS)
+    this.requests.set(route, byClass)
   }
 
   sample(): GatewaySample {

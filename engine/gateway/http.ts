@@ -20,6 +20,7 @@ import { addSystemRoutes } from './routes/system.ts'
 import type { Door } from './security/door.ts'
 import { addEntrance } from './security/entrance.ts'
 import { answerMalformed, BODY_BYTES_MAX, createListener, URL_BYTES_MAX } from './security/listener.ts'
+import { turnstile } from './security/turnstile.ts'
 
 /** Every part of the API: one line. */
 const ROUTES: readonly ((app: App, context: GatewayContext) => void | Promise<void>)[] = [
@@ -47,7 +48,8 @@ export async function createApp(context: GatewayContext, door: Door): Promise<Ap
     forceCloseConnections: true,
     routerOptions: { maxParamLength: URL_BYTES_MAX }, // schemas say better what is too long
     frameworkErrors: (error, _, reply) => void sendFault(reply, knownFault(error)),
-    serverFactory: (answer) => createListener(answer, settings.security, counts, log),
+    serverFactory: (answer) =>
+      createListener(turnstile(answer, door, counts, settings.security.origins), settings.security, counts, log),
     clientErrorHandler: (error, socket) => answerMalformed(error, socket, counts),
   })
     .setValidatorCompiler(TypeBoxValidatorCompiler)

@@ -30,10 +30,12 @@ export function runKeys(options: KeysOptions, { config }: Run): void {
   create(keysFile, options)
 }
 
+export const newKey = (id: string): string => `marketprism_${id}_${randomBytes(KEY_BYTES).toString('base64url')}`
+
 /** The key is told here and nowhere else: the file has its hash. */
 function create(keysFile: string, { scopes, days, id, requestsPerSecond, add, json }: KeysOptions): void {
   const name = id ?? randomBytes(ID_BYTES).toString('hex')
-  const key = `marketprism_${name}_${randomBytes(KEY_BYTES).toString('base64url')}`
+  const key = newKey(name)
   const expires = days === undefined ? {} : { expires: new Date(new Clock().nowMs() + days * DAY_MS).toISOString() }
   const quota = requestsPerSecond === undefined ? {} : { requestsPerSecond }
   const line = JSON.stringify({ id: name, sha256: hashOfKey(key), scopes, ...expires, ...quota })

@@ -1,9 +1,9 @@
 /**
  * The door: every request and every WebSocket passes here before anything of its body is read. Refused is, in this order,
- * what is too long, what comes from the wrong place (Host, Origin), what comes too often, what would be too much at once,
- * and who may not. A loopback gateway without keys lets everybody of the machine read, and nobody change anything.
+ * what comes too often, what would be too much at once (both by turnstile.ts, the cheapest way there is), what is too long,
+ * what comes from the wrong place (Host, Origin), and who may not. A loopback gateway without keys lets everybody of the machine read, and nobody change anything.
  */
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { GatewayCounts, Refusal } from '../counts.ts'
 import { HttpFault } from '../http-fault.ts'
 import { clientAddress, hostName, isLoopback, isSameOrigin, neighbourhood } from './addresses.ts'
@@ -42,6 +42,8 @@ export class Door {
   readonly #isLocal: boolean
   readonly #local: Principal
   readonly #records = new WeakMap<Principal, KeyRecord>()
+  readonly #tooOften: HttpFault
+  readonly #tooMany: HttpFault
 
   constructor(settings: DoorSettings, keys: KeyRing, rates: Rates, counts: GatewayCounts) {
     this.#settings = settings
@@ -51,6 +53,22 @@ export class Door {
     this.#isLocal = isLocalOnly(settings)
     const scopes: Scope[] = settings.localAdmin && this.#isLocal ? ['read', 'stream', 'admin'] : ['read', 'stream']
     this.#local = { id: 'local', scopes: new Set(scopes) }
+    const { requestsPerSecond, inFlightMax } = settings
+    this.#tooOften = tooOften('your address', requestsPerSecond, 1) // a bucket of one a second or more is never empty for longer
+    this.#tooMany = new HttpFault(503, 'overloaded', `${inFlightMax} requests are under way: ask again`, {}, 1)
+  }
+
+  /** What does not depend on what is asked for. @returns always the same refusals, which can be kept ready */
+  turnAway({ headers, socket }: Pick<IncomingMessage, 'headers' | 'socket'>): HttpFault | undefined {
+    const { requestsPerSecond, inFlightMax, behindTlsProxy } = this.#settings
+    const client = neighbourhood(clientAddress(socket.remoteAddress, headers, behindTlsProxy))
+    if (this.#rates.take(`address ${client}`, requestsPerSecond) > 0) {
+      this.#counts.refused.rate++
+      return this.#tooOften
+    }
+    if (this.#counts.inFlight < inFlightMax) return undefined
+    this.#counts.refused.in_flight++
+    return this.#tooMany
   }
 
   /** What does not depend on who asks. @returns the client's address. @throws HttpFault */
@@ -65,9 +83,6 @@ export class Door {
       )
     this.#checkHost(headers.host)
     this.#checkOrigin(headers)
-    this.#checkRate(`address ${neighbourhood(address)}`, this.#settings.requestsPerSecond, 'your address')
-    if (this.#counts.inFlight >= this.#settings.inFlightMax)
-      throw this.#no('in_flight', 503, 'overloaded', `${this.#counts.inFlight} requests are under way: ask again`, 1)
     return address
   }
 
@@ -139,14 +154,19 @@ export class Door {
   #checkRate(name: string, perSecond: number, whose: string): void {
     const waitMs = this.#rates.take(name, perSecond)
     if (waitMs === 0) return
-    const line = `${whose} may ask ${perSecond} times a second: ask more slowly`
-    throw this.#no('rate', 429, 'too_many_requests', line, Math.ceil(waitMs / 1000))
+    this.#counts.refused.rate++
+    throw tooOften(whose, perSecond, Math.ceil(waitMs / 1000))
   }
 
-  #no(reason: Refusal, status: number, code: string, line: string, retryAfterSeconds?: number): HttpFault {
+  #no(reason: Refusal, status: number, code: string, line: string): HttpFault {
     this.#counts.refused[reason]++
-    return new HttpFault(status, code, line, {}, retryAfterSeconds)
+    return new HttpFault(status, code, line)
   }
+}
+
+function tooOften(whose: string, perSecond: number, retryAfterSeconds: number): HttpFault {
+  const line = `${whose} may ask ${perSecond} times a second: ask more slowly`
+  return new HttpFault(429, 'too_many_requests', line, {}, retryAfterSeconds)
 }
 
 function bearer(header: string | undefined): string | undefined {
