@@ -1,14 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { seededRandom } from '../engine/base/random.ts'
-import { CLICKHOUSE_DEFAULT } from '../engine/sinks/clickhouse.ts'
 import type { Row } from './support/blocks.ts'
-import { cleanUp } from './support/clean-up.ts'
-import { temporaryDirectory, until } from './support/embedded.ts'
-import { served } from './support/gateway.ts'
 import { historyRig } from './support/history.ts'
-import { rigEngine, rigVenue } from './support/rig.ts'
-import { type Frame, followBook, openClient, REST_PATHS, streamUrl } from './support/venue-client.ts'
+import { ToldSource, ToldWorker } from './support/live.ts'
 
 const NOW_NS = BigInt(Date.parse('2026-10-01T12:00:00Z')) * 1_000_000n
 const USDM = 'binance.usdm.BTCUSDT'
@@ -78,6 +72,7 @@ test('book at a time', async (t) => {
         95,
         levels(
           [
+            [1000n, 5n], // twice in one row: the later one counts
             [1000n, 0n],
             [970n, 9n],
           ],
@@ -241,83 +236,33 @@ test('book at a time', async (t) => {
   })
 })
 
-/** `TEST_RUNS=1000` for the trial; each is some queries, and CI has little time. */
-const TIMES = Number(process.env.TEST_RUNS ?? 150)
-const RUN_SECONDS = 13
-/** Blocks have to be stored and settled before a time is answered. */
-const SETTLE_SECONDS = 7
-
-test('the book at random times should be that of a client of the venue, 400 levels deep', async (t) => {
-  const seed = 1 + (Math.trunc(performance.now() * 1000) % 1_000_000)
-  t.diagnostic(`seed ${seed}`)
-  const random = seededRandom(seed)
-  const venue = await rigVenue(t, { markets: ['usdm', 'spot'], instruments: 1, rate: 1_500 })
-  const opened = await Promise.all(
-    (['usdm', 'spot'] as const).map(async (market) => {
-      const { ws, rest } = venue.urls[`binance.${market}`] as { ws: string; rest: string }
-      const client = await openClient(streamUrl(ws, market === 'usdm' ? '/public' : '', ['BTCUSDT'], ['depth@100ms']))
-      cleanUp(t, () => client.ws.terminate())
-      return { market, client, rest }
-    }),
-  )
-  const engine = await rigEngine(t, temporaryDirectory(t), [...venue.flags, '--set', 'snapshots.checkpointSeconds=2'])
-  const clients = await Promise.all(
-    opened.map(async ({ market, client, rest }) => {
-      await client.until(() => client.frames.length > 3) // the market begins when the engine has subscribed
-      const answer = await fetch(`${rest}${REST_PATHS[market]}/depth?symbol=BTCUSDT&limit=1000`)
-      return { market, client, start: (await answer.json()) as Parameters<typeof followBook>[1] }
-    }),
-  )
-  await engine.booksLive(2, 15_000)
-  // the client knows no book before its snapshot, which is newer than the last event then
-  for (const { client, start } of clients)
-    await client.until(
-      () => client.frames.some(({ data }) => data.U > start.lastUpdateId),
-      'an event after the snapshot',
-    )
-  const startMs = Date.now() + 1_000
-  await until(() => Date.now() - startMs > RUN_SECONDS * 1000, 60_000, 'some seconds of market')
-  const { get } = await served(t, { clickhouse: { ...CLICKHOUSE_DEFAULT, url: engine.clickHouseUrl } })
-  const endMs = Date.now() - SETTLE_SECONDS * 1000
-  const asked = Array.from({ length: TIMES }, () => ({
-    ms: startMs + Math.floor(random() * (endMs - startMs)),
-    ...(clients[random() < 0.5 ? 0 : 1] as (typeof clients)[number]),
-  }))
-  const answers = new Map<(typeof asked)[number], Awaited<ReturnType<typeof get>>>()
-  await Promise.all(
-    [0, 1, 2, 3].map(async (worker) => {
-      for (let index = worker; index < asked.length; index += 4) {
-        const one = asked[index] as (typeof asked)[number]
-        answers.set(one, await get(`/v1/books/binance.${one.market}.BTCUSDT/at?time=${one.ms}&depth=400`))
-      }
-    }),
-  )
-  let deltas = 0
-  const kinds = new Set<string>()
-  for (const [{ ms, market, client, start }, { status, json, text }] of answers) {
-    assert.equal(status, 200, text)
-    const events = client.frames.map(({ data }: Frame) => data)
-    const last = events.findLastIndex(({ u }) => u <= json.last_seq)
-    assert.equal(events[last].u, json.last_seq, 'the number of an event')
-    const book = followBook(market, start, events.slice(0, last + 1))
-    assert.ok(book !== null && book.applied > 0, `${market} at ${ms}: the client has no book of ${json.last_seq}`)
-    for (const side of ['bids', 'asks'] as const) {
-      const sign = side === 'bids' ? -1 : 1
-      const wanted: string[][] = [...book[side]]
-        .sort(([a], [b]) => sign * (Number(a) - Number(b)))
-        .slice(0, 400)
-        .map(([price, quantity]) => [trimmed(price), trimmed(quantity)])
-      assert.equal(json[side].length, 400)
-      const from = `${json.deltas} deltas from the ${json.start.kind} of ${JSON.stringify(json.start)} to ${json.last_seq}`
-      assert.deepEqual(json[side], wanted, `${market} ${side} at ${ms}, ${from}, seed ${seed}`)
-    }
-    // the event after it had not come yet, and this one had been sent
-    assert.ok(events[last].E <= ms + 1, 'an event of the future')
-    assert.ok(events[last + 1].E >= ms - 1_000, 'an event that is a second old is missing')
-    deltas += json.deltas
-    kinds.add(json.start.kind)
+test('a quiet book should be told until its next checkpoint only if it is heard to be LIVE since before the time', async (t) => {
+  const source = new ToldSource()
+  const rig = await historyRig(t, {}, source)
+  const nowNs = BigInt(Date.now()) * 1_000_000n
+  const ago = (seconds: number): bigint => nowNs - BigInt(seconds * 1000) * 1_000_000n
+  await rig.put('book_snapshots', [USDM], [{ ...snapshot(0, 2, 100, WHOLE), received_ns: ago(60) }])
+  await rig.put('trades', [USDM], [{ instrument: 0, received_ns: ago(5), trade_ns: ago(5), trade_id: 1 }])
+  const ask = (seconds: number) => rig.get(`/v1/books/${USDM}/at?time=${ago(seconds)}`)
+  const refused = async (why: string): Promise<void> => {
+    const { status, json } = await ask(30)
+    assert.deepEqual([status, json.error.code, json.error.reason], [503, 'book_unproven', 'ended'], why)
   }
-  assert.ok(deltas > TIMES && kinds.has('checkpoint'), `${deltas} deltas, ${[...kinds]}`)
+  await refused('nothing is heard of it')
+  const worker = new ToldWorker(source)
+  const stands = (state: string, seconds: number): void => {
+    worker.nowNs = ago(seconds)
+    worker.state(USDM, state)
+    worker.heartbeat()
+  }
+  stands('LIVE', 60)
+  const { status, json, text } = await ask(30)
+  assert.deepEqual([status, json.last_seq, json.deltas], [200, 100, 0], text)
+  stands('INIT', 40)
+  await refused('it is not collected any more')
+  stands('LIVE', 20)
+  await refused('it was not collected then')
+  await rig.put('book_snapshots', [USDM], [{ ...snapshot(0, 3, 100, WHOLE), received_ns: ago(10) }])
+  assert.equal((await ask(30)).status, 200) // a checkpoint of the same chain: it lived
+  assert.equal((await ask(9)).status, 503)
 })
-
-const trimmed = (text: string): string => (text.includes('.') ? text.replace(/\.?0+$/, '') : text)

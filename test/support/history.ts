@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
+import type { LiveSource } from '../../engine/gateway/live-source.ts'
 import { openBlock } from '../../engine/sinks/sink.ts'
 import { ClickHouseSink } from '../../engine/sinks/clickhouse.ts'
 import type { TableName } from '../../engine/record/schema-columns.ts'
@@ -24,13 +25,17 @@ export interface HistoryRig {
   ): Promise<void>
 }
 
-export async function historyRig(t: TestContext, settings: Parameters<typeof served>[1] = {}): Promise<HistoryRig> {
+export async function historyRig(
+  t: TestContext,
+  settings: Parameters<typeof served>[1] = {},
+  live?: LiveSource,
+): Promise<HistoryRig> {
   const clickhouse = await startTestClickHouse()
   cleanUp(t, () => clickhouse.stop())
   const clock = new Clock()
   const sink = new ClickHouseSink({ ...clickhouse.options, markDelayMs: 1 }, () => clock.nowNs(), SILENT)
   cleanUp(t, () => sink.close())
-  const { get, gateway } = await served(t, { clickhouse: clickhouse.options, ...settings })
+  const { get, gateway } = await served(t, { clickhouse: clickhouse.options, ...settings }, SILENT, live)
   let blockSeq = 0n
   const put: HistoryRig['put'] = async (table, instruments, rows, more = {}) => {
     const block = openBlock(buildBlock({ table, instruments, rows, epoch: 1n, blockSeq: ++blockSeq, ...more }))

@@ -8,7 +8,8 @@
  *             before that was known is not believed
  *   chain     the numbers of those deltas, held against the venue's own rules (exchanges/…/sync.ts) once more: what was
  *             LIVE when it was recorded has to be whole in the store, too
- *   alive     some row of the chain is younger than the time; for the last minutes the gaps have to do
+ *   alive     some row of the chain is younger than the time; until the next checkpoint is stored, a quiet book is alive by
+ *             the word of the live path alone: one that is not collected any more has no gap, and is no book
  *
  * Order within a chain is that of blocks and rows, which is that in which the collector applied the events: an event that
  * one connection brought early was received before those that it follows. So the book at a time is the chain up to the
@@ -54,8 +55,6 @@ const SETTLE_NS = 5n * NS_PER_SECOND
 const STOPPED_NS = 60n * NS_PER_SECOND
 /** No block is open longer than this. */
 const LEDGER_NS = 3_600n * NS_PER_SECOND
-/** A book that says nothing is believed to be LIVE for so long without another row; then there has to be a checkpoint. */
-const QUIET_NS = 900n * NS_PER_SECOND
 const EVIDENCE_NS = 25n * 3_600n * NS_PER_SECOND
 const RETRY_S = 5
 
@@ -91,6 +90,8 @@ interface Question {
   readonly atNs: bigint
   readonly depth: number
   readonly nowNs: bigint
+  /** since when the book is LIVE as it is heard now; undefined: it is not, or nothing is heard of it */
+  liveSinceNs(): bigint | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -144,6 +145,8 @@ const BETWEEN = (low: string, high: string): string =>
 const IS_CHAIN =
   'fact.producer = {producer:String} AND fact.epoch = {epoch:UInt64} AND fact.book_epoch = {book_epoch:UInt32}'
 const PLACE = 'bitShiftLeft(fact.block_seq, 20) + fact.row_in_block'
+/** A row has fewer levels than 2^this (LEVELS_MAX); 25 hours of blocks and rows leave so many bits. */
+const LEVEL_BITS = 14
 const ns = (column: string): string => `toString(toUnixTimestamp64Nano(fact.${column}))`
 /** Mantissas of all scales as one integer, at 10^-18. */
 const wide = (mantissa: string, scale: string): string =>
@@ -240,12 +243,13 @@ function chainOf(question: Question, start: Start, links: readonly Link[]): read
 /** The levels that are proven, best first. */
 async function levelsOf(question: Question, start: Start, chain: readonly Link[]) {
   const { store, depth, signal } = question
-  const side = (name: 'bid' | 'ask', place: string): string => {
+  const side = (name: 'bid' | 'ask', rows: 'rows_start' | 'rows_deltas'): string => {
     const price = wide('level.1', 'price_scale')
     const quantity = wide('level.2', 'quantity_scale')
-    return `SELECT '${name}' AS side, ${place} AS place, ${price} AS price, ${quantity} AS quantity FROM rows_${
-      place === '0' ? 'start' : 'deltas'
-    } AS fact ARRAY JOIN arrayZip(fact.${name}_price_mantissas, fact.${name}_quantity_mantissas) AS level`
+    // later rows count, and in a row the later of two levels of one price, as it was when the row was applied
+    const before = rows === 'rows_start' ? '0' : `bitShiftLeft(toUInt64(1 + ${PLACE} - {first:UInt64}), ${LEVEL_BITS})`
+    return `SELECT '${name}' AS side, ${before} + level.3 AS place, ${price} AS price, ${quantity} AS quantity FROM ${rows} AS fact
+      ARRAY JOIN arrayZip(fact.${name}_price_mantissas, fact.${name}_quantity_mantissas, arrayEnumerate(fact.${name}_price_mantissas)) AS level`
   }
   const needed =
     'block_seq, row_in_block, price_scale, quantity_scale, bid_price_mantissas, bid_quantity_mantissas, ask_price_mantissas, ask_quantity_mantissas'
@@ -278,7 +282,7 @@ async function levelsOf(question: Question, start: Start, chain: readonly Link[]
          row_number() OVER (PARTITION BY side ORDER BY if(side = 'bid', -price, price)) AS position
        FROM (
          SELECT side, price, argMax(quantity, place) AS quantity FROM (
-           ${[side('bid', '0'), side('ask', '0'), side('bid', PLACE), side('ask', PLACE)].join('\n UNION ALL ')}
+           ${(['rows_start', 'rows_deltas'] as const).flatMap((rows) => [side('bid', rows), side('ask', rows)]).join('\n UNION ALL ')}
          ) GROUP BY side, price HAVING quantity != 0 AND (${known})
        )
      )
@@ -346,8 +350,9 @@ async function assertStored(question: Question, { producer, epoch, received }: S
 
 /** A book that was taken from the list has no gap, and no rows any more. */
 async function assertAlive(question: Question, start: Start, last: Link | undefined): Promise<void> {
-  const { store, atNs, nowNs, signal } = question
-  if (nowNs - atNs < QUIET_NS && atNs - BigInt(last?.received ?? start.received) < QUIET_NS) return
+  const { store, atNs, liveSinceNs, signal } = question
+  const sinceNs = liveSinceNs()
+  if (sinceNs !== undefined && sinceNs <= atNs) return
   const rows = ['book_snapshots', 'book_deltas'].map(
     (table) =>
       `SELECT 1 FROM (SELECT 1 FROM ${table} AS fact WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND ${BETWEEN('at', 'high')} LIMIT 1)`,

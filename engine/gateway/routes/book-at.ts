@@ -11,7 +11,7 @@ const DEPTH_MAX = 5_000
 const DEPTH_PRESET = 400
 const Levels = Type.Array(Type.Array(Type.String()), { description: '[price, quantity], best first; exact decimals' })
 
-export function addBookAtRoutes(app: App, { store, clock }: GatewayContext): void {
+export function addBookAtRoutes(app: App, { store, clock, live }: GatewayContext): void {
   app.get(
     '/v1/books/:instrument/at',
     {
@@ -67,12 +67,17 @@ export function addBookAtRoutes(app: App, { store, clock }: GatewayContext): voi
       const atNs = timeNs(time, 'time')
       const nowNs = clock.nowNs()
       if (atNs > nowNs) throw new HttpFault(400, 'invalid_parameter', 'time has not come yet', { parameter: 'time' })
-      const question = { store: known, instrument, atNs, depth, nowNs, signal: goneSignal(reply) }
+      const id = nameOf(instrument)
+      const liveSinceNs = (): bigint | undefined => {
+        const line = live.bookLines().find((book) => book.id === id)
+        return line?.state === 'LIVE' ? BigInt(line.sinceNs) : undefined
+      }
+      const question = { store: known, instrument, atNs, depth, nowNs, liveSinceNs, signal: goneSignal(reply) }
       const book = await bookAt(question).catch(async (error) => {
         if (error instanceof HttpFault && error.code === 'no_book') await assertKnown(known, instrument)
         throw error
       })
-      return answered(reply, format, { instrument: nameOf(instrument), time_ns: String(atNs), state: 'LIVE', ...book })
+      return answered(reply, format, { instrument: id, time_ns: String(atNs), state: 'LIVE', ...book })
     },
   )
 }
