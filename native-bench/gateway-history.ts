@@ -6,6 +6,7 @@
 import { mkdirSync, rmSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClickHouseClient } from '@clickhouse/client'
 import { Clock } from '../engine/base/clock.ts'
 import { createLog } from '../engine/base/log.ts'
@@ -35,6 +36,9 @@ const CHECKED = 5
 const SEED = 7
 const DAY_NS = 86_400_000_000_000n
 const DATABASE = 'marketprism'
+/** Seconds without a merge. */
+const QUIET_S = 3
+const MERGE_MS_MAX = 300_000
 
 type Json = Readonly<Record<string, unknown>>
 type Rows = readonly Json[]
@@ -64,6 +68,7 @@ export const gatewayHistory: Bench = async (context: BenchContext): Promise<Benc
     const sql = createClickHouseClient({ ...options, requestTimeoutMs: 3_600_000 })
     const startNs = await filled(sql, rows, say)
     await keepBars(options, say)
+    await merged(sql, say)
     const gateway = await startedGateway(options, log)
     const result = await askAll(gateway, sql, startNs, context)
     await gateway.close()
@@ -100,6 +105,18 @@ async function keepBars(options: ClickHouseOptions, say: (line: string) => void)
   const said = await job.run(new AbortController().signal)
   say(`gatewayHistory: candles: ${said} in ${((clock.monotonicMs() - beganMs) / 1000).toFixed(1)} s`)
   await job.close()
+}
+
+/** What was filled in minutes is merged in the background, which is no part of any question. */
+async function merged(client: ClickHouseClient, say: (line: string) => void): Promise<void> {
+  const clock = new Clock()
+  const beganMs = clock.monotonicMs()
+  for (let quiet = 0; quiet < QUIET_S && clock.monotonicMs() - beganMs < MERGE_MS_MAX; ) {
+    const [row] = await ask(client, 'SELECT toUInt32(count()) AS running FROM system.merges')
+    quiet = row?.running === 0 ? quiet + 1 : 0
+    await sleep(1_000)
+  }
+  say(`gatewayHistory: merges ended after ${((clock.monotonicMs() - beganMs) / 1000).toFixed(0)} s`)
 }
 
 async function startedGateway(clickhouse: ClickHouseOptions, log: ReturnType<typeof createLog>): Promise<Gateway> {

@@ -14,7 +14,7 @@ const MINUTE_NS = 60_000_000_000n
 const HOUR_NS = 60n * MINUTE_NS
 const STARTED_NS = 1_789_948_800_000_000_000n // 00:00
 const HOURS = 9
-const ROUNDS = 8
+const ROUNDS = 6
 
 interface Trade {
   readonly name: string
@@ -210,36 +210,52 @@ test('volumes should be the sum of all trades once, whatever came late or twice 
     assert.deepEqual(add(hours), add(minutes), `seed ${seed}`)
   }
 
+  let kills = 0
+  const killedAfter = async (writes: number, isCarriedOut: boolean): Promise<void> => {
+    const between = await fuse(rig.clickhouse.options.url, writes, isCarriedOut)
+    cleanUp(t, between.close)
+    await newJob(between.url)
+      .run(signal)
+      .catch(() => kills++)
+  }
+
   await store()
   let job = newJob(rig.clickhouse.options.url)
-  let kills = 0
   for (let round = 0; round < ROUNDS; round++) {
     for (let blocks = below(3); blocks >= 0; blocks--) await store()
     if (random() < 0.4) {
       // a process that dies at some write: of open marks, minutes, hours or made marks
-      const between = await fuse(rig.clickhouse.options.url, below(8), random() < 0.5)
-      cleanUp(t, between.close)
-      await newJob(between.url)
-        .run(signal)
-        .catch(() => kills++)
+      await killedAfter(below(8), random() < 0.5)
       await assertSame()
       job = newJob(rig.clickhouse.options.url)
     }
     await job.run(signal)
     await assertExact()
   }
-  t.diagnostic(`${trades.length} trades, ${kills} jobs killed, ${await madeHours(rig)} hours count`)
   await assertSame()
 
-  // what the killed ones left open is made by one that comes half an hour later
-  await newJob(rig.clickhouse.options.url, new Clock(takeAnchorNs() + HOUR_NS)).run(signal)
-  const hours = new Set(trades.map(({ ns }) => ns / HOUR_NS))
-  assert.equal(await madeHours(rig), hours.size, `seed ${seed}`)
+  // what the killed ones left open is made by one that comes an hour later; then one dies behind each of its writes
+  let ahead = 0n
+  const hoursThere = () => new Set(trades.map(({ ns }) => ns / HOUR_NS))
+  const makeAll = async (): Promise<void> => {
+    await newJob(rig.clickhouse.options.url, new Clock(takeAnchorNs() + ++ahead * HOUR_NS)).run(signal)
+    assert.equal(await madeHours(rig), hoursThere().size, `seed ${seed}`)
+  }
+  await makeAll()
   await assertExact()
+  for (let writes = 0; writes < 5; writes++) {
+    await store()
+    await killedAfter(writes, true)
+    await assertSame()
+    await makeAll()
+    await assertExact()
+  }
+  const hours = hoursThere()
   // and those bars are what is added up: minutes are not needed for them
   const firstNs = STARTED_NS
   const until = [...hours].reduce((last, hour) => (hour > last ? hour : last), 0n)
   await rig.clickhouse.client.command({ query: 'TRUNCATE TABLE trade_bars' })
   const answer = await volumes(rig, '1h', firstNs, (until + 1n) * HOUR_NS)
   assert.deepEqual(answer, oracle(trades, HOUR_NS, firstNs, (until + 1n) * HOUR_NS), `seed ${seed}`)
+  t.diagnostic(`${trades.length} trades, ${kills} jobs killed, ${await madeHours(rig)} hours count`)
 })
