@@ -195,20 +195,45 @@ test('embedded ClickHouse', async (t) => {
     await Promise.all(slow)
   })
 
-  await t.test('embedded ClickHouse should end a query that nobody waits for', async () => {
-    const aborted = new AbortController()
-    const query = client
-      .query({
-        query: 'SELECT count() AS abandoned FROM numbers(100000000000) WHERE sipHash64(number) = 1',
-        abort_signal: aborted.signal,
-      })
-      .catch(() => null)
-    const running =
-      "SELECT count() FROM system.processes WHERE NOT is_cancelled AND query LIKE '%AS abandoned%' AND query NOT LIKE '%processes%'"
-    await until(async () => (await ask(client, running)) === '1', 3000, 'the query runs')
-    aborted.abort()
-    await query
-    await until(async () => (await ask(client, running)) === '0', 5000, 'the query is gone')
+  await t.test('embedded ClickHouse should end a query that nobody waits for, and begin none', async () => {
+    const running = async (mark: string): Promise<number> =>
+      Number(
+        await ask(
+          client,
+          `SELECT count() FROM system.processes WHERE NOT is_cancelled AND query LIKE '%AS ${mark}%' AND query NOT LIKE '%processes%'`,
+        ),
+      )
+    const query = (mark: string, one: string, aborted: AbortController) =>
+      client
+        .query({
+          query: `SELECT count() AS ${mark} FROM numbers(100000000000) WHERE sipHash64(number) = ${one}`,
+          query_params: one === '1' ? {} : { one: 1 },
+          format: 'JSONEachRow',
+          abort_signal: aborted.signal,
+        })
+        .catch(() => null)
+    for (const [mark, one] of [
+      ['abandoned', '1'],
+      ['forsaken', '{one:UInt64}'], // of these the engine writes the text anew
+    ] as const) {
+      const clients = [0, 1, 2].map(() => new AbortController()) // of four that may run; one has to answer us
+      const queries = clients.map((each) => query(mark, one, each))
+      await until(async () => (await running(mark)) === clients.length, 5000, `${mark} queries run`)
+      for (const each of clients) each.abort()
+      await Promise.all(queries)
+      await until(async () => (await running(mark)) === 0, 5000, `${mark} queries are gone`)
+    }
+    const holding = [0, 1, 2, 3].map(() => new AbortController())
+    const waiting = new AbortController()
+    const held = holding.map((each) => query('holding', '{one:UInt64}', each))
+    const late = query('waiting', '{one:UInt64}', waiting)
+    await new Promise((resolve) => setTimeout(resolve, 200)) // all five have come
+    waiting.abort()
+    await late
+    for (const each of holding) each.abort()
+    await Promise.all(held)
+    assert.equal(await ask(client, 'SELECT {two:UInt8}', { two: 2 }), '2')
+    assert.equal(await running('waiting'), 0)
   })
 
   await t.test('embedded ClickHouse should refuse pages in a browser', async () => {

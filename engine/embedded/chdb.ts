@@ -11,11 +11,15 @@ import { isAlive } from './kept-child.ts'
  *   (UV_THREADPOOL_SIZE, 8): READS_MAX + WRITES_MAX stay below it, so that slow queries cannot starve inserts or files.
  * - SET sticks to a connection, so idle connections are kept by the settings they were opened with.
  * - Calls with parameters are not isolated between connections: they start one at a time.
+ * - The engine makes its own query ids, and of a query with parameters its own text, without comments. So a connection has
+ *   a mark as its `log_comment`, by which its query is found to be ended (one that sets a log_comment is not).
  * - Only on the main thread of a process of its own: the engine crashes when a worker thread that loaded it ends.
  */
 const READS_MAX = 4
 const WRITES_MAX = 3
 const IDLE_MAX = 16
+/** A query that is about to begin is not found yet. */
+const KILL_PAUSE_MS = 50
 
 type Connection = object
 
@@ -54,6 +58,8 @@ export interface Query {
   readonly database: string | null
   /** Leaves something behind on its connection, which is then not used again. */
   readonly sticky: boolean
+  /** Ends it: nobody waits for the answer any more. */
+  readonly gone?: AbortSignal
 }
 
 function loadAddon(): Addon {
@@ -109,6 +115,8 @@ export class Chdb {
   readonly #reads = new Gate(READS_MAX)
   readonly #writes = new Gate(WRITES_MAX)
   #idleCount = 0
+  readonly #marks = new Map<Connection, string>()
+  #opened = 0
   #paramsTurn: Promise<unknown> = Promise.resolve()
 
   /** @param configFile server configuration (memory limits), read when the first connection opens the directory. */
@@ -137,7 +145,7 @@ export class Chdb {
   }
 
   async run(query: Query): Promise<RawResult> {
-    return await this.#withConnection(this.#reads, query.database, query.settings, query.sticky, (connection) => {
+    return await this.#withConnection(this.#reads, query, (connection) => {
       const { sql, format, params } = query
       if (Object.keys(params).length === 0) return this.#addon.QueryAsyncConnection(connection, sql, format)
       return this.#alone(() => this.#addon.QueryAsyncConnection(connection, sql, format, params))
@@ -146,7 +154,7 @@ export class Chdb {
 
   /** Hands over the result chunk by chunk; `onChunk` says by its promise when it wants more, false ends the query. */
   async stream(query: Query, onChunk: (bytes: Uint8Array) => Promise<boolean>): Promise<void> {
-    await this.#withConnection(this.#reads, query.database, query.settings, query.sticky, async (connection) => {
+    await this.#withConnection(this.#reads, query, async (connection) => {
       const { sql, format, params } = query
       const hasParams = Object.keys(params).length > 0
       const stream = hasParams
@@ -166,20 +174,33 @@ export class Chdb {
   /** @param sql `INSERT … FROM INFILE …` with its settings in the text, so that all inserts share connections. */
   async insertFile(sql: string, database: string | null): Promise<RawResult> {
     // the raw-insert call is the one that reports how many rows were written; the line end is its empty inline part
-    return await this.#withConnection(this.#writes, database, [], false, (connection) =>
+    return await this.#withConnection(this.#writes, { database, settings: [], sticky: false }, (connection) =>
       this.#addon.InsertRawAsyncConnection(connection, sql, Buffer.from('\n'), false),
     )
   }
 
-  /** Ends queries whose text starts with `prefix` (a comment that names them: the engine makes its own query ids). */
-  async kill(prefix: string): Promise<void> {
-    await this.#addon
-      .QueryAsyncConnection(
-        this.#root,
-        `KILL QUERY WHERE startsWith(query, ${quoted(prefix)}) ASYNC FORMAT Null`,
-        'Null',
-      )
-      .catch(() => undefined)
+  /** Ends what runs on this connection, if it still does when `gone` says so. @returns what to wait for at its end */
+  #endable(connection: Connection, gone: AbortSignal | undefined): () => Promise<void> {
+    let isOver = false
+    let ending = Promise.resolve()
+    const end = (): void => {
+      ending = this.#kill(this.#marks.get(connection) as string, () => isOver)
+    }
+    if (gone?.aborted) end()
+    gone?.addEventListener('abort', end, { once: true })
+    return async () => {
+      isOver = true
+      gone?.removeEventListener('abort', end)
+      await ending // or it would end what the connection is used for next
+    }
+  }
+
+  async #kill(mark: string, isOver: () => boolean): Promise<void> {
+    const sql = `KILL QUERY WHERE Settings['log_comment'] = ${quoted(mark)} ASYNC FORMAT Null`
+    while (!isOver()) {
+      await this.#addon.QueryAsyncConnection(this.#root, sql, 'Null').catch(() => undefined)
+      await new Promise((resolve) => setTimeout(resolve, KILL_PAUSE_MS))
+    }
   }
 
   /** Only when nothing runs: closing under a running query hangs for ever. */
@@ -198,19 +219,21 @@ export class Chdb {
 
   async #withConnection<T>(
     gate: Gate,
-    database: string | null,
-    settings: Settings,
-    sticky: boolean,
+    { database, settings, sticky, gone }: Pick<Query, 'database' | 'settings' | 'sticky' | 'gone'>,
     use: (connection: Connection) => Promise<T>,
   ): Promise<T> {
     await gate.enter()
     const key = JSON.stringify([database, settings])
     try {
+      gone?.throwIfAborted()
       const held = this.#takeIdle(key) ?? this.#open(database, settings)
+      const over = this.#endable(held, gone)
       try {
         return await use(held)
       } finally {
-        if (sticky) this.#addon.CloseConnection(held)
+        await over()
+        const isSpent = sticky || gone?.aborted === true // what was ended stays in memory until the connection is used again
+        if (isSpent) this.#close(held)
         else this.#putBack(key, held)
       }
     } finally {
@@ -220,15 +243,23 @@ export class Chdb {
 
   #open(database: string | null, settings: Settings): Connection {
     const connection = this.#addon.CreateConnection(this.#directory)
+    const mark = `connection ${++this.#opened}`
+    this.#marks.set(connection, mark)
     try {
+      this.#addon.QueryWithConnection(connection, `SET log_comment = ${quoted(mark)}`, 'Null')
       if (database !== null) this.#addon.QueryWithConnection(connection, `USE ${quotedName(database)}`, 'Null')
       for (const [name, value] of settings)
         this.#addon.QueryWithConnection(connection, `SET ${name} = ${quoted(value)}`, 'Null')
     } catch (error) {
-      this.#addon.CloseConnection(connection)
+      this.#close(connection)
       throw error
     }
     return connection
+  }
+
+  #close(connection: Connection): void {
+    this.#marks.delete(connection)
+    this.#addon.CloseConnection(connection)
   }
 
   #putBack(key: string, connection: Connection): void {
@@ -238,7 +269,7 @@ export class Chdb {
     this.#idle.set(key, list)
     if (++this.#idleCount <= IDLE_MAX) return
     const oldestKey = this.#idle.keys().next().value as string
-    this.#addon.CloseConnection(this.#takeIdle(oldestKey) as Connection)
+    this.#close(this.#takeIdle(oldestKey) as Connection)
   }
 
   #takeIdle(key: string): Connection | undefined {

@@ -158,19 +158,20 @@ export function createHttpInterface(options: HttpInterfaceOptions): HttpInterfac
 
   async function query(res: ServerResponse, request: Request, statement: PlainStatement, text: string): Promise<void> {
     const format = statement.format ?? request.defaultFormat
-    const tag = `/* request ${randomUUID()} */ `
+    const gone = new AbortController()
     const order = {
-      sql: tag + utf8(text.slice(0, statement.end)),
+      sql: utf8(text.slice(0, statement.end)),
       format: request.defaultFormat,
       params: request.params,
       settings: request.settings,
       database: request.database,
       sticky: statement.sticky,
+      ...(statement.reads ? { gone: gone.signal } : {}),
     }
     let isGone = false
     res.once('close', () => {
       isGone = !res.writableFinished
-      if (isGone && statement.reads) void engine.kill(tag) // nobody waits for the answer any more
+      if (isGone) gone.abort() // nobody waits for the answer any more
     })
     const headers = {
       'Content-Type': contentType(format),

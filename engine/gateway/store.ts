@@ -82,6 +82,7 @@ export class Store {
     const ended = signal === undefined ? deadline : AbortSignal.any([signal, deadline])
     const leave = await this.#turn(this.#questions, ended)
     try {
+      ended.throwIfAborted() // the client of ClickHouse hears only what happens from now on
       const answer = await this.#client.query({
         query: sql,
         query_params: bound(params),
@@ -105,13 +106,19 @@ export class Store {
     const ended = signal ?? new AbortController().signal
     const leave = await this.#turn(this.#exports, ended)
     try {
+      ended.throwIfAborted()
       const { stream } = await this.#client.exec({
         query: `${sql}\nFORMAT ${format}`,
         query_params: bound(params),
         clickhouse_settings: EXPORT_SETTINGS,
         abort_signal: ended,
       })
-      stream.once('close', leave)
+      const stop = (): void => void stream.destroy() // from its first byte on the client of ClickHouse hears no signal
+      ended.addEventListener('abort', stop, { once: true })
+      stream.once('close', () => {
+        ended.removeEventListener('abort', stop)
+        leave()
+      })
       return stream
     } catch (error) {
       leave()
@@ -137,6 +144,7 @@ export class Store {
         leave()
         this.#counts.questionsInFlight = this.#questions.inside + this.#exports.inside
       }
+    if (signal.aborted) throw this.#faultOf(signal.reason, signal) // it went while it waited
     this.#counts.questionsFailed++
     throw new HttpFault(503, 'store_busy', 'too many questions to the store at once: ask again', {}, RETRY_S)
   }
