@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { Clock } from '../engine/base/clock.ts'
+import { CandleJob } from '../engine/gateway/history/candle-job.ts'
 import { TABLES } from '../engine/record/schema.ts'
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { sealedBlock } from '../engine/sinks/sink.ts'
@@ -310,6 +312,62 @@ describe('audit', () => {
       found['wrong bars']?.map(({ symbol, bar_volume, traded, trades: count }) => [symbol, bar_volume, traded, count]),
       [['BTCUSDT', '16', '15', '30']],
     )
+  })
+
+  it('audit should hold kept bars against their trades, and those of hours against their minutes', async () => {
+    await fresh()
+    const job = async () => {
+      const candles = new CandleJob(clickhouse.options, new Clock(), () => false)
+      await candles.run(new AbortController().signal)
+      await candles.close()
+    }
+    await job()
+    const [there] = await clickhouse.query(
+      'SELECT (SELECT sum(trade_count) FROM trade_bars FINAL) AS minutes, (SELECT sum(trade_count) FROM trade_hour_bars FINAL) AS hours',
+    )
+    assert.deepEqual(there, { minutes: String(3 * ROWS), hours: String(3 * ROWS) })
+    assert.deepEqual((await audit()).found, {})
+
+    await run(`ALTER TABLE trade_hour_bars UPDATE volume = volume + 1 WHERE symbol = 'BTCUSDT'`)
+    const hours = (await audit()).found['wrong kept bars']
+    assert.deepEqual(
+      hours?.map(({ table, symbol, trades_missing, volume_missing }) => [
+        table,
+        symbol,
+        trades_missing,
+        volume_missing,
+      ]),
+      [['trade_hour_bars', 'BTCUSDT', '0', '-1']],
+    )
+    await run(`INSERT INTO trade_hours SELECT * REPLACE ('open' AS state, 'another' AS job) FROM trade_hours`)
+    assert.deepEqual((await audit()).found, {}, 'bars of an hour that is open do not count')
+    await run('TRUNCATE TABLE trade_hours')
+
+    await run(`ALTER TABLE trade_bars UPDATE volume = volume + 1, notional = notional + 1 WHERE symbol = 'ETHUSD_PERP'`)
+    const minutes = (await audit()).found['wrong kept bars']
+    assert.deepEqual(
+      minutes?.map(({ table, symbol, bar_trades, trades }) => [table, symbol, bar_trades === trades]),
+      [['trade_bars', 'ETHUSD_PERP', true]],
+    )
+    await run(`ALTER TABLE trade_bars DELETE WHERE symbol = 'ETHUSD_PERP'`)
+    const missing = (await audit()).found['wrong kept bars']
+    assert.deepEqual(
+      missing?.map(({ symbol, bar_trades, trades }) => [symbol, Number(bar_trades), Number(trades)]),
+      [['ETHUSD_PERP', 0, (3 * ROWS) / 2]],
+    )
+
+    // trades that were stored after the job was there wait for it
+    await run('TRUNCATE TABLE trade_bars')
+    await job()
+    await run('TRUNCATE TABLE trade_hours') // minutes are what this is of
+    await run(
+      `INSERT INTO blocks SELECT * REPLACE (now64(9) + toIntervalHour(1) AS stored_ns) FROM blocks FINAL WHERE table = 'trades' AND block_seq = 4`,
+    )
+    await run(`ALTER TABLE trade_bars UPDATE volume = volume + 1 WHERE 1`)
+    const { pass, notes } = await audit()
+    assert.deepEqual([pass, notes.length], [true, 1])
+    assert.match(notes[0] ?? '', /^2 kept minutes wait for the job candles/)
+    for (const table of ['trade_bars', 'trade_hour_bars', 'trade_hours']) await run(`TRUNCATE TABLE ${table}`)
   })
 
   it('audit should look at what --since names, and refuse what is no time', async () => {

@@ -10,6 +10,7 @@ import type { Run } from '../base/run.ts'
 import { TABLES } from '../record/schema.ts'
 import type { TableName } from '../record/schema-columns.ts'
 import { doubledRows, missingBlocks, replacedGaps, untoldBlocks, wrongCounts } from './audit/blocks.ts'
+import { daysOfBars, wrongHours, wrongMinutes } from './audit/bars.ts'
 import { type AuditStore, daysOf, type Finding } from './audit/store.ts'
 import { brokenChains, openGaps, unexplainedHoles, wrongBars } from './audit/streams.ts'
 import { reachClickHouse } from './reach.ts'
@@ -53,7 +54,7 @@ export async function runAudit(options: AuditOptions, run: Run): Promise<void> {
     const untilNs = nowNs - BigInt(settleSeconds) * 1_000_000_000n
     const store = { client, database: place.database, sinceNs: firstNs, untilNs }
     const progress = progressLine(clock, options.json || run.config.log.level === 'silent')
-    const audit = await auditStore(store, progress)
+    const audit = await auditStore(store, nowNs, progress)
     process.stdout.write(options.json ? `${JSON.stringify(audit)}\n` : `${forPeople(audit)}\n`)
     if (!audit.pass) {
       const wrong = audit.checks.filter((check) => check.findings.length > 0)
@@ -70,7 +71,7 @@ export async function runAudit(options: AuditOptions, run: Run): Promise<void> {
 }
 
 /** @param progress is told what is looked at. */
-async function auditStore(store: AuditStore, progress: (what: string) => void): Promise<Audit> {
+async function auditStore(store: AuditStore, nowNs: bigint, progress: (what: string) => void): Promise<Audit> {
   const checks = newChecks()
   const { missing, short, doubled, chain, hole, bar } = checks
   let [blocks, shared] = [0, 0]
@@ -89,6 +90,13 @@ async function auditStore(store: AuditStore, progress: (what: string) => void): 
       await auditStreams(store, table, day, { chain, hole, bar })
     }
   }
+  let waiting = 0
+  for (const day of await daysOfBars(store)) {
+    progress(`bars of ${day}`)
+    const minutes = await wrongMinutes(store, day)
+    waiting += minutes.waiting
+    checks.kept.findings.push(...minutes.findings, ...(await wrongHours(store, day, nowNs)))
+  }
   const open = await openGaps(store)
   return {
     pass: Object.values(checks).every((check) => check.findings.length === 0),
@@ -103,6 +111,9 @@ async function auditStore(store: AuditStore, progress: (what: string) => void): 
       ...(open === 0
         ? []
         : [`${open} gaps are open: something is missing now (SELECT * FROM gaps FINAL WHERE status = 'open')`]),
+      ...(waiting === 0
+        ? []
+        : [`${waiting} kept minutes wait for the job candles: trades of them were stored since they were computed`]),
       ...(shared === 0
         ? []
         : [
@@ -135,6 +146,10 @@ function newChecks() {
     ),
     hole: check('unexplained holes', 'trades that are missing by their numbers stand in gaps (G3)'),
     bar: check('wrong bars', 'the volume of a bar is that of its trades (I10)'),
+    kept: check(
+      'wrong kept bars',
+      'kept bars of minutes are the sum of their trades, those of hours that of their minutes (I10)',
+    ),
   }
 }
 
