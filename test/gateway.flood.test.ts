@@ -146,6 +146,21 @@ test('gateway: the same instruments should be asked of the store once, whoever o
   assert.equal((await get('/v1/instruments?limit=0')).status, 400, 'what is wrong is nobody’s answer')
 })
 
+test('gateway: questions to a store that is slow should leave room for what is live', async (t) => {
+  const store = await askedStore(t)
+  const { get, gateway } = await served(t, { clickhouse: store.clickhouse, security: { inFlightMax: 4 } })
+  const held = Array.from({ length: 2 }, () => get('/v1/instruments'))
+  await until(() => gateway.counts.inFlight === 2 && store.count() === 1, 5_000, 'two wait for the store')
+  const third = await get('/v1/instruments')
+  assert.deepEqual([third.status, third.json.error.code, third.headers.get('retry-after')], [503, 'overloaded', '2'])
+  assert.equal((await get('/v1/status')).status, 200)
+  assert.equal(gateway.counts.refused.in_flight, 1)
+  store.answer()
+  for (const { status } of await Promise.all(held)) assert.equal(status, 200)
+  await until(() => gateway.counts.inFlight === 0, 5_000, 'all are counted out')
+  assert.equal((await get('/v1/instruments')).status, 200, 'and may come again')
+})
+
 test('gateway: what comes too often should be turned away before anything else is looked at', async (t) => {
   const origins = ['https://desk.example']
   const { gateway, get } = await served(t, { security: { requestsPerSecond: 1, origins } })

@@ -19,6 +19,9 @@ import { NOBODY, type Principal, type Visit } from './principal.ts'
 /** Overload gives up history from this level on (SHED_ORDER: backfill, gateway); what is live goes on. */
 const SHED_HISTORY_LEVEL = 2
 const SHED_RETRY_S = 10
+/** Questions to a store that is slow wait for seconds; of the requests under way they leave so many to what is live. */
+const HISTORY_SHARE_MAX = 1 / 2
+const HISTORY_RETRY_S = 2
 const CORS_MAX_AGE_S = 600
 const AUDIT_CHARS_MAX = 2_000
 
@@ -29,6 +32,22 @@ export async function addEntrance(app: App, context: GatewayContext, door: Door)
   app.decorateRequest('principal')
   app.decorateRequest('address', '')
   app.removeContentTypeParser('text/plain') // a form of a foreign page can send it without asking
+  const historyMax = Math.ceil(settings.security.inFlightMax * HISTORY_SHARE_MAX)
+  let historyInFlight = 0
+  const enterHistory = ({ raw }: FastifyReply): void => {
+    if (engine.pressure() >= SHED_HISTORY_LEVEL) {
+      counts.refused.overload++
+      const line = 'the engine is overloaded and answers no questions about history; live data go on: ask again'
+      throw new HttpFault(503, 'overloaded', line, {}, SHED_RETRY_S)
+    }
+    if (historyInFlight >= historyMax) {
+      counts.refused.in_flight++
+      const line = `${historyMax} questions about history are under way; live data go on: ask again`
+      throw new HttpFault(503, 'overloaded', line, {}, HISTORY_RETRY_S)
+    }
+    historyInFlight++
+    raw.once('close', () => historyInFlight--)
+  }
   app.addHook('onRequest', async (request, reply) => {
     const beganMs = clock.monotonicMs()
     const { url, config } = request.routeOptions // made anew at each look
@@ -41,11 +60,7 @@ export async function addEntrance(app: App, context: GatewayContext, door: Door)
     if (request.method === 'OPTIONS') return // a preflight carries no key
     request.principal = door.identify(request.headers, scope !== 'public')
     door.authorize(request.principal, scope, request.method)
-    if (isHistory && engine.pressure() >= SHED_HISTORY_LEVEL) {
-      counts.refused.overload++
-      const line = 'the engine is overloaded and answers no questions about history; live data go on: ask again'
-      throw new HttpFault(503, 'overloaded', line, {}, SHED_RETRY_S)
-    }
+    if (isHistory) enterHistory(reply)
   })
   app.addHook('onResponse', async (request, reply) => {
     if (request.routeOptions.config.scope === 'admin' && request.method !== 'GET') note(audit, context, request, reply)
