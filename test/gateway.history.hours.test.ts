@@ -4,9 +4,14 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { Clock, takeAnchorNs } from '../engine/base/clock.ts'
 import { seededRandom } from '../engine/base/random.ts'
+import { GatewayCounts } from '../engine/gateway/counts.ts'
 import { CandleJob } from '../engine/gateway/history/candle-job.ts'
+import { intervalOf } from '../engine/gateway/history/interval.ts'
+import { type VolumeRow, volumesOf } from '../engine/gateway/history/volumes.ts'
+import { Store } from '../engine/gateway/store.ts'
 import type { Row } from './support/blocks.ts'
 import { cleanUp } from './support/clean-up.ts'
+import { SILENT } from './support/embedded.ts'
 import { type HistoryRig, historyRig } from './support/history.ts'
 
 const NAMES = ['binance.usdm.AUSDT', 'binance.usdm.BUSDT', 'binance.spot.AUSDT', 'okx.swap.C-USDT'] as const
@@ -14,7 +19,7 @@ const MINUTE_NS = 60_000_000_000n
 const HOUR_NS = 60n * MINUTE_NS
 const STARTED_NS = 1_789_948_800_000_000_000n // 00:00
 const HOURS = 9
-const ROUNDS = 6
+const ROUNDS = 5
 
 interface Trade {
   readonly name: string
@@ -83,16 +88,19 @@ function oracle(trades: readonly Trade[], lengthNs: bigint, fromNs: bigint, toNs
   return [...sums].map(([slot, { worth, count }]) => `${slot} ${decimal(worth)} ${count}`).sort()
 }
 
+const linesOf = (rows: readonly VolumeRow[]): string[] =>
+  rows
+    .map((row) =>
+      [row.open_ns, `${row.exchange}.${row.market}.${row.symbol}`, row.quote_volume, row.trade_count].join(' '),
+    )
+    .sort()
+
 async function volumes(rig: HistoryRig, interval: string, fromNs: bigint, toNs: bigint) {
   const { status, json, text } = await rig.get(
     `/v1/volumes?by=instrument&interval=${interval}&from=${fromNs}&to=${toNs}`,
   )
   assert.equal(status, 200, text)
-  return json.rows
-    .map((row: Record<string, unknown>) =>
-      [row.open_ns, `${row.exchange}.${row.market}.${row.symbol}`, row.quote_volume, row.trade_count].join(' '),
-    )
-    .sort()
+  return linesOf(json.rows)
 }
 
 /** Hours whose bars count. */
@@ -220,6 +228,29 @@ test('volumes should be the sum of all trades once, whatever came late or twice 
   }
 
   await store()
+  await store()
+  // before any bar is there, of few trades at a time
+  const direct = new Store(rig.clickhouse.options, SILENT, new GatewayCounts())
+  cleanUp(t, () => direct.close())
+  const question = {
+    by: 'instrument',
+    exchange: undefined,
+    fromNs: STARTED_NS,
+    toNs: STARTED_NS + BigInt(HOURS) * HOUR_NS,
+    signal,
+  } as const
+  for (const [interval, lengthNs] of [
+    ['1h', HOUR_NS],
+    ['7m', 7n * MINUTE_NS],
+    ['1d', 24n * HOUR_NS],
+  ] as const) {
+    const { rows } = await volumesOf(direct, { ...question, interval: intervalOf(interval) }, 12)
+    assert.deepEqual(
+      linesOf(rows),
+      oracle(trades, lengthNs, question.fromNs, question.toNs),
+      `seed ${seed}: ${interval} in parts`,
+    )
+  }
   let job = newJob(rig.clickhouse.options.url)
   for (let round = 0; round < ROUNDS; round++) {
     for (let blocks = below(3); blocks >= 0; blocks--) await store()

@@ -11,7 +11,7 @@
  *   contract_unit is another       quantity × contract_size              in that unit
  *   the instrument is unknown      price × quantity                      currency is empty: not to be added to others
  *
- * Where a venue sends trades and aggregates of them, the trades count.
+ * Where a venue sends trades and aggregates of them in one interval, the trades count.
  */
 import { barsOfTrades, HOUR_NS, MARKS_OF_HOURS, tradesOnce } from '../../record/bars.ts'
 import { HttpFault } from '../http-fault.ts'
@@ -49,13 +49,20 @@ const KEYS = ['exchange', 'market', 'symbol', 'stream']
 const VALUES = 'volume, notional, trade_count'
 /** Received before its own time by more than this is nothing. */
 const SKEW_NS = 3_600_000_000_000n
+/** Beyond this a question is cut in two: each trade that is counted is remembered, to be counted once. */
+const COUNTED_MAX = 4_000_000
+/** What is younger than the last run of the job is never that many. */
+const SHORT_NS = 5n * MINUTE_NS
 /** Hours that are made anew between two questions are asked for again. */
 const ATTEMPTS_MAX = 3
 
-export async function volumesOf(
-  store: Store,
-  question: VolumeQuestion,
-): Promise<{ keptUntil: Record<string, string>; rows: VolumeRow[] }> {
+interface Volumes {
+  readonly keptUntil: Record<string, string>
+  readonly rows: VolumeRow[]
+}
+
+/** @param countedMax trades that are counted at once */
+export async function volumesOf(store: Store, question: VolumeQuestion, countedMax = COUNTED_MAX): Promise<Volumes> {
   const { interval } = question
   if (!interval.isOfMinutes)
     throw new HttpFault(400, 'invalid_parameter', `interval = "${interval.text}": whole minutes`, {
@@ -65,6 +72,11 @@ export async function volumesOf(
   for (let attempt = 1; ; attempt++) {
     const hours = await hoursOf(store, asked)
     const kept = await keptOf(store, asked, hours)
+    const middleNs = middleOf(asked)
+    if (middleNs !== undefined && (await countOf(store, asked, kept)) > countedMax) {
+      const first = await volumesOf(store, { ...asked, toNs: middleNs }, countedMax)
+      return joined(first, await volumesOf(store, { ...asked, fromNs: middleNs }, countedMax))
+    }
     const rows = await sumsOf(store, asked, kept)
     // trades that were counted may be in an hour that was made anew meanwhile: then they would be counted twice
     const isSteady =
@@ -78,6 +90,32 @@ export async function volumesOf(
       rows,
     }
   }
+}
+
+/** A begin of a slot, about in the middle. */
+function middleOf({ interval, fromNs, toNs }: VolumeQuestion): bigint | undefined {
+  const middleNs = interval.startOf(fromNs + (toNs - fromNs) / 2n)
+  if (middleNs > fromNs) return middleNs
+  const nextNs = interval.after(fromNs, 1)
+  return nextNs < toNs ? nextNs : undefined
+}
+
+function joined(first: Volumes, second: Volumes): Volumes {
+  return { keptUntil: { ...first.keptUntil, ...second.keptUntil }, rows: [...first.rows, ...second.rows] }
+}
+
+/** Trades that no bar holds yet: each of them is remembered until the last one is counted (10 M: 500 MiB). */
+async function countOf(store: Store, question: VolumeQuestion, kept: Kept): Promise<number> {
+  const tails = tailsOf(question, kept)
+  const isShort = !kept.hasOthers && [...kept.until.values()].every((untilNs) => untilNs >= question.toNs - SHORT_NS)
+  if (tails.length === 0 || isShort) return 0
+  const counts = tails.map((tail) => `SELECT count() AS trades FROM trades AS fact WHERE ${tail}`)
+  const [row] = await store.rows<{ trades: number }>(
+    `SELECT sum(trades) AS trades FROM (${counts.join(' UNION ALL ')})`,
+    sumParamsOf(question, kept),
+    { signal: question.signal },
+  )
+  return row?.trades ?? 0
 }
 
 interface Hours {
@@ -216,13 +254,7 @@ function barsOf(question: VolumeQuestion, kept: Kept, tails: readonly string[]):
   return parts.join(' UNION ALL ')
 }
 
-async function sumsOf(store: Store, question: VolumeQuestion, kept: Kept): Promise<VolumeRow[]> {
-  const { by, interval, signal } = question
-  const tails = tailsOf(question, kept)
-  const bars = barsOf(question, kept, tails)
-  if (bars === '') return []
-  const size = 'toDecimal256(assumeNotNull(facts.contract_size), 18)'
-  const names = VOLUME_GROUPS[by]
+function sumParamsOf(question: VolumeQuestion, kept: Kept): Params {
   const params: Record<string, Params[string]> = {
     ...paramsOf(question),
     made: kept.made.map((hour) => Number(hour / HOUR_NS)),
@@ -234,6 +266,16 @@ async function sumsOf(store: Store, question: VolumeQuestion, kept: Kept): Promi
     params[`kept${index}`] = name
     params[`until${index}`] = untilNs
   }
+  return params
+}
+
+async function sumsOf(store: Store, question: VolumeQuestion, kept: Kept): Promise<VolumeRow[]> {
+  const { by, interval, signal } = question
+  const tails = tailsOf(question, kept)
+  const bars = barsOf(question, kept, tails)
+  if (bars === '') return []
+  const size = 'toDecimal256(assumeNotNull(facts.contract_size), 18)'
+  const names = VOLUME_GROUPS[by]
   return await store.rows<VolumeRow>(
     `SELECT toString(slot) AS open_ns, ${names.map((name) => `bar.${name} AS ${name}`).join(', ')},
        multiIf(facts.is_known = 0, '', isNull(facts.contract_size) OR facts.contract_unit = facts.base, facts.quote, facts.contract_unit) AS currency,
@@ -243,7 +285,7 @@ async function sumsOf(store: Store, question: VolumeQuestion, kept: Kept): Promi
        sum(bar.trade_count) AS trade_count
      FROM (
        SELECT ${KEYS.join(', ')}, slot, sum(volume) AS volume, sum(notional) AS notional, sum(trade_count) AS trade_count,
-         min(stream) OVER (PARTITION BY exchange, market, symbol) AS best
+         min(stream) OVER (PARTITION BY exchange, market, symbol, slot) AS best
        FROM (SELECT ${KEYS.join(', ')}, ${interval.sql('start')} AS slot, ${VALUES} FROM (${bars}))
        GROUP BY ${KEYS.join(', ')}, slot
      ) AS bar
@@ -254,7 +296,7 @@ async function sumsOf(store: Store, question: VolumeQuestion, kept: Kept): Promi
      WHERE bar.stream = bar.best
      GROUP BY slot, currency, ${names.map((name) => `bar.${name}`).join(', ')}
      ORDER BY slot, ${names.join(', ')}, currency`,
-    params,
+    sumParamsOf(question, kept),
     { signal },
   )
 }
