@@ -1,5 +1,7 @@
 /** A gateway in a process of its own beside a collector, over NATS and ClickHouse, as services are deployed. */
 import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import os from 'node:os'
 import { type TestContext, test } from 'node:test'
 import { cleanUp } from './support/clean-up.ts'
 import { type RunningCli, startCli } from './support/cli.ts'
@@ -8,6 +10,8 @@ import { hasNatsServer } from './support/nats.ts'
 import { rigEngine, rigVenue } from './support/rig.ts'
 
 const WAIT_MS = 60_000
+/** ours, and of what we start */
+const NICE = os.getPriority()
 /** On a machine that is busy with other tests a worker may be late without being hung. */
 const CALM = ['--workers', '1', '--set', 'workers.hangMs=60000']
 
@@ -56,6 +60,18 @@ test('gateway alone should serve the books of a collector elsewhere, and none of
     const before = (await get(path)).body
     await until(async () => (await get(path)).body.last_seq > before.last_seq, WAIT_MS, 'a change of it')
     assert.ok(before.bids.length > 10 && before.asks.length > 10)
+  }
+  if (existsSync('/proc/self/task')) {
+    const niceOf = (task: string): number => Number(readFileSync(`${task}/stat`, 'utf8').split(') ')[1]?.split(' ')[16])
+    const threads = readdirSync(`/proc/${elsewhere.cli.pid}/task`)
+    const nices = threads.map((thread) => niceOf(`/proc/${elsewhere.cli.pid}/task/${thread}`))
+    assert.deepEqual(
+      [niceOf(`/proc/${elsewhere.cli.pid}`), Math.max(...nices)],
+      [NICE, NICE + 5],
+      'its thread gives way',
+    )
+    const clickHouse = engine.child('clickhouse-server')
+    assert.equal(niceOf(`/proc/${clickHouse}`), NICE + 10, 'the embedded ClickHouse gives way')
   }
   engine.kill('SIGKILL')
   for (const { get } of [beside, elsewhere]) {

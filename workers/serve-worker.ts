@@ -6,6 +6,7 @@ import { isMainThread, type MessagePort, parentPort, workerData } from 'node:wor
 import { Clock } from '../engine/base/clock.ts'
 import { Fault } from '../engine/base/fault.ts'
 import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
+import { GATEWAY_GIVES_WAY, threadGivesWay } from '../engine/base/priority.ts'
 import { freshSeed, type Random, seededRandom } from '../engine/base/random.ts'
 import type { GatewaySample } from '../engine/gateway/counts.ts'
 import type { EngineLink } from '../engine/gateway/engine-link.ts'
@@ -132,6 +133,7 @@ function openLive(seat: LiveSeat | undefined, random: Random, log: Log): LiveSou
 
 async function main(seat: ServeSeat, port: MessagePort): Promise<void> {
   const say = (message: ServeMessage): void => port.postMessage(message)
+  threadGivesWay(GATEWAY_GIVES_WAY)
   const heartbeat = new Heartbeat(seat.heartbeats, 0)
   heartbeat.beat()
   setInterval(() => heartbeat.beat(), BEAT_MS).unref()

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Clock } from '../engine/base/clock.ts'
 import { createLog, type Log, type LogLevel } from '../engine/base/log.ts'
+import { STORE_GIVES_WAY, threadGivesWay } from '../engine/base/priority.ts'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { Counters } from '../engine/ring/counters.ts'
 import { Heartbeat } from '../engine/ring/heartbeat.ts'
@@ -108,6 +109,7 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
 }
 
 async function main(seat: StoreSeat<StoreWorkerSettings>): Promise<void> {
+  threadGivesWay(STORE_GIVES_WAY)
   const { settings } = seat
   const port = parentPort as NonNullable<typeof parentPort>
   const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)

@@ -17,6 +17,7 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT_FAULT, EXIT_OK, Fault } from '../base/fault.ts'
+import { giveWay, STORE_GIVES_WAY } from '../base/priority.ts'
 import { Chdb } from './chdb.ts'
 import { createHttpInterface } from './http-interface.ts'
 
@@ -93,6 +94,7 @@ async function listen(server: import('node:http').Server, port: number): Promise
 }
 
 async function main(): Promise<void> {
+  giveWay(STORE_GIVES_WAY) // before the engine starts its threads
   const settings = JSON.parse(process.argv[2] ?? '{}') as ServerSettings
   const { engine, incomingDirectory } = openEngine(settings)
   const { server, inFlight, refuse } = createHttpInterface({

@@ -12,7 +12,12 @@ export class Crowd {
   /** @param plans one a process */
   constructor(plans: readonly CrowdPlan[]) {
     const program = new URL('./crowd-process.js', import.meta.url)
-    this.#children = plans.map(() => fork(program, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }))
+    this.#children = plans.map(() =>
+      fork(program, {
+        detached: true, // clients are elsewhere: they have no part in the processor time of the engine's session
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      }),
+    )
     this.#connected = plans.map(() => 0)
     this.#wanted = plans.reduce((sum, { patterns }) => sum + patterns.length, 0)
     this.#children.forEach((child, index) => {
