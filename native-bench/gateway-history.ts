@@ -302,14 +302,17 @@ function questions(startNs: bigint): readonly Question[] {
   ]
 }
 
-/** The bids by another way: everything since the anchor, in the order of sequences. */
+/** The bids by another way: everything since the anchor, in the order of sequences; of two levels of one price in a row the later. */
 function bookSql(ns: bigint): string {
-  const of = (table: string, kind: string) => `SELECT last_seq, level.1 AS price, level.2 AS quantity FROM ${table}
-    ARRAY JOIN arrayZip(bid_prices, bid_quantities) AS level
+  const of = (
+    table: string,
+    kind: string,
+  ) => `SELECT (last_seq, level.3) AS place, level.1 AS price, level.2 AS quantity FROM ${table}
+    ARRAY JOIN arrayZip(bid_prices, bid_quantities, arrayEnumerate(bid_prices)) AS level
     WHERE symbol = '${BOOK_SYMBOL}' AND received_ns <= fromUnixTimestamp64Nano(toInt64(${ns})) ${kind}`
   const start = `last_seq >= (SELECT max(last_seq) FROM book_snapshots WHERE symbol = '${BOOK_SYMBOL}' AND received_ns <= fromUnixTimestamp64Nano(toInt64(${ns})))`
   return `SELECT toString(book.price) AS price, toString(book.quantity) AS quantity FROM (
-      SELECT price, argMax(quantity, last_seq) AS quantity
+      SELECT price, argMax(quantity, place) AS quantity
       FROM (${of('book_snapshots', `AND ${start}`)} UNION ALL ${of('book_deltas', `AND ${start.replace('>=', '>')}`)}) GROUP BY price
     ) AS book WHERE book.quantity != 0 ORDER BY book.price DESC LIMIT 400`
 }
