@@ -60,6 +60,8 @@ const GONE_MS = 600_000
 export class Books {
   readonly all = new Map<string, FollowedBook>()
   readonly counts = { asks: 0, resets: 0, losses: 0 }
+  /** counts what changed in the list of books or in the state of one */
+  changes = 0
   readonly #events: BooksEvents
   /** those that are used or held */
   readonly #active = new Set<FollowedBook>()
@@ -138,10 +140,12 @@ export class Books {
     const followed = this.#known(name, nowMs, nowNs)
     if (followed.run !== run && !this.#mayFollow(followed, run, nowMs, nowNs)) return
     if (!this.#active.has(followed)) return
+    const { standing } = followed
     for (const row of rows) {
       if (followed.anchor(row)) this.#events.onSnapshot(followed, followed.book as LiveBook)
       else if (followed.book === undefined) this.#lose(followed, 'levels beyond the bounds of a book', nowMs, nowNs)
     }
+    if (followed.standing !== standing) this.changes++
   }
 
   onDelta(followed: FollowedBook, { run, number, rows }: NumberedMessage, nowMs: number, nowNs: string): void {
@@ -183,6 +187,7 @@ export class Books {
       if (followed.users > 0 || nowMs - followed.heardMs < GONE_MS) continue
       this.#release(followed)
       this.all.delete(followed.id)
+      this.changes++
       this.#events.onGone(followed)
     }
   }
@@ -204,6 +209,7 @@ export class Books {
     const { exchange, market, symbol } = name
     const followed = new FollowedBook({ exchange, market, symbol }, id, nowMs, nowNs)
     this.all.set(id, followed)
+    this.changes++
     this.#events.onKnown(followed)
     return followed
   }
@@ -228,7 +234,9 @@ export class Books {
   }
 
   #stand(followed: FollowedBook, standing: Standing, nowMs: number, nowNs: string): void {
-    const wasLive = followed.standing.state === 'LIVE'
+    const { state, sinceNs } = followed.standing
+    const wasLive = state === 'LIVE'
+    if (standing.state !== state || standing.sinceNs !== sinceNs) this.changes++
     followed.standing = standing
     if (standing.state !== 'LIVE') {
       followed.awaitedSinceNs = '0'

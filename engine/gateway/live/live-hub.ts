@@ -286,6 +286,11 @@ export class LiveHub {
     return this.#books.lines(this.#nowMs())
   }
 
+  /** Another number when the list of books or the state of one is another. */
+  get bookChanges(): number {
+    return this.#books.changes
+  }
+
   get booksHeld(): number {
     return this.#books.heldCount
   }

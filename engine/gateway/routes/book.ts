@@ -12,7 +12,7 @@ import { DEPTH_MAX } from '../live/requests.ts'
 const DEPTH_DEFAULT = 400
 /** A book that has no levels yet comes within some ms; one that is broken within seconds. */
 const RETRY_S = 1
-/** Of 1,000 books the lines are 200 kB; the workers say how they are once a second. */
+/** Of 1,000 books the lines are 200 kB. What of them is older than this is numbers and ages, never a state. */
 const LINES_GOOD_MS = 100
 
 const State = Type.Unsafe<string>({ type: 'string', enum: Object.keys(BOOK_STATES) })
@@ -73,7 +73,7 @@ export function addBookRoutes(app: App, { live, answers }: GatewayContext): void
       sent(
         reply,
         'json',
-        await answers.get(request.url, LINES_GOOD_MS, async () =>
+        await answers.get(`${request.url} ${live.bookChanges}`, LINES_GOOD_MS, async () =>
           payloadOf(reply, 'json', { books: live.bookLines().map(formOf) }),
         ),
       ),
