@@ -131,6 +131,7 @@ export class LetterDesk {
     const { clickhouse } = this.#places
     const sink =
       clickhouse === undefined ? undefined : new ClickHouseSink(clickhouse, () => this.#clock.nowNs(), this.#log)
+    sink?.hurry() // one letter at a time
     const replay = async ({ payload }: Letter): Promise<string> => {
       if (sink === undefined) return 'there is no ClickHouse here'
       const outcome = await sink.send(openBlock(payload))

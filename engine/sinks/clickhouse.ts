@@ -169,7 +169,7 @@ export class ClickHouseSink implements Sink {
     })
   }
 
-  /** Nothing waits for company any more: the process ends. */
+  /** Nothing waits for company any more: the process ends, or each block is sent when the one before is stored. */
   hurry(): void {
     this.#queue.hurry()
     this.#pump()

@@ -84,6 +84,7 @@ function directReplay(run: Run): { replay: Replay; stop(): Promise<void> } {
   const open = async () => {
     const { options, stop } = await reachClickHouse(run)
     const sink = new ClickHouseSink(options, () => clock.nowNs(), run.log)
+    sink.hurry() // one letter after the other
     return { sink, stop }
   }
   const replay: Replay = async (letter) => {

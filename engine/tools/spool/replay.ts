@@ -114,7 +114,9 @@ function publisher({ connection, options }: ReachedNats, mark: string): Send {
 
 function sinkOf({ options }: ReachedClickHouse, { log }: Run): ClickHouseSink {
   const clock = new Clock()
-  return new ClickHouseSink(options, () => clock.nowNs(), log)
+  const sink = new ClickHouseSink(options, () => clock.nowNs(), log)
+  sink.hurry() // one block after the other: none has company to wait for
+  return sink
 }
 
 async function sendDirectly(sink: ClickHouseSink, block: SealedBlock): Promise<string> {
