@@ -13,19 +13,10 @@ import type { Run } from '../base/run.ts'
 import type { GatewaySample } from '../gateway/counts.ts'
 import { Histogram } from '../ring/histogram.ts'
 import type { ExchangeName } from '../simulate/venue.ts'
-import {
-  type FeedFigures,
-  feedOver,
-  feedSince,
-  hundredths,
-  isUnchanged,
-  namesOfLive,
-  rssMaxOver,
-  until,
-} from './demo/feed.ts'
+import { type FeedFigures, feedOver, feedSince, isUnchanged, namesOfLive, rssMaxOver, until } from './demo/feed.ts'
 import { halfAtBinance } from './demo/markets.ts'
 import { onStage, type Stage, stageDirectory } from './demo/stage.ts'
-import { tellVerdict } from './demo/verdict.ts'
+import { hundredths, tellVerdict } from './demo/verdict.ts'
 import { Crowd } from './fanout/crowd.ts'
 import type { CrowdPlan } from './fanout/protocol.ts'
 

@@ -13,7 +13,7 @@ import { halfAtBinance } from './demo/markets.ts'
 import { readGaps } from './demo/notes.ts'
 import { sums } from './demo/report.ts'
 import { compareWithTruth, onStage, playToEnd, type Stage, stageDirectory } from './demo/stage.ts'
-import { tellVerdict } from './demo/verdict.ts'
+import { hundredths, tellVerdict, tenths } from './demo/verdict.ts'
 
 export interface ScaleOptions {
   /** with a book; an index of OKX and one of Deribit come on top */
@@ -81,9 +81,6 @@ function startText({ plan: { estimate, connections } }: Collector): string {
   const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
   return `plan: all LIVE after ${seconds(estimate.startupMs)} (${connections.length} sockets ${seconds(estimate.connectMs)}, subscribing ${seconds(estimate.subscribeMs)}, snapshots ${seconds(estimate.snapshotMs)})`
 }
-
-const tenths = (value: number): number => Math.round(value * 10) / 10
-const hundredths = (value: number): number => Math.round(value * 100) / 100
 
 /** From the moment that the plan was made for, as the plan counts. */
 async function untilLive({ collector, engine }: Stage, stop: AbortSignal) {

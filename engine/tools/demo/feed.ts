@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../../base/fault.ts'
 import { Histogram } from '../../ring/histogram.ts'
 import type { Stage } from './stage.ts'
+import { hundredths } from './verdict.ts'
 
 const LOOK_MS = 100
 const SETTLE_MS = 3_000
@@ -34,8 +35,6 @@ export function feedSince(latencies: readonly Histogram[], before: Histogram): F
   const ms = (share: number): number => hundredths(since.percentileNs(share) / 1e6)
   return { events: since.count, p50: ms(0.5), p99: ms(0.99) }
 }
-
-export const hundredths = (value: number): number => Math.round(value * 100) / 100
 
 export async function until(isSo: () => boolean, msMax: number, what: string): Promise<void> {
   const deadlineMs = performance.now() + msMax

@@ -3,6 +3,9 @@ import { EXIT_MISSED, Fault } from '../../base/fault.ts'
 
 export type Figures = Readonly<Record<string, unknown>>
 
+export const tenths = (value: number): number => Math.round(value * 10) / 10
+export const hundredths = (value: number): number => Math.round(value * 100) / 100
+
 /** @param missed what is not as wanted, in words; the command leaves with EXIT_MISSED then */
 export function tellVerdict(figures: Figures, missed: readonly string[], isJson: boolean): void {
   process.stdout.write(isJson ? `${JSON.stringify(figures)}\n` : `${forPeople(figures)}\n`)

@@ -1,6 +1,7 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { Fault } from '../../base/fault.ts'
+import { forkClients } from '../demo/clients.ts'
 import type { CrowdMessage, CrowdOrder, CrowdPlan, CrowdReport } from './protocol.ts'
 
 /** Some processes of clients. */
@@ -12,12 +13,7 @@ export class Crowd {
   /** @param plans one a process */
   constructor(plans: readonly CrowdPlan[]) {
     const program = new URL('./crowd-process.js', import.meta.url)
-    this.#children = plans.map(() =>
-      fork(program, {
-        detached: true, // clients are elsewhere: they have no part in the processor time of the engine's session
-        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      }),
-    )
+    this.#children = plans.map(() => forkClients(program))
     this.#connected = plans.map(() => 0)
     this.#wanted = plans.reduce((sum, { patterns }) => sum + patterns.length, 0)
     this.#children.forEach((child, index) => {

@@ -1,5 +1,6 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { Fault } from '../../base/fault.ts'
+import { forkClients } from '../demo/clients.ts'
 import type { VisitOrder, VisitPlan, VisitReport } from './protocol.ts'
 
 /** A process of clients that ask over HTTP. */
@@ -8,8 +9,7 @@ export class Visitors {
   readonly #ended: Promise<never>
 
   constructor(plan: VisitPlan) {
-    const program = new URL('./visitor-process.js', import.meta.url)
-    this.#child = fork(program, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    this.#child = forkClients(new URL('./visitor-process.js', import.meta.url))
     this.#ended = new Promise((_, reject) => {
       this.#child.once('exit', (code) =>
         reject(new Fault('CLIENTS', `the process of clients ended (exit ${code}) before the trial did`)),
