@@ -6,7 +6,7 @@ import { type PublicColumn, publicColumns } from '../../record/rows.ts'
 import type { Table } from '../../record/schema-columns.ts'
 import { ErrorForm } from '../errors.ts'
 import { HttpFault } from '../http-fault.ts'
-import type { Payload } from '../shared-answers.ts'
+import type { Payload, SharedAnswers } from '../shared-answers.ts'
 import type { Store } from '../store.ts'
 
 export const LIMIT_MAX = 10_000
@@ -102,13 +102,26 @@ export function answered<Body extends object>(reply: FastifyReply, format: Forma
   return format === 'msgpack' ? sent(reply, format, packr.pack(body)) : body
 }
 
-/** The same as it goes out, for those who share it. */
-export function payloadOf(reply: FastifyReply, format: Format | undefined, body: object): Payload {
-  return format === 'msgpack' ? packr.pack(body) : (reply.serialize(body) as string)
+/** The same for all who ask this within `goodMs`. @param question all that the answer depends on */
+export async function shared<Body>(
+  answers: SharedAnswers,
+  reply: FastifyReply,
+  {
+    question,
+    goodMs,
+    format,
+  }: { readonly question: string; readonly goodMs: number; readonly format?: Format | undefined },
+  make: () => object | Promise<object>,
+): Promise<Body> {
+  const payload = await answers.get(question, goodMs, async () => {
+    const body = await make()
+    return format === 'msgpack' ? packr.pack(body) : (reply.serialize(body) as string)
+  })
+  return sent<Body>(reply, format, payload)
 }
 
 /** What is sent as bytes or text passes the schema by. */
-export function sent<Body>(reply: FastifyReply, format: Format | undefined, payload: Payload): Body {
+function sent<Body>(reply: FastifyReply, format: Format | undefined, payload: Payload): Body {
   const type = format === 'msgpack' ? 'application/vnd.msgpack' : 'application/json; charset=utf-8'
   return reply.type(type).send(payload) as unknown as Body
 }

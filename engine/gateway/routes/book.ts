@@ -4,7 +4,7 @@ import { BOOK_STATES } from '../../record/schema.ts'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
 import { ErrorForm } from '../errors.ts'
-import { InstrumentParams, payloadOf, sent } from '../history/answer.ts'
+import { InstrumentParams, shared } from '../history/answer.ts'
 import { HttpFault } from '../http-fault.ts'
 import type { BookLine } from '../live/books.ts'
 import { DEPTH_MAX } from '../live/requests.ts'
@@ -69,14 +69,10 @@ export function addBookRoutes(app: App, { live, answers }: GatewayContext): void
         response: { 200: Type.Object({ books: Type.Array(BookLineForm) }) },
       },
     },
-    async (request, reply) =>
-      sent(
-        reply,
-        'json',
-        await answers.get(`${request.url} ${live.bookChanges}`, LINES_GOOD_MS, async () =>
-          payloadOf(reply, 'json', { books: live.bookLines().map(formOf) }),
-        ),
-      ),
+    (request, reply) =>
+      shared(answers, reply, { question: `${request.url} ${live.bookChanges}`, goodMs: LINES_GOOD_MS }, () => ({
+        books: live.bookLines().map(formOf),
+      })),
   )
   app.get(
     '/v1/books/:instrument',

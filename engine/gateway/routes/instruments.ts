@@ -3,7 +3,7 @@ import { tableNamed } from '../../record/schema.ts'
 import { KIND_WORDS, TRADING_WORDS } from '../../record/schema-kinds.ts'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
-import { formatParameter, NextCursor, payloadOf, rowSchema, sent, storeOf, storeRefusals } from '../history/answer.ts'
+import { formatParameter, NextCursor, rowSchema, shared, storeOf, storeRefusals } from '../history/answer.ts'
 import { decodeCursor, encodeCursor } from '../history/cursor.ts'
 import { selectList } from '../history/select.ts'
 import type { Store } from '../store.ts'
@@ -72,10 +72,9 @@ export function addInstrumentRoutes(app: App, { store, answers }: GatewayContext
       const { format, ...question } = request.query
       const known = storeOf(store)
       // nobody's leaving ends it: others may have asked the same meanwhile
-      const payload = await answers.get(request.url, GOOD_MS, async () =>
-        payloadOf(reply, format, await instrumentPage(known, question)),
+      return shared(answers, reply, { question: request.url, goodMs: GOOD_MS, format }, () =>
+        instrumentPage(known, question),
       )
-      return sent(reply, format, payload)
     },
   )
 }

@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import type { App } from '../app.ts'
 import type { GatewayContext } from '../context.ts'
 import type { CollectorStatus, EngineStatus } from '../engine-link.ts'
-import { payloadOf, sent } from '../history/answer.ts'
+import { shared } from '../history/answer.ts'
 import { Collected, CollectorPlan, Connection, Job, Process, Shard } from './system-forms.ts'
 
 const read = { scope: 'read' } as const
@@ -31,18 +31,12 @@ export function addSystemRoutes(app: App, { engine, jobs, clock, answers }: Gate
         },
       },
     },
-    async (request, reply) =>
-      sent(
-        reply,
-        'json',
-        await answers.get(request.url, STATUS_GOOD_MS, async () =>
-          payloadOf(reply, 'json', {
-            nowMs: Math.round(clock.nowMs()),
-            pressure: engine.pressure(),
-            processes: await engine.status(),
-          }),
-        ),
-      ),
+    (request, reply) =>
+      shared(answers, reply, { question: request.url, goodMs: STATUS_GOOD_MS }, async () => ({
+        nowMs: Math.round(clock.nowMs()),
+        pressure: engine.pressure(),
+        processes: await engine.status(),
+      })),
   )
   app.get(
     '/v1/roles',

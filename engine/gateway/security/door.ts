@@ -1,7 +1,8 @@
 /**
  * The door: every request and every WebSocket passes here before anything of its body is read. Refused is, in this order,
  * what comes too often, what would be too much at once (both by turnstile.ts, the cheapest way there is), what is too long,
- * what comes from the wrong place (Host, Origin), and who may not. A loopback gateway without keys lets everybody of the machine read, and nobody change anything.
+ * what comes from the wrong place (Host, Origin), and who may not. A loopback gateway without keys lets everybody of the
+ * machine read, and nobody change anything.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { GatewayCounts, Refusal } from '../counts.ts'
