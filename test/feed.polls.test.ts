@@ -136,3 +136,27 @@ test('polls should end with their instrument and altogether, and deliver nothing
   await time.turn(3 * INTERVAL_MS)
   assert.ok(asked.every(({ symbol }) => symbol !== 'S3'))
 })
+
+test('polls that an overload held back should be asked once when it is over, each soon and not all at once', async () => {
+  const { time, asked, polls } = rig(true)
+  const count = 50
+  polls.hold(true)
+  for (let index = 100; index < 100 + count; index++) polls.add(instrument(index), [RULE])
+  await time.turn(2.5 * INTERVAL_MS)
+  assert.equal(asked.length, 0, 'held')
+  polls.hold(false)
+  await time.turn(POLL_DEFAULTS.firstWithinMs)
+  assert.equal(asked.length, new Set(asked.map(({ symbol }) => symbol)).size, 'nobody twice')
+  assert.equal(asked.length, count)
+  assert.ok(new Set(asked.map(({ atMs }) => Math.floor(atMs / 1_000))).size >= 8, 'spread')
+  polls.hold(true)
+  polls.hold(false) // nothing was due meanwhile
+  await time.turn(POLL_DEFAULTS.firstWithinMs)
+  assert.equal(asked.length, count)
+  await time.turn(4 * INTERVAL_MS - POLL_DEFAULTS.firstWithinMs)
+  for (let index = 100; index < 100 + count; index++) {
+    const mine = asked.filter(({ symbol }) => symbol === `S${index}`).length
+    assert.ok(mine >= 4 && mine <= 6, `S${index} was asked ${mine} times`)
+  }
+  polls.close()
+})

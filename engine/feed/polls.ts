@@ -8,7 +8,7 @@
  * ratio, which spreads any number evenly and moves nobody when one is added. Jitter keeps two collectors of one address
  * apart. All of it has the lowest priority in the weight ledger: a hole in a book never waits for a statistic.
  *
- * Under overload (roles/pressure.ts) what is due is skipped.
+ * Under overload (roles/pressure.ts) what is due waits, and is asked once when it is over, as soon as the first of all.
  *
  * Arithmetic: 500 instruments × 3 rules every 30 s are 50 requests a second of weight 1; the ledger lets fewer through
  * when the venue allows fewer, and then what is still under way when it is due again is skipped and counted.
@@ -54,6 +54,8 @@ interface Task {
   readonly place: number
   isUnderWay: boolean
   isOver: boolean
+  /** was due while everything was held */
+  isOwed: boolean
   failureCount: number
   /** polls still to skip */
   waitCount: number
@@ -64,13 +66,12 @@ const GOLDEN_RATIO = 0.618_033_988_749_895
 
 export class Polls {
   readonly stats: PollStats = { sent: 0, answered: 0, failed: 0, skipped: 0 }
-  /** while it is set nothing is asked */
-  isHeld = false
   readonly #options: PollOptions
   readonly #around: PollSurroundings
   readonly #tasks = new Map<string, Task[]>()
   /** tasks ever made, by rule: the next place in its interval */
   readonly #placeCounts = new Map<string, number>()
+  #isHeld = false
   #isClosed = false
 
   constructor(options: PollOptions, around: PollSurroundings) {
@@ -110,6 +111,18 @@ export class Polls {
     this.#tasks.delete(id)
   }
 
+  /** While it is so nothing is asked. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld
+    if (isHeld) return
+    for (const task of [...this.#tasks.values()].flat()) {
+      if (!task.isOwed) continue
+      task.isOwed = false
+      task.cancel()
+      this.#first(task)
+    }
+  }
+
   close(): void {
     this.#isClosed = true
     for (const id of [...this.#tasks.keys()]) this.remove(id)
@@ -127,6 +140,7 @@ export class Polls {
       place: (count * GOLDEN_RATIO) % 1,
       isUnderWay: false,
       isOver: false,
+      isOwed: false,
       failureCount: 0,
       waitCount: 0,
       cancel: () => {},
@@ -151,7 +165,8 @@ export class Polls {
 
   #due(task: Task): void {
     this.#next(task)
-    if (task.isUnderWay || task.waitCount > 0 || this.isHeld) {
+    if (task.isUnderWay || task.waitCount > 0 || this.#isHeld) {
+      task.isOwed = this.#isHeld && !task.isUnderWay && task.waitCount === 0
       task.waitCount = Math.max(0, task.waitCount - 1)
       this.stats.skipped++
       return

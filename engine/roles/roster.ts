@@ -137,7 +137,7 @@ export class Roster {
 
   /** Under overload nothing is polled; instruments come and go all the same, for fewer of them may be the remedy. */
   holdPolls(isHeld: boolean): void {
-    for (const { polls } of this.#markets.values()) polls.isHeld = isHeld
+    for (const { polls } of this.#markets.values()) polls.hold(isHeld)
   }
 
   /** Follows the rules of a market once more. Readings of one market come one after the other. */
