@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { existsSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { test } from 'node:test'
+import { takeDirectory } from '../engine/tools/demo/directory.ts'
 import { cleanUp } from './support/clean-up.ts'
-import { startCli } from './support/cli.ts'
+import { runCli, startCli } from './support/cli.ts'
 import { startClickHouse, startNats, temporaryDirectory } from './support/embedded.ts'
 import { rigEngine, rigVenue } from './support/rig.ts'
 
@@ -33,3 +36,23 @@ for (const way of ['direct', 'jetstream'] as const) {
     assert.equal((await first.ended).code, 0)
   })
 }
+
+test('demo should leave alone a directory that an engine or another demo works in, and empty it when that has ended', async (t) => {
+  const venue = await rigVenue(t, { markets: ['spot'], instruments: 1, rate: 100 })
+  const data = temporaryDirectory(t)
+  writeFileSync(path.join(data, 'DEMO'), 'what a demo left, which an engine goes on with')
+  const engine = await rigEngine(t, data, ['--delivery', 'direct', ...venue.flags])
+  await engine.booksLive(1, 20_000)
+  const refused = await runCli(['demo', '--seconds', '1', '--data', data])
+  assert.equal(refused.code, 70, refused.stderr)
+  assert.match(refused.stderr, /in use by process \d+ .*: stop it, or name another directory with --data/)
+  assert.ok(existsSync(path.join(data, 'clickhouse', 'owner.json')), 'nothing was deleted')
+  engine.kill('SIGTERM')
+  assert.equal((await engine.ended).code, 0)
+
+  const demo = await takeDirectory(data)
+  assert.ok(!existsSync(path.join(data, 'clickhouse')), 'it is emptied for who comes next')
+  await assert.rejects(takeDirectory(data), /in use by process \d+/)
+  await demo.release()
+  await (await takeDirectory(data)).release()
+})

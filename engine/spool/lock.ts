@@ -26,18 +26,24 @@ interface Holder {
   readonly since: string
 }
 
-const LOCK_FILE = 'LOCK'
+export const LOCK_FILE = 'LOCK'
 
 /** What to say when a directory has a holder already. */
 type InUse = (who: string) => Fault
 
-/** @throws Fault `SPOOL_IN_USE` that names the directory and its holder. */
-export async function lockDirectory(directory: string, since: string): Promise<DirectoryLock> {
+/** @throws Fault `SPOOL_IN_USE`, or what `inUse` makes, that names the directory and its holder. */
+export async function lockDirectory(
+  directory: string,
+  since: string,
+  inUse: (path: string, who: string) => Fault = spoolInUse,
+): Promise<DirectoryLock> {
   const path = await realpath(directory)
-  return await lock(path, since, (who) => {
-    const remedy = 'stop it, or give this collector its own spool.directory and producer name'
-    return new Fault('SPOOL_IN_USE', `spool directory ${path} is in use by ${who}: ${remedy}`)
-  })
+  return await lock(path, since, (who) => inUse(path, who))
+}
+
+function spoolInUse(path: string, who: string): Fault {
+  const remedy = 'stop it, or give this collector its own spool.directory and producer name'
+  return new Fault('SPOOL_IN_USE', `spool directory ${path} is in use by ${who}: ${remedy}`)
 }
 
 /**

@@ -19,7 +19,7 @@ import { isAlive } from '../../embedded/kept-child.ts'
 import { type EmbeddedNats, type EmbeddedNatsOptions, startEmbeddedNats } from '../../embedded/nats.ts'
 import { dataDirectory } from '../../roles/settings.ts'
 import { CLICKHOUSE_DEFAULT, createClickHouseClient } from '../../sinks/clickhouse.ts'
-import { emptyDirectory } from '../demo/stage.ts'
+import { takeDirectory } from '../demo/directory.ts'
 import { type MarketPlans, startVenue, type Venue } from '../demo/venue.ts'
 import { AcceptedBlocks } from './accepted.ts'
 import { FaultLink } from './fault-link.ts'
@@ -52,8 +52,16 @@ type Undo = () => Promise<unknown>
 
 /** @param act what is done with all of it there and nothing started but the venues; all of it is ended afterwards */
 export async function onScene<T>(options: SceneOptions, run: Run, act: (scene: Scene) => Promise<T>): Promise<T> {
+  const taken = await takeDirectory(options.directory)
+  try {
+    return await playOn(options, run, act)
+  } finally {
+    await taken.release()
+  }
+}
+
+async function playOn<T>(options: SceneOptions, run: Run, act: (scene: Scene) => Promise<T>): Promise<T> {
   const { directory, markets, rate, seed } = options
-  emptyDirectory(directory)
   const truthDirectory = join(directory, 'truth')
   const venue = await startVenue({ seconds: null, rate, seed, recordings: [], speed: 1, truthDirectory, markets })
   try {

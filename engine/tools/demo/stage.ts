@@ -2,18 +2,19 @@
  * Simulated venues in a process of their own → the whole engine → ClickHouse, on this machine: set up in order, taken down
  * in order. The demo and the trials (faults, rotation, scale) all play on it and differ in what they look at.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClickHouseClient } from '@clickhouse/client'
 import type { Config } from '../../base/config.ts'
-import { EXIT_USAGE, Fault } from '../../base/fault.ts'
+import { Fault } from '../../base/fault.ts'
 import type { Run } from '../../base/run.ts'
 import type { Collector } from '../../roles/collector.ts'
 import { type EngineProcess, startProcess } from '../../roles/process.ts'
 import { createClickHouseClient } from '../../sinks/clickhouse.ts'
 import { type Check, checkAgainstTruth } from './check.ts'
 import { demoConfig } from './config.ts'
+import { takeDirectory } from './directory.ts'
 import { StatusLine } from './status.ts'
 import { startVenue, type Venue, type VenueOptions, type VenueReport } from './venue.ts'
 
@@ -32,7 +33,6 @@ export type StageOptions = Omit<VenueOptions, 'truthDirectory'> & {
   readonly serves?: boolean
 }
 
-const MARKER = 'DEMO'
 const LOOK_MS = 500
 /** Nothing new from the sockets at so many looks after the venue said that all is sent: all has arrived. */
 const QUIET_LOOKS = 3
@@ -41,9 +41,17 @@ const STORING_MS_MAX = 300_000
 
 /** @param act what is done with all of it running; whatever it does, all of it is ended afterwards */
 export async function onStage<T>(options: StageOptions, run: Run, act: (stage: Stage) => Promise<T>): Promise<T> {
+  const { directory } = options
+  const taken = await takeDirectory(directory)
+  try {
+    return await playOn(options, run, act)
+  } finally {
+    await taken.release()
+  }
+}
+
+async function playOn<T>(options: StageOptions, run: Run, act: (stage: Stage) => Promise<T>): Promise<T> {
   const { directory, markets } = options
-  const say = (line: string): void => void process.stderr.write(`${line}\n`)
-  emptyDirectory(directory)
   const truthDirectory = join(directory, 'truth')
   const venue = await startVenue({ ...options, truthDirectory })
   try {
@@ -63,7 +71,7 @@ export async function onStage<T>(options: StageOptions, run: Run, act: (stage: S
         await client.close()
       }
     } finally {
-      for (const line of await engine.stop()) say(line)
+      for (const line of await engine.stop()) process.stderr.write(`${line}\n`)
     }
   } finally {
     await venue.kill()
@@ -75,21 +83,6 @@ export async function onStage<T>(options: StageOptions, run: Run, act: (stage: S
 export function stageDirectory({ config, effective }: Run, name: string): string {
   const isOwn = effective.origins.get('data.directory')?.layer === 'flag'
   return isOwn ? resolve(config.data.directory) : resolve(config.data.directory, name)
-}
-
-/** What an earlier demo left goes; what is not a demo's stays. */
-export function emptyDirectory(directory: string): void {
-  const marker = join(directory, MARKER)
-  if (existsSync(directory) && readdirSync(directory).length > 0 && !existsSync(marker)) {
-    throw new Fault(
-      'NOT_A_DEMO',
-      `${directory} holds something that is not of a demo, and a demo begins with an empty directory: name another with --data`,
-      EXIT_USAGE,
-    )
-  }
-  rmSync(directory, { recursive: true, force: true })
-  mkdirSync(directory, { recursive: true })
-  writeFileSync(marker, 'Data of `marketprism demo` or of a trial. The next one empties this directory.\n')
 }
 
 /**
