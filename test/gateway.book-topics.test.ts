@@ -1,14 +1,24 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
+import { type BookRow, bookRowOf } from '../engine/gateway/live/book-row.ts'
 import { BookTopics } from '../engine/gateway/live/book-topics.ts'
-import { LiveBook } from '../engine/gateway/live/live-book.ts'
+import type { LateBook } from '../engine/gateway/live/followed-book.ts'
+import { LiveBook, noLevels } from '../engine/gateway/live/live-book.ts'
 import { BOOK_TYPE, type Outgoing, type Receiver, Topic } from '../engine/gateway/live/topic.ts'
-import type { LiveRow } from '../engine/record/rows.ts'
 
 const RUNS = Number(process.env['TEST_RUNS'] ?? 40)
 const STEPS = 400
 const DEPTHS = [0, 5]
+
+/** What readers have when the next changes are lost. */
+function lateOf(live: LiveBook): LateBook {
+  const { epoch, lastSeq, priceScale, quantityScale } = live
+  const late = { bid: noLevels(), ask: noLevels(), epoch, lastSeq, priceScale, quantityScale, sinceMs: 0 }
+  live.copyTop('bid', 0, late.bid)
+  live.copyTop('ask', 0, late.ask)
+  return late
+}
 
 /** A client: the first whole and every change in order, or a mistake. */
 class Reader implements Receiver {
@@ -45,11 +55,11 @@ test('whoever joins a book at any moment should have it as it is, from a whole m
   let oldWholes = 0
   for (let run = 0; run < RUNS; run++) {
     let seq = 0
-    const row = (levels: number): LiveRow => {
+    const row = (levels: number): BookRow => {
       const prices = (from: number) => Array.from({ length: levels }, () => from + upTo(30))
       const quantities = () => Array.from({ length: levels }, () => upTo(4))
       seq++
-      return {
+      return bookRowOf({
         ...{ book_epoch: 1, first_seq: seq, last_seq: seq, event_ns: `${seq}`, received_ns: `${seq}` },
         ...{
           price_scale: 1,
@@ -58,7 +68,7 @@ test('whoever joins a book at any moment should have it as it is, from a whole m
           bid_quantity_mantissas: quantities(),
         },
         ...{ ask_price_mantissas: prices(200), ask_quantity_mantissas: quantities() },
-      } as unknown as LiveRow
+      })
     }
     const live = new LiveBook()
     assert.ok(live.anchor(row(20)))
@@ -87,6 +97,10 @@ test('whoever joins a book at any moment should have it as it is, from a whole m
         assert.ok(live.anchor(row(20)))
         isHeld = true
         topics.anchor(all, live)
+      } else if (chance < 0.18) {
+        const late = lateOf(live)
+        for (let lost = upTo(5); lost > 0; lost--) assert.ok(live.apply(row(upTo(4))))
+        topics.catchUp(all, live, late)
       } else if (chance < 0.4) topics.sendChanges()
       else {
         const change = row(1 + upTo(3))

@@ -3,7 +3,9 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { Books, type BooksEvents, type Heartbeat } from '../engine/gateway/live/books.ts'
-import type { NumberedMessage, Standing } from '../engine/gateway/live/followed-book.ts'
+import { bookRowOf } from '../engine/gateway/live/book-row.ts'
+import type { Standing } from '../engine/gateway/live/followed-book.ts'
+import type { LiveMessage } from '../engine/gateway/live/live-message.ts'
 import { contentOf } from '../engine/gateway/live/book-view.ts'
 import { BOOK_STATES } from '../engine/record/schema.ts'
 import { served } from './support/gateway.ts'
@@ -22,6 +24,7 @@ function scene() {
     onKnown: () => {},
     onGone: ({ id }) => told.push({ event: 'gone', id }),
     onSnapshot: ({ id }) => told.push({ event: 'snapshot', id }),
+    onCaughtUp: ({ id }) => told.push({ event: 'caughtUp', id }),
     onChange: ({ id }) => told.push({ event: 'change', id }),
     onReset: ({ id }, standing) => told.push({ event: 'reset', id, standing }),
     onProof: ({ id }) => told.push({ event: 'proof', id }),
@@ -33,13 +36,14 @@ function scene() {
   source.say = (subject: string, message: object) => {
     const [type, exchange = '', market = '', symbol = ''] = subject.split('.')
     const id = `${exchange}.${market}.${symbol}`
-    const numbered = message as NumberedMessage
+    const numbered = message as LiveMessage
+    const ofBook = () => ({ ...numbered, number: Number(numbered.number), rows: numbered.rows.map(bookRowOf) })
     if (type === 'heartbeat') books.onHeartbeat(message as Heartbeat, time.ms)
     else if (type === 'book_state') books.onState({ exchange, market, symbol }, numbered, time.ms, ns())
-    else if (type === 'book_snapshot') books.onSnapshot({ exchange, market, symbol }, numbered, time.ms, ns())
+    else if (type === 'book_snapshot') books.onSnapshot({ exchange, market, symbol }, ofBook(), time.ms, ns())
     else {
       const followed = books.active(id)
-      if (followed !== undefined) books.onDelta(followed, numbered, time.ms, ns())
+      if (followed !== undefined) books.onDelta(followed, ofBook(), time.ms, ns())
     }
   }
   const use = (id: string) => {
@@ -115,7 +119,7 @@ test('books should leave out a change that is no part of the chain, and go on', 
   assert.deepEqual([shown(BTC)?.bids.length, shown(BTC)?.last_seq, wanted.length], [2, 11, 1])
 })
 
-test('books should drop a book at once when a message is missing, and ask for it anew', () => {
+test('books should serve no book any more when a message is missing, ask for it anew, and tell its readers after a second', () => {
   const { answer, shown, worker, wanted, told, pass } = liveScene()
   answer()
   worker.delta(BTC, [[99, 1]], [], { firstSeq: 11, lastSeq: 11 })
@@ -123,18 +127,46 @@ test('books should drop a book at once when a message is missing, and ask for it
   assert.notEqual(shown(BTC), undefined) // nobody can know yet
   worker.delta(BTC, [[97, 1]], [], { firstSeq: 13, lastSeq: 13 })
   assert.equal(shown(BTC), undefined)
-  assert.deepEqual(told.at(-1)?.standing?.state, 'RESYNC')
-  assert.match(told.at(-1)?.standing?.reason ?? '', /1 messages of changes are missing/)
   assert.equal(wanted.length, 2)
   pass(400)
   assert.equal(wanted.length, 2) // the answer is under way
   pass(200)
   assert.equal(wanted.length, 3)
-  pass(600)
+  assert.equal(told.at(-1)?.event, 'change')
+  pass(401)
+  assert.deepEqual([told.at(-1)?.event, told.at(-1)?.standing?.state], ['reset', 'RESYNC'])
+  assert.match(told.at(-1)?.standing?.reason ?? '', /1 messages of changes are missing/)
+  pass(200)
   assert.equal(wanted.length, 3) // ever less often
   worker.heartbeat()
   answer()
   assert.notEqual(shown(BTC), undefined)
+})
+
+test('books should catch up with a snapshot that comes soon, and begin anew for all when somebody joins before, or it is of another epoch', () => {
+  const behind = () => {
+    const stage = liveScene()
+    stage.answer()
+    stage.worker.delta(BTC, [[98, 1]], [], { firstSeq: 11, lastSeq: 11, isLost: true })
+    stage.worker.delta(BTC, [[97, 1]], [], { firstSeq: 12, lastSeq: 12 })
+    assert.deepEqual([stage.shown(BTC), stage.told.at(-1)?.event], [undefined, 'snapshot'])
+    return { ...stage, catchUp: (epoch: number) => stage.worker.snapshot(BTC, [[97, 1]], [], { lastSeq: 12, epoch }) }
+  }
+  const events = ({ told }: { told: { event: string }[] }) => told.map(({ event }) => event)
+  const soon = behind()
+  soon.catchUp(1)
+  assert.deepEqual(events(soon), ['snapshot', 'caughtUp'])
+  assert.deepEqual(soon.shown(BTC)?.last_seq, 12)
+  const joined = behind()
+  joined.use(BTC)
+  joined.catchUp(1)
+  assert.deepEqual(events(joined), ['snapshot', 'reset', 'snapshot'])
+  const other = behind()
+  other.catchUp(2)
+  assert.deepEqual(events(other), ['snapshot', 'snapshot'])
+  const gone = behind()
+  gone.worker.state(BTC, 'GAP', 'sequence')
+  assert.deepEqual([gone.told.at(-1)?.event, gone.told.at(-1)?.standing?.state], ['reset', 'GAP'])
 })
 
 test('books should find by two heartbeats that the last messages before a silence are missing', () => {

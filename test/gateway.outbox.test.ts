@@ -6,7 +6,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { Outbox } from '../engine/gateway/live/outbox.ts'
 import { Slabs } from '../engine/gateway/live/slabs.ts'
-import { type BookContent, ENCODINGS, Outgoing, type OutgoingBody, Topic } from '../engine/gateway/live/topic.ts'
+import type { BookContent } from '../engine/gateway/live/book-change.ts'
+import { ENCODINGS, Outgoing, type OutgoingBody, Topic } from '../engine/gateway/live/topic.ts'
 import type { Said } from './support/live.ts'
 
 /** A socket whose other side reads when it is told to. */

@@ -1,15 +1,10 @@
-import { type Level, LIVE_COLUMNS, type LiveRow, publicRow } from '../../record/rows.ts'
-import { BookView, changeOf, contentOf } from './book-view.ts'
-import type { Standing } from './followed-book.ts'
-import type { LiveBook } from './live-book.ts'
+import type { Level } from '../../record/rows.ts'
+import { type BookChange, RowChange } from './book-change.ts'
+import type { BookRow } from './book-row.ts'
+import { BookView, changeOf, contentOf, difference, scalesOf } from './book-view.ts'
+import type { LateBook, Standing } from './followed-book.ts'
+import { type LiveBook, noLevels } from './live-book.ts'
 import { Outgoing, type Receiver, type Topic } from './topic.ts'
-
-interface SideTexts {
-  readonly bids: readonly Level[]
-  readonly asks: readonly Level[]
-}
-
-const LEVEL_COLUMNS = (LIVE_COLUMNS.get('book_delta') ?? []).filter(({ form }) => form === 'levels')
 
 /** What is particular to a book topic: where its whole comes from, and what of it its readers have. */
 interface Shelf {
@@ -80,20 +75,35 @@ export class BookTopics {
     if (whole !== undefined) topic.send(whole)
   }
 
-  change(topics: Iterable<Topic>, live: LiveBook, row: LiveRow): void {
-    let all: SideTexts | undefined
-    const firstSeq = Number(row['first_seq'])
+  /** Readers of a book that was behind get what changed meanwhile as one change: a whole book for each is hundreds of times as much. */
+  catchUp(topics: Iterable<Topic>, live: LiveBook, late: LateBook): void {
+    if (live.lastSeq === late.lastSeq) return // they have it
+    const firstSeq = late.lastSeq + 1
+    let change: BookChange | undefined
+    for (const topic of topics) {
+      const shelf = this.#shelves.get(topic)
+      if (shelf?.view?.isShown) {
+        shelf.view.noteChange(firstSeq)
+        this.#changed.set(topic, live)
+      } else if (shelf?.view !== undefined || scalesOf(live) !== scalesOf(late)) this.#sendWhole(topic, live)
+      else {
+        change ??= changeOf(live, firstSeq, ...missed(live, late))
+        if (shelf !== undefined) shelf.whole = undefined
+        topic.send(new Outgoing(topic, this.#seq(), { kind: 'update', change }))
+      }
+    }
+  }
+
+  change(topics: Iterable<Topic>, live: LiveBook, row: BookRow): void {
     for (const topic of topics) {
       const shelf = this.#shelves.get(topic)
       const view = shelf?.view
       if (view !== undefined) {
-        view.noteChange(firstSeq)
+        view.noteChange(row.firstSeq)
         this.#changed.set(topic, live)
         continue
       }
-      all ??= publicRow(LEVEL_COLUMNS, row) as unknown as SideTexts
-      const change = changeOf(live, firstSeq, all.bids, all.asks)
-      const message = new Outgoing(topic, this.#seq(), { kind: 'update', change })
+      const message = new Outgoing(topic, this.#seq(), { kind: 'update', change: new RowChange(row) })
       follow(shelf, live, live.version - 1, live.version, message)
       topic.send(message)
     }
@@ -163,6 +173,14 @@ export class BookTopics {
     shelf.whole = { live, version, message, since: [] }
     return message
   }
+}
+
+/** What changed since readers were told the last time. */
+function missed(live: LiveBook, late: LateBook): [bids: Level[], asks: Level[]] {
+  const [bid, ask] = [noLevels(), noLevels()]
+  live.copyTop('bid', 0, bid)
+  live.copyTop('ask', 0, ask)
+  return [difference(live, late.bid, bid, 1), difference(live, late.ask, ask, -1)]
 }
 
 /** Notes a change behind the whole that was made. @param from the version that it changes. @param message undefined: nothing that its readers see */

@@ -1,8 +1,6 @@
 import type { Level } from '../../record/rows.ts'
-import { BOOK_SIDES, type BookSide, type LiveBook, type SideLevels } from './live-book.ts'
-import type { BookChange, BookContent } from './topic.ts'
-
-const noLevels = (): SideLevels => ({ prices: new Float64Array(0), quantities: new Float64Array(0), count: 0 })
+import { BOOK_SIDES, type BookSide, type LiveBook, noLevels, type SideLevels } from './live-book.ts'
+import type { BookChange, BookContent } from './book-change.ts'
 
 /**
  * The best levels of a book as its readers have them: those that asked for the same depth share it. What changed since the
@@ -72,10 +70,12 @@ export class BookView {
   }
 }
 
-const scalesOf = (live: LiveBook): string => `${live.priceScale},${live.quantityScale}`
+type Scales = Pick<LiveBook, 'priceScale' | 'quantityScale'>
 
-/** @param sign 1: best is highest, −1: best is lowest */
-function difference(live: LiveBook, before: SideLevels, after: SideLevels, sign: 1 | -1): Level[] {
+export const scalesOf = ({ priceScale, quantityScale }: Scales): string => `${priceScale},${quantityScale}`
+
+/** Between two sides of one book in the same scales. @param sign 1: best is highest, −1: best is lowest */
+export function difference(live: LiveBook, before: SideLevels, after: SideLevels, sign: 1 | -1): Level[] {
   const levels: Level[] = []
   let left = 0
   let right = 0

@@ -1,13 +1,8 @@
-import type { LiveRow } from '../../record/rows.ts'
 import type { InstrumentName } from '../engine-link.ts'
-import {
-  FollowedBook,
-  type HeartbeatBook,
-  type NumberedMessage,
-  SILENT_MS_MAX,
-  type Standing,
-} from './followed-book.ts'
+import type { BookMessage, BookRow } from './book-row.ts'
+import { FollowedBook, type HeartbeatBook, type LateBook, SILENT_MS_MAX, type Standing } from './followed-book.ts'
 import type { LiveBook } from './live-book.ts'
+import type { LiveMessage } from './live-message.ts'
 import { idOf } from './subject.ts'
 
 /**
@@ -24,7 +19,9 @@ export interface BooksEvents {
   onGone(book: FollowedBook): void
   /** the book is held from now on, or was set anew */
   onSnapshot(book: FollowedBook, live: LiveBook): void
-  onChange(book: FollowedBook, live: LiveBook, row: LiveRow): void
+  /** it was behind, and is not any more */
+  onCaughtUp(book: FollowedBook, live: LiveBook, late: LateBook): void
+  onChange(book: FollowedBook, live: LiveBook, row: BookRow): void
   /** the book is not held any more; what was shown of it is not true from now on */
   onReset(book: FollowedBook, told: Standing): void
   /** it was doubted and is true */
@@ -45,6 +42,12 @@ export interface Heartbeat {
   readonly run: string
   readonly time_ns: unknown
   readonly books: readonly HeartbeatBook[]
+}
+
+/** `isWhole`: what is held is as it was before the messages that are missing. */
+interface Loss {
+  readonly lost: string
+  readonly isWhole: boolean
 }
 
 /** A book that nobody uses is kept so long: who reads it every minute does not cost a snapshot each time. */
@@ -85,9 +88,10 @@ export class Books {
     return followed !== undefined && this.#active.has(followed) ? followed : undefined
   }
 
-  /** Somebody needs the book from now on. */
+  /** Somebody needs the book from now on. Where it is behind it begins anew for all: this one has nothing of it. */
   addUser(followed: FollowedBook, nowMs: number, nowNs: string): void {
     followed.users++
+    if (followed.late !== undefined) this.#drop(followed, nowMs)
     this.touch(followed, nowMs, nowNs)
   }
 
@@ -121,11 +125,11 @@ export class Books {
     this.#stand(followed, { state: entry.state, reason: entry.reason, sinceNs: String(entry.since_ns) }, nowMs, timeNs)
     const wasDoubted = followed.isDoubted
     const lost = followed.doubt(followed.epoch, followed.lastSeq)
-    if (lost !== undefined) this.#lose(followed, lost, nowMs, timeNs)
+    if (lost !== undefined) this.#lose(followed, { lost, isWhole: true }, nowMs, timeNs)
     else if (wasDoubted) this.#events.onProof(followed)
   }
 
-  onState(name: InstrumentName, { run, rows }: NumberedMessage, nowMs: number, nowNs: string): void {
+  onState(name: InstrumentName, { run, rows }: LiveMessage, nowMs: number, nowNs: string): void {
     const followed = this.#known(name, nowMs, nowNs)
     if (followed.run !== run && !this.#mayFollow(followed, run, nowMs, nowNs)) return
     for (const row of rows) {
@@ -136,28 +140,38 @@ export class Books {
     }
   }
 
-  onSnapshot(name: InstrumentName, { run, rows }: NumberedMessage, nowMs: number, nowNs: string): void {
+  onSnapshot(name: InstrumentName, { run, rows }: BookMessage, nowMs: number, nowNs: string): void {
     const followed = this.#known(name, nowMs, nowNs)
     if (followed.run !== run && !this.#mayFollow(followed, run, nowMs, nowNs)) return
     if (!this.#active.has(followed)) return
     const { standing } = followed
     for (const row of rows) {
-      if (followed.anchor(row)) this.#events.onSnapshot(followed, followed.book as LiveBook)
-      else if (followed.book === undefined) this.#lose(followed, 'levels beyond the bounds of a book', nowMs, nowNs)
+      const { late } = followed
+      if (followed.anchor(row)) this.#anchored(followed, followed.book as LiveBook, late)
+      else if (followed.book === undefined) {
+        if (late !== undefined) this.#tellReset(followed, nowMs)
+        this.#lose(followed, { lost: 'levels beyond the bounds of a book', isWhole: false }, nowMs, nowNs)
+      }
     }
     if (followed.standing !== standing) this.changes++
   }
 
-  onDelta(followed: FollowedBook, { run, number, rows }: NumberedMessage, nowMs: number, nowNs: string): void {
+  #anchored(followed: FollowedBook, live: LiveBook, late: LateBook | undefined): void {
+    const isSame = late !== undefined && late.epoch === live.epoch && late.lastSeq <= live.lastSeq
+    if (isSame) this.#events.onCaughtUp(followed, live, late)
+    else this.#events.onSnapshot(followed, live)
+  }
+
+  onDelta(followed: FollowedBook, { run, number, rows }: BookMessage, nowMs: number, nowNs: string): void {
     if (followed.run !== run && !this.#mayFollow(followed, run, nowMs, nowNs)) return
     const wasDoubted = followed.isDoubted
     const hole = followed.takeNumber(number)
     if (followed.book === undefined) return // the snapshot that is awaited holds these
-    if (hole !== undefined) return this.#lose(followed, hole, nowMs, nowNs)
+    if (hole !== undefined) return this.#lose(followed, { lost: hole, isWhole: true }, nowMs, nowNs)
     for (const row of rows) {
       const verdict = followed.apply(row)
       if (verdict === 'applied') this.#events.onChange(followed, followed.book, row)
-      else if (verdict !== 'skipped') return this.#lose(followed, verdict.lost, nowMs, nowNs)
+      else if (verdict !== 'skipped') return this.#lose(followed, verdict, nowMs, nowNs)
     }
     if (wasDoubted && !followed.isDoubted) this.#events.onProof(followed)
   }
@@ -174,7 +188,7 @@ export class Books {
   sweep(nowMs: number, nowNs: string): void {
     this.#asksLeft = ASKS_A_SWEEP_MAX
     for (const followed of this.#active) {
-      if (followed.book !== undefined && followed.isSilent(nowMs)) this.#drop(followed, nowMs)
+      if (followed.isOverdue(nowMs) || (followed.isShown && followed.isSilent(nowMs))) this.#drop(followed, nowMs)
       if (followed.users === 0 && nowMs - followed.usedMs > KEPT_MS) this.#release(followed)
       else if (followed.book === undefined) this.#ask(followed, nowMs, nowNs)
     }
@@ -223,7 +237,7 @@ export class Books {
       if (!followed.isSilent(nowMs) && this.#isHeard(followed.run, nowMs) && this.#isHeard(run, nowMs)) return false
       followed.run = run
       followed.forgetNumber()
-      this.#lose(followed, 'its worker started anew', nowMs, nowNs)
+      this.#lose(followed, { lost: 'its worker started anew', isWhole: false }, nowMs, nowNs)
     }
     followed.run = run
     return true
@@ -240,7 +254,7 @@ export class Books {
     followed.standing = standing
     if (standing.state !== 'LIVE') {
       followed.awaitedSinceNs = '0'
-      if (followed.book !== undefined) this.#drop(followed, nowMs)
+      if (followed.isShown) this.#drop(followed, nowMs)
       else if (wasLive && followed.users > 0) this.#events.onReset(followed, followed.told(nowMs))
     } else if (!wasLive && this.#active.has(followed) && followed.book === undefined) {
       this.#await(followed, 'its snapshot is awaited', nowNs)
@@ -250,13 +264,14 @@ export class Books {
   }
 
   /** What is held is not true any more, though the engine's may be: it is asked for anew. */
-  #lose(followed: FollowedBook, reason: string, nowMs: number, nowNs: string): void {
+  #lose(followed: FollowedBook, { lost, isWhole }: Loss, nowMs: number, nowNs: string): void {
     this.counts.losses++
-    const isHeld = followed.book !== undefined
-    followed.drop()
+    const wasShown = followed.isShown
+    if (isWhole) followed.fallBehind(nowMs)
+    else followed.drop()
     if (!this.#active.has(followed)) return
-    this.#await(followed, reason, nowNs)
-    if (isHeld) this.#tellReset(followed, nowMs)
+    this.#await(followed, lost, nowNs)
+    if (wasShown && !followed.isShown) this.#tellReset(followed, nowMs)
     this.#ask(followed, nowMs)
   }
 

@@ -1,6 +1,6 @@
-import type { LiveRow } from '../../record/rows.ts'
 import type { InstrumentName } from '../engine-link.ts'
-import { LiveBook } from './live-book.ts'
+import type { BookRow } from './book-row.ts'
+import { BOOK_SIDES, LiveBook, noLevels, type SideLevels } from './live-book.ts'
 
 /** What is known of a book, whether it is held here or not. */
 export interface Standing {
@@ -8,13 +8,6 @@ export interface Standing {
   readonly reason: string
   /** ns since the epoch */
   readonly sinceNs: string
-}
-
-/** A live message that counts itself. */
-export interface NumberedMessage {
-  readonly run: string
-  readonly number: number
-  readonly rows: readonly LiveRow[]
 }
 
 /** An entry of a heartbeat. */
@@ -29,14 +22,32 @@ export interface HeartbeatBook extends InstrumentName {
 /** A book that its shard says nothing of for so long is not to be trusted, whatever it was. */
 export const SILENT_MS_MAX = 3_000
 
-/** What a delta did. */
-export type DeltaVerdict = 'applied' | 'skipped' | { readonly lost: string }
+/**
+ * So long readers are not told that messages for the gateway were lost: the engine has the book, and the next snapshot of it
+ * becomes the changes that they missed. To them it is a delay.
+ */
+export const BEHIND_MS_MAX = 1_000
+
+/** What a delta did. `isWhole`: the book is as it was before. */
+export type DeltaVerdict = 'applied' | 'skipped' | { readonly lost: string; readonly isWhole: boolean }
+
+/** What readers have of a book of which messages were lost. */
+export interface LateBook extends Readonly<Record<'bid' | 'ask', SideLevels>> {
+  readonly epoch: number
+  readonly lastSeq: number
+  readonly priceScale: number
+  readonly quantityScale: number
+  readonly sinceMs: number
+}
 
 /**
  * One book: what the engine says of it, and its levels while somebody uses it. Which of several workers it is followed in
  * is the caller's business (books.ts).
  *
- *   absent ──asked──► awaited ──snapshot──► held ──hole, break, silence, not LIVE──► awaited or absent
+ *   absent ──asked──► awaited ──snapshot──► held ──silence, not LIVE──► awaited or absent
+ *                        ▲                   │ ▲
+ *                        │                 hole└──snapshot: what changed meanwhile
+ *                        └─── 1 s ─────── behind
  *
  * It is held only while: the engine says LIVE, its last heartbeat is younger than 3 s, and every delta since the snapshot
  * has come, by the numbers of its subject.
@@ -53,6 +64,8 @@ export class FollowedBook {
   heardMs: number
   heardNs: string
   book: LiveBook | undefined
+  /** while it is behind: what its readers have */
+  late: LateBook | undefined
   /** Messages may be missing: it is true when the next change follows the last one, or a heartbeat says so. */
   isDoubted = false
   /** who needs it now */
@@ -108,10 +121,31 @@ export class FollowedBook {
     return this.isDoubted ? undefined : this.held(nowMs)
   }
 
+  /** Readers have it, though it may be behind. */
+  get isShown(): boolean {
+    return this.book !== undefined || this.late !== undefined
+  }
+
+  isOverdue(nowMs: number): boolean {
+    return this.late !== undefined && nowMs - this.late.sinceMs > BEHIND_MS_MAX
+  }
+
   drop(): void {
     this.#spare = this.book ?? this.#spare
     this.book = undefined
+    this.late = undefined
     this.isDoubted = false
+  }
+
+  /** Messages of it were lost on their way to us: what readers have is kept, to tell them what changed. */
+  fallBehind(nowMs: number): void {
+    const { book } = this
+    if (book === undefined) return
+    const late = { bid: noLevels(), ask: noLevels() }
+    for (const side of BOOK_SIDES) book.copyTop(side, 0, late[side])
+    const { epoch, lastSeq, priceScale, quantityScale } = book
+    this.drop()
+    this.late = { ...late, epoch, lastSeq, priceScale, quantityScale, sinceMs: nowMs }
   }
 
   /** Its memory goes, too. */
@@ -123,15 +157,15 @@ export class FollowedBook {
   }
 
   /** Sets the levels. @returns false when the snapshot says what is held already. */
-  anchor(row: LiveRow): boolean {
-    const [epoch, lastSeq] = [Number(row['book_epoch']), Number(row['last_seq'])]
+  anchor(row: BookRow): boolean {
+    const { epoch, lastSeq } = row
     this.awaitedSinceNs = '0'
     this.asks = 0
     this.isDoubted = false
-    if (this.standing.state !== 'LIVE')
-      this.standing = { state: 'LIVE', reason: '', sinceNs: String(row['received_ns']) } // its book_state was lost
+    if (this.standing.state !== 'LIVE') this.standing = { state: 'LIVE', reason: '', sinceNs: row.receivedNs } // its book_state was lost
     if (this.book?.epoch === epoch && this.book.lastSeq === lastSeq) return false
     this.book ??= this.#spare ?? new LiveBook()
+    this.late = undefined
     this.#applied = 0
     this.#doubt = undefined
     if (!this.book.anchor(row)) this.drop()
@@ -153,20 +187,21 @@ export class FollowedBook {
     this.#number = undefined
   }
 
-  apply(row: LiveRow): DeltaVerdict {
+  apply(row: BookRow): DeltaVerdict {
     const { book } = this
     if (book === undefined) return 'skipped'
-    const [epoch, lastSeq] = [Number(row['book_epoch']), Number(row['last_seq'])]
+    const { epoch, lastSeq } = row
     if (epoch < book.epoch) return 'skipped'
     // Too old for its anchor, or late: no part of the chain. That the book left LIVE is said by its state, and before.
-    if (row['state'] !== 'LIVE') return 'skipped'
-    if (epoch > book.epoch) return { lost: `changes of epoch ${epoch} without its snapshot` }
+    if (!row.isLive) return 'skipped'
+    if (epoch > book.epoch) return { lost: `changes of epoch ${epoch} without its snapshot`, isWhole: false }
     // Already in the snapshot; a venue that set its numbers back goes on from there, and says so.
-    if (this.#applied === 0 && lastSeq <= book.lastSeq && Number(row['prev_seq']) !== book.lastSeq) return 'skipped'
-    if (this.#isFirst && !continues(row, book)) return { lost: 'changes before the first that came may be missing' }
+    if (this.#applied === 0 && lastSeq <= book.lastSeq && row.prevSeq !== book.lastSeq) return 'skipped'
+    if (this.#isFirst && !continues(row, book))
+      return { lost: 'changes before the first that came may be missing', isWhole: true }
     if (this.#isFirst) this.isDoubted = false
     this.#isFirst = false
-    if (!book.apply(row)) return { lost: 'levels beyond the bounds of a book' }
+    if (!book.apply(row)) return { lost: 'levels beyond the bounds of a book', isWhole: false }
     this.#applied++
     return 'applied'
   }
@@ -189,6 +224,6 @@ export class FollowedBook {
 }
 
 /** Whether an event of the venue follows the book by the venue's own numbers. */
-function continues(row: LiveRow, { lastSeq }: LiveBook): boolean {
-  return Number(row['prev_seq']) === lastSeq || Number(row['first_seq']) <= lastSeq + 1
+function continues({ firstSeq, prevSeq }: BookRow, { lastSeq }: LiveBook): boolean {
+  return prevSeq === lastSeq || firstSeq <= lastSeq + 1
 }

@@ -40,6 +40,13 @@ export function textFrame(text: string): Buffer {
   return frame
 }
 
+/** Of the first bytes of memory that is used again. */
+export function textFrameOf(bytes: Buffer, length: number): Buffer {
+  const { frame, at } = framed(TEXT, length)
+  bytes.copy(frame, at, 0, length)
+  return frame
+}
+
 export function binaryFrame(payload: Uint8Array): Buffer {
   const { frame, at } = framed(BINARY, payload.length)
   frame.set(payload, at)

@@ -5,8 +5,9 @@
  * as text are 100 µs; for its memory see books.ts.
  */
 import { Ladder } from '../../book/ladder.ts'
-import type { Level, LiveRow } from '../../record/rows.ts'
+import type { Level } from '../../record/rows.ts'
 import { decimalText } from '../../scan/decimal.ts'
+import type { BookRow } from './book-row.ts'
 
 /** Levels of one side, best first. */
 export interface SideLevels {
@@ -14,6 +15,8 @@ export interface SideLevels {
   quantities: Float64Array
   count: number
 }
+
+export const noLevels = (): SideLevels => ({ prices: new Float64Array(0), quantities: new Float64Array(0), count: 0 })
 
 export const BOOK_SIDES = ['bid', 'ask'] as const
 export type BookSide = (typeof BOOK_SIDES)[number]
@@ -34,34 +37,33 @@ export class LiveBook {
   #quantities = new Float64Array(SCRATCH_LEVELS)
 
   /** Sets it from a row of `book_snapshot`. @returns false when a bound of the ladders refuses a level. */
-  anchor(row: LiveRow): boolean {
+  anchor(row: BookRow): boolean {
     for (const side of BOOK_SIDES) this.#ladders[side].clear()
-    this.priceScale = Number(row['price_scale'])
-    this.quantityScale = Number(row['quantity_scale'])
+    this.priceScale = row.priceScale
+    this.quantityScale = row.quantityScale
     return this.#take(row)
   }
 
   /** Applies a row of `book_delta` that continues it. @returns false when that is not possible: the book is worthless then. */
-  apply(row: LiveRow): boolean {
-    if (!this.#fitScale(Number(row['price_scale']), Number(row['quantity_scale']))) return false
+  apply(row: BookRow): boolean {
+    if (!this.#fitScale(row.priceScale, row.quantityScale)) return false
     return this.#take(row)
   }
 
-  #take(row: LiveRow): boolean {
+  #take(row: BookRow): boolean {
     this.version++
-    this.epoch = Number(row['book_epoch'])
-    this.lastSeq = Number(row['last_seq'])
-    this.eventNs = String(row['event_ns'])
-    this.receivedNs = String(row['received_ns'])
-    const priceFactor = 10 ** (this.priceScale - Number(row['price_scale']))
-    const quantityFactor = 10 ** (this.quantityScale - Number(row['quantity_scale']))
+    this.epoch = row.epoch
+    this.lastSeq = row.lastSeq
+    this.eventNs = row.eventNs
+    this.receivedNs = row.receivedNs
+    const priceFactor = 10 ** (this.priceScale - row.priceScale)
+    const quantityFactor = 10 ** (this.quantityScale - row.quantityScale)
     return BOOK_SIDES.every((side) => {
-      const prices = row[`${side}_price_mantissas`] as readonly unknown[]
-      const quantities = row[`${side}_quantity_mantissas`] as readonly unknown[]
+      const { prices, quantities } = row[side]
       this.#reserve(prices.length)
       for (let index = 0; index < prices.length; index++) {
-        const price = Number(prices[index]) * priceFactor
-        const quantity = Number(quantities[index]) * quantityFactor
+        const price = (prices[index] as number) * priceFactor
+        const quantity = (quantities[index] as number) * quantityFactor
         if (price > Number.MAX_SAFE_INTEGER || quantity > Number.MAX_SAFE_INTEGER) return false
         this.#prices[index] = price
         this.#quantities[index] = quantity

@@ -10,25 +10,26 @@
  * rows (1 µs), encoded once a format (2 µs) and put into 20 queues (1 µs): 8 % of a core. The writes are the rest: 500
  * clients × 50 ticks × 10 µs = 25 %. So the tick grows with what a flush costs: it takes a quarter of the thread at most.
  */
-import { Unpackr } from 'msgpackr'
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
-import { type LiveRow, publicRow } from '../../record/rows.ts'
 import { BOOK_SNAPSHOT, BOOK_STATE, HEARTBEAT } from '../../record/streams.ts'
 import type { GatewayCounts } from '../counts.ts'
 import type { EngineLink, InstrumentName } from '../engine-link.ts'
 import type { LiveSource } from '../live-source.ts'
+import { BookReader } from './book-row.ts'
+import type { BookContent } from './book-change.ts'
 import { BookTopics } from './book-topics.ts'
 import { contentOf } from './book-view.ts'
 import { type BookLine, Books, type Heartbeat } from './books.ts'
-import type { FollowedBook, NumberedMessage, Standing } from './followed-book.ts'
+import type { FollowedBook, Standing } from './followed-book.ts'
+import { decoded, decodedBook, type LiveMessage, LiveRowsBody } from './live-message.ts'
 import type { Outbox } from './outbox.ts'
 import { Registry } from './registry.ts'
 import { ResumeLog } from './resume-log.ts'
 import { Slabs } from './slabs.ts'
 import { type Pattern, parseSubject } from './subject.ts'
-import { BOOK_TYPE, type BookContent, Outgoing, type Receiver, STREAM_TYPES, type Topic } from './topic.ts'
+import { BOOK_TYPE, Outgoing, type Receiver, STREAM_TYPES, type Topic } from './topic.ts'
 
 export interface LiveOptions {
   /** live messages that are kept for clients that come back */
@@ -64,7 +65,6 @@ const FORGET_SWEEPS = 600
 const BOOK_WAIT_MS = 2_000
 const BOOT_CHARS = 6
 
-const UNPACKR = new Unpackr({ useRecords: false, int64AsType: 'string' })
 const SNAPSHOT_PREFIX = `${BOOK_SNAPSHOT}.`
 
 export class LiveHub {
@@ -80,6 +80,8 @@ export class LiveHub {
   readonly #topicList: Topic[] = []
   readonly #topicNumbers = new Map<Topic, number>()
   readonly #slabs = new Slabs()
+  readonly #deltas = new BookReader()
+  readonly #wholes = new BookReader()
   readonly #watched = new Set<Watched>()
   readonly #pumping = new Set<Watched>()
   readonly #bookWaiters = new Map<FollowedBook, (() => void)[]>()
@@ -106,6 +108,11 @@ export class LiveHub {
       onSnapshot: (followed, live) => {
         this.#bookTopics.anchor(this.registry.bookTopics(followed.id), live)
         this.#wakeWaiters(followed)
+      },
+      onCaughtUp: (followed, live, late) => {
+        this.#bookTopics.catchUp(this.registry.bookTopics(followed.id), live, late)
+        this.#wakeWaiters(followed)
+        this.#schedule()
       },
       onChange: (followed, live, row) => {
         this.#bookTopics.change(this.registry.bookTopics(followed.id), live, row)
@@ -153,29 +160,24 @@ export class LiveHub {
     const { type } = topic.subject
     const followed = type === 'book_delta' ? this.#books.active(topic.id) : undefined
     if (followed === undefined && topic.receivers.length === 0 && type !== BOOK_STATE) return
-    const message = decoded<NumberedMessage>(bytes)
     // Leaving LIVE is the first effect.
-    if (type === BOOK_STATE) this.#books.onState(topic.subject, message, this.#nowMs(), this.#nowNs())
-    else if (followed !== undefined) this.#books.onDelta(followed, message, this.#nowMs(), this.#nowNs())
-    if (topic.receivers.length > 0) topic.send(this.outgoing(topic, this.seq, message.rows))
+    if (type === BOOK_STATE)
+      this.#books.onState(topic.subject, decoded<LiveMessage>(bytes), this.#nowMs(), this.#nowNs())
+    else if (followed !== undefined)
+      this.#books.onDelta(followed, this.#deltas.read(bytes) ?? decodedBook(bytes), this.#nowMs(), this.#nowNs())
+    if (topic.receivers.length > 0) topic.send(outgoing(topic, this.seq, bytes))
   }
 
   /** Whole books come for those who keep them, not for readers: those get `book`. */
   #onSnapshot(text: string, bytes: Uint8Array): void {
     const subject = parseSubject(text)
     if (subject === undefined || this.#books.active(text.slice(SNAPSHOT_PREFIX.length)) === undefined) return
-    this.#books.onSnapshot(subject, decoded<NumberedMessage>(bytes), this.#nowMs(), this.#nowNs())
-  }
-
-  outgoing(topic: Topic, seq: string, rows: readonly LiveRow[]): Outgoing {
-    return new Outgoing(topic, seq, { kind: 'rows', rows: rows.map((row) => publicRow(topic.columns, row)) })
+    this.#books.onSnapshot(subject, this.#wholes.read(bytes) ?? decodedBook(bytes), this.#nowMs(), this.#nowNs())
   }
 
   /** A message of the log as it was sent. */
   replayed(number: number): Outgoing {
-    const topic = this.topicOf(number)
-    const { rows } = decoded<NumberedMessage>(this.resume.bytesOf(number))
-    return this.outgoing(topic, `${this.boot}-${number}`, rows)
+    return outgoing(this.topicOf(number), `${this.boot}-${number}`, this.resume.bytesOf(number).slice())
   }
 
   topicOf(number: number): Topic {
@@ -347,6 +349,6 @@ export class LiveHub {
   }
 }
 
-function decoded<Message>(bytes: Uint8Array): Message {
-  return UNPACKR.unpack(bytes) as Message
+function outgoing(topic: Topic, seq: string, message: Uint8Array): Outgoing {
+  return new Outgoing(topic, seq, new LiveRowsBody(message, topic.columns))
 }

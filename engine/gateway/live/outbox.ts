@@ -14,7 +14,8 @@
 import type { Duplex } from 'node:stream'
 import type { GatewayCounts } from '../counts.ts'
 import type { Slabs } from './slabs.ts'
-import { type Encoding, mergedChange, Outgoing, type Topic } from './topic.ts'
+import { mergedChange } from './book-change.ts'
+import { type Encoding, Outgoing, type Topic } from './topic.ts'
 
 /** A frame of the protocol itself; never left out. */
 export interface Control {

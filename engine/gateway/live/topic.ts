@@ -1,6 +1,9 @@
 import { Packr } from 'msgpackr'
-import { type Level, LIVE_COLUMNS, type PublicColumn, type PublicRow } from '../../record/rows.ts'
+import { LIVE_COLUMNS, type PublicColumn, type PublicRow } from '../../record/rows.ts'
+import { type BookChange, type BookContent, RowChange } from './book-change.ts'
 import { binaryFrame, textFrame } from './frames.ts'
+import { LiveRowsBody } from './live-message.ts'
+import { RowsText } from './rows-text.ts'
 import { idOf, type Subject } from './subject.ts'
 
 export const FORMATS = ['json', 'msgpack'] as const
@@ -39,21 +42,6 @@ const CONFLATED_TYPES = new Set([
 ])
 
 const PACKR = new Packr({ useRecords: false, variableMapSize: true })
-
-/** A change of a book: absolute quantities, "0" deletes. */
-export interface BookChange {
-  readonly book_epoch: number
-  readonly first_seq: number
-  readonly last_seq: number
-  readonly event_ns: string
-  readonly received_ns: string
-  readonly bids: readonly Level[]
-  readonly asks: readonly Level[]
-}
-
-export interface BookContent extends Omit<BookChange, 'first_seq'> {
-  readonly state: 'LIVE'
-}
 
 export interface BookReset {
   readonly state: string
@@ -98,7 +86,7 @@ export class Outgoing {
       case 'snapshot':
         return { type, kind: 'snapshot', exchange, market, symbol, seq, ...body.book }
       case 'update':
-        return { type, kind: 'update', exchange, market, symbol, seq, ...body.change }
+        return { type, kind: 'update', exchange, market, symbol, seq, ...partsOf(body.change) }
       case 'reset':
         return { type: 'book_reset', exchange, market, symbol, seq, ...body.reset }
     }
@@ -106,8 +94,29 @@ export class Outgoing {
 }
 
 export const ENCODINGS: Readonly<Record<Format, Encoding>> = {
-  json: { slot: 0, encode: (message) => textFrame(JSON.stringify(message.object())) },
+  json: { slot: 0, encode: (message) => straightFrame(message) ?? textFrame(JSON.stringify(message.object())) },
   msgpack: { slot: 1, encode: (message) => binaryFrame(PACKR.pack(message.object())) },
+}
+
+/** From bytes to bytes, where that is possible: it takes a fifth of the time. */
+function straightFrame({ topic, seq, body }: Outgoing): Buffer | undefined {
+  if (body instanceof LiveRowsBody) return topic.rowsText.frame(topic.headJson, seq, body.message)
+  if (body.kind === 'update' && body.change instanceof RowChange) return body.change.frame(topic.headJson, seq)
+  return undefined
+}
+
+/** As own members: what reads a row has getters. */
+function partsOf({ book_epoch, first_seq, last_seq, event_ns, received_ns, bids, asks }: BookChange): BookChange {
+  return { book_epoch, first_seq, last_seq, event_ns, received_ns, bids, asks }
+}
+
+/** One a type: it knows how rows of its type look. */
+const ROWS_TEXTS = new Map<string, RowsText>()
+
+function rowsTextOf(type: string, columns: readonly PublicColumn[]): RowsText {
+  const known = ROWS_TEXTS.get(type) ?? new RowsText(columns)
+  ROWS_TEXTS.set(type, known)
+  return known
 }
 
 export interface Receiver {
@@ -124,6 +133,10 @@ export class Topic {
   readonly depth: number
   readonly isConflated: boolean
   readonly receivers: Receiver[] = []
+  /** how rows become JSON */
+  readonly rowsText: RowsText
+  /** how messages with rows, or changes of a book, begin in JSON: up to the text of `seq` */
+  readonly headJson: Buffer
   /** of a book: one message with the whole of it as it is now, undefined while there is none */
   current: () => Outgoing | undefined = () => undefined
   /** of a book, for who joins: an older whole, which costs nothing, and the changes since; empty while there is none */
@@ -137,6 +150,11 @@ export class Topic {
     this.depth = depth
     this.columns = LIVE_COLUMNS.get(subject.type) ?? []
     this.isConflated = CONFLATED_TYPES.has(subject.type)
+    this.rowsText = rowsTextOf(subject.type, this.columns)
+    const { type, exchange, market, symbol } = subject
+    const head =
+      type === BOOK_TYPE ? { type, kind: 'update', exchange, market, symbol } : { type, exchange, market, symbol }
+    this.headJson = Buffer.from(JSON.stringify({ ...head, seq: '' }).slice(0, -'"}'.length))
   }
 
   /** @returns whether it was not here before. */
@@ -162,22 +180,5 @@ export class Topic {
 
   send(message: Outgoing): void {
     for (const receiver of this.receivers) receiver.push(message)
-  }
-}
-
-/** Several changes of one book as one: the newest quantity of each price. */
-export function mergedChange(changes: readonly BookChange[]): BookChange {
-  const first = changes[0] as BookChange
-  const last = changes.at(-1) as BookChange
-  const side = (of: (change: BookChange) => readonly Level[]): Level[] => {
-    const levels = new Map<string, Level>()
-    for (const change of changes) for (const level of of(change)) levels.set(level[0], level)
-    return [...levels.values()]
-  }
-  return {
-    ...last,
-    first_seq: first.first_seq,
-    bids: side((change) => change.bids),
-    asks: side((change) => change.asks),
   }
 }
