@@ -762,3 +762,19 @@ test('a worker that replaces one which died before its connections opened should
     [ETH, 'collector_down', 'open'],
   ])
 })
+
+test('what the collector missed should be written for all that a connection will carry, before and once', () => {
+  const rig = shardRig({ instruments: [instrumentOf(BTC), instrumentOf(ETH)], live: false })
+  const carried = [{ instrument: 0, channels: ['trades', 'book'] }]
+  rig.frame(DOWN, { sinceNs: '1723161200000000000', lost: [] })
+  rig.frame(DOWN, { lost: [], connections: [0], carried })
+  const told = [
+    [BTC, 'trades', 'collector_down', 'open'],
+    [BTC, 'book', 'collector_down', 'open'],
+  ]
+  const gaps = () => pick(rows(rig, 'gaps'), 'instrument', 'channel', 'cause', 'status')
+  assert.deepEqual(gaps(), told)
+  rig.frame(OPEN, { connection: 0, instruments: carried }, { source: 0 })
+  rig.frame(OPEN, { connection: 1, instruments: [{ instrument: 1, channels: ['trades'] }] }, { source: 1 })
+  assert.deepEqual(gaps(), [[ETH, 'trades', 'collector_down', 'open']])
+})

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
 import type { CheckedTable } from '../engine/tools/demo/check.ts'
 import { temporaryDirectory } from './support/embedded.ts'
-import { afterRun, arrived, rigEngine, rigVenue } from './support/rig.ts'
+import { afterRun, arrived, type RigEngine, rigEngine, rigVenue } from './support/rig.ts'
 
 /** What a collector missed while it did not run, and what its disk lost, stands in the table of gaps. */
 
@@ -76,6 +76,44 @@ for (const [ending, signal] of [
     assert.ok(late.length === 4 && late.some(({ last }) => Number(last) >= begins), JSON.stringify(late))
   })
 }
+
+test('engine that ends before its sockets open should leave no time untold to the next one', async (t) => {
+  const venue = await rigVenue(t, { markets: ['spot'], instruments: 1, rate: 200 })
+  const data = temporaryDirectory(t)
+  const flags = ['--delivery', 'direct', ...venue.flags]
+  const endedMs: number[] = []
+  const end = async (engine: RigEngine): Promise<void> => {
+    await sleep(4_500) // so long that what was kept is noted
+    endedMs.push(Date.now())
+    engine.kill('SIGKILL')
+    await engine.ended
+  }
+  const first = await rigEngine(t, data, flags)
+  await first.booksLive(1, 20_000)
+  await end(first)
+  const nowhere = flags.map((flag) => flag.replace(/(?<=wsUrl=).*/, 'ws://127.0.0.1:1'))
+  await end(await rigEngine(t, data, nowhere))
+  const third = await rigEngine(t, data, flags)
+  await third.booksLive(1, 20_000)
+  const liveMs = Date.now()
+  await arrived(third, venue)
+  third.kill('SIGTERM')
+  await third.ended
+  const { sql } = await afterRun(t, data, venue)
+  const gaps = await sql<{ channel: string; status: string; a: string; z: string }>(
+    `SELECT toString(channel) AS channel, toString(status) AS status, toUnixTimestamp64Milli(from_ns) AS a, toUnixTimestamp64Milli(to_ns) AS z
+     FROM gaps FINAL WHERE cause = 'collector_down' ORDER BY channel, from_ns`,
+  )
+  assert.deepEqual(
+    gaps.map(({ channel, status }) => `${channel} ${status}`),
+    ['book', 'book_tickers', 'trades'].flatMap((channel) => [`${channel} open`, `${channel} closed`]),
+  )
+  for (const [index, { status, a, z }] of gaps.entries()) {
+    // an open row lasts until that of who comes after: from the first end to the third run all is told
+    assert.ok(Number(a) <= (endedMs[index % 2] as number), `${endedMs} ${JSON.stringify(gaps)}`)
+    if (status === 'closed') assert.ok(Number(z) <= liveMs + 1_000 && Number(z) > (endedMs[1] as number))
+  }
+})
 
 test('engine should write gaps for blocks of its spool that a bad disk has damaged before they were delivered', async (t) => {
   const venue = await rigVenue(t, { markets: ['spot'], instruments: 2, rate: 1000 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -222,4 +222,27 @@ test('engine should wait for room on a full disk, say so once, and go on when th
   const result = await afterRun(t, data, venue)
   assert.deepEqual([result.doubled, result.wrong], [0, 0], JSON.stringify(result.check))
   await assertInGaps(result, venue.truthDirectory)
+})
+
+test('engine that starts on a full disk should wait for room, say so once, and start when there is some', async (t) => {
+  const spool = mkdtempSync(path.join(tmpdir(), 'marketprism-small-disk-'))
+  const reason = mountSmallDisk(t, spool, 8)
+  if (reason !== '') return t.skip(reason)
+  const ballast = path.join(spool, 'ballast')
+  spawnSync('dd', ['if=/dev/zero', `of=${ballast}`, 'bs=4k']) // to the last byte
+  const venue = await rigVenue(t, { markets: ['spot'], instruments: 1, rate: 200 })
+  const settings = [`spool.directory=${spool}`, 'spool.freeBytesMin=0', 'spool.segmentBytes=1048576']
+  const flags = ['--delivery', 'direct', ...settings.flatMap((text) => ['--set', text]), ...venue.flags]
+  const starting = rigEngine(t, temporaryDirectory(t), flags)
+  await until(() => readdirSync(spool).includes('LOCK'), 20_000, 'the spool is to be opened')
+  await sleep(2_500)
+  spawnSync('rm', [ballast])
+  const engine = await starting
+  await engine.booksLive(1, 20_000)
+  engine.kill('SIGTERM')
+  const { code, stderr } = await engine.ended
+  assert.equal(code, 0, stderr)
+  assert.equal(stderr.match(/is full, so nothing is collected yet: free some space/g)?.length, 1, stderr)
+  assert.match(stderr, /has room again: it is opened/)
+  assert.doesNotMatch(stderr, /worker lost/)
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Shortage } from '../workers/shortage.ts'
+import { Shortage, whenThereIsRoom } from '../workers/shortage.ts'
 
 function rig() {
   const lines: string[] = []
@@ -39,4 +39,24 @@ test('shortage should tell once that blocks are deleted that are delivered and n
   look('', 7)
   assert.equal(lines.length, 1)
   assert.match(lines[0] as string, /deletes blocks that are delivered and not known to be stored/)
+})
+
+test('a disk that is full at the start should be waited for and told once, any other error end it', async () => {
+  const { lines, say } = { lines: [] as string[], say: (line: string): void => void lines.push(line) }
+  let tries = 0
+  const open = async (code: string): Promise<string> => {
+    if (++tries < 4) throw Object.assign(new Error(code), { code })
+    return 'open'
+  }
+  const log = { warn: say, error: say } as never
+  assert.equal(await whenThereIsRoom(() => open('ENOSPC'), '/spool', log, 1), 'open')
+  assert.deepEqual(lines, [
+    'the disk of the spool in /spool is full, so nothing is collected yet: free some space',
+    'the disk of the spool in /spool has room again: it is opened',
+  ])
+  tries = 0
+  await assert.rejects(
+    whenThereIsRoom(() => open('EACCES'), '/spool', log, 1),
+    /EACCES/,
+  )
 })

@@ -1,3 +1,4 @@
+import type { Clock } from '../engine/base/clock.ts'
 import { blockHead } from '../engine/record/decode.ts'
 import type { BlockTimes } from '../engine/spool/reader.ts'
 import type { Spool } from '../engine/spool/spool.ts'
@@ -13,16 +14,28 @@ export function timesOf(payload: Uint8Array): BlockTimes | undefined {
   }
 }
 
+/** Two readings of one clock differ by less. */
+const STEP_NS = 100_000_000n
+
 /**
  * From when on nothing is known, and what the disk has lost of what was known.
  * @param marginMs how much older than the newest block what was lost with the process can be
  */
-export function downNotice(spool: Spool, marginMs: number, nowNs: bigint): DownNotice {
-  const sinceNs = spool.keptUntilNs > 0n ? spool.keptUntilNs : spool.recovery.newestNs - BigInt(marginMs) * 1_000_000n
+export function downNotice(spool: Spool, marginMs: number, clock: Pick<Clock, 'anchorNs' | 'nowNs'>): DownNotice {
+  const nowNs = clock.nowNs()
+  const newestNs = spool.recovery.newestNs - BigInt(marginMs) * 1_000_000n
+  const toldNs = spool.keptBefore.untilNs > 0n ? spool.keptBefore.untilNs + stepNs(spool, clock) : newestNs
+  const sinceNs = toldNs < nowNs ? toldNs : nowNs // by a clock that was ahead, and is right since a start of the machine
   const lost = spool.lost.map(({ epoch, firstSeq, lastSeq, segment, firstNs, lastNs }) => ({
     fromNs: String(firstNs === 0n ? BigInt(epoch) * 1_000_000_000n : firstNs), // an epoch is the second of its start
     toNs: String(lastNs === 0n ? nowNs : lastNs),
     detail: `blocks ${epoch}/${firstSeq} to ${lastSeq} are damaged in ${segment}`,
   }))
   return sinceNs > 0n ? { sinceNs: String(sinceNs), lost } : { lost }
+}
+
+/** How far the clock was set since the last run: the time of its end is told by the clock of today. */
+function stepNs({ keptBefore: { anchorNs: before } }: Spool, { anchorNs: now }: Pick<Clock, 'anchorNs'>): bigint {
+  const step = before === 0n ? 0n : now - before
+  return step > STEP_NS || step < -STEP_NS ? step : 0n
 }

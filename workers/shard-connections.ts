@@ -83,6 +83,8 @@ export interface DownNotice {
   readonly lost: readonly { readonly fromNs: string; readonly toNs: string; readonly detail: string }[]
   /** these alone; absent: all */
   readonly connections?: readonly number[]
+  /** what they will carry, when they open: the process may end before they do, and the next one would not know */
+  readonly carried?: OpenNotice['instruments']
 }
 
 /**
@@ -123,8 +125,7 @@ export class Connections {
   open(source: number, generation: number, notice: OpenNotice): void {
     if (this.#open.has(keyOf(source, generation))) this.close(source, generation, 'opened twice')
     const instruments = this.#named(notice)
-    for (const absence of this.#absences)
-      if (absence.connections?.includes(source) !== false) this.#tellAbsence(absence, instruments)
+    this.#tellAbsences([source], instruments)
     const { hi, lo } = this.#time
     const connection: Connection = {
       source,
@@ -147,7 +148,8 @@ export class Connections {
   }
 
   /** The process did not run, or its disk lost what it had kept. */
-  wasDown({ sinceNs, lost, connections }: DownNotice): void {
+  wasDown({ sinceNs, lost, connections, carried }: DownNotice): void {
+    if (carried !== undefined) return this.#tellAbsences(connections, this.#named({ instruments: carried }))
     for (const { fromNs, toNs, detail } of lost) {
       const [hi, lo] = wordsOf(fromNs)
       const [toHi, toLo] = wordsOf(toNs)
@@ -166,6 +168,12 @@ export class Connections {
       detail,
       ...nobody(connections),
     })
+  }
+
+  #tellAbsences(connections: readonly number[] = [], instruments: readonly CarriedInstrument[]): void {
+    for (const absence of this.#absences)
+      if (connections.some((one) => absence.connections?.includes(one) !== false))
+        this.#tellAbsence(absence, instruments)
   }
 
   #tellAbsence(absence: Absence, instruments: readonly CarriedInstrument[]): void {
@@ -206,7 +214,7 @@ export class Connections {
     }
   }
 
-  #named(notice: OpenNotice): readonly CarriedInstrument[] {
+  #named(notice: Pick<OpenNotice, 'instruments'>): readonly CarriedInstrument[] {
     return notice.instruments.flatMap(({ instrument, channels }) => {
       const slot = this.#list.slots[instrument]
       return slot === undefined ? [] : [{ slot, channels: gapChannels(channels) }]

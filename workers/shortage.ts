@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../engine/base/log.ts'
+import { isFull } from '../engine/spool/disk.ts'
 
 /** Shorter shortages are the work of back-pressure, and nothing for a person to do. */
 const TOLD_MS = 1_000
@@ -47,5 +49,28 @@ export class Shortage {
     if (this.#isTold || now - this.#sinceMs < TOLD_MS) return
     this.#isTold = true
     this.#log.error(`the spool in ${this.#directory} has no room, so the sockets are held back: ${reason}`)
+  }
+}
+
+const ROOM_LOOK_MS = 1_000
+
+/** A full disk is no reason to end: a supervisor would start the process again and again. It is told once, and waited for. */
+export async function whenThereIsRoom<T>(
+  open: () => Promise<T>,
+  directory: string,
+  log: Pick<Log, 'warn' | 'error'>,
+  lookMs = ROOM_LOOK_MS,
+): Promise<T> {
+  for (let isTold = false; ; isTold = true) {
+    try {
+      const opened = await open()
+      if (isTold) log.warn(`the disk of the spool in ${directory} has room again: it is opened`)
+      return opened
+    } catch (error) {
+      if (!isFull(error)) throw error
+      if (!isTold)
+        log.error(`the disk of the spool in ${directory} is full, so nothing is collected yet: free some space`)
+      await sleep(lookMs)
+    }
   }
 }

@@ -38,7 +38,7 @@ import { KeptTime } from './kept-time.ts'
 import { holdProducer } from './one-producer.ts'
 import { runEventLoop, type SinkSeat } from './loop.ts'
 import { SinkLive, type SinkLiveSettings } from './sink-live.ts'
-import { Shortage } from './shortage.ts'
+import { Shortage, whenThereIsRoom } from './shortage.ts'
 import type { DownNotice } from './shard-connections.ts'
 
 export interface SinkWorkerSettings extends BlockSinkSettings {
@@ -182,6 +182,7 @@ export class SinkWorker {
     const fsyncLatency = new Histogram(settings.fsyncLatency)
     spool.onSync = (tookMs) => fsyncLatency.record(tookMs * 1e6)
     spool.onFault = onFault
+    spool.kept.anchorNs = clock.anchorNs
     const dropsBefore = this.counters.read('gatewayDropped')
     const shared = { clock, random, log, recordsMax: RECORDS_PER_DRAIN_MAX, dropsBefore, onWanted }
     this.#live = new SinkLive(settings.live, shared)
@@ -355,9 +356,8 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   let beating = setInterval(() => heartbeat.beat(), seat.idle.beatMs) // a long recovery is no hang
   const taken = (fault: Fault) => tell({ type: 'fault', code: fault.code, message: fault.message })
   const producer = await holdProducer(settings.producer, settings, clock, random, log, taken)
-  const spool = await openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs(), timesOf).finally(() =>
-    clearInterval(beating),
-  )
+  const open = () => openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs(), timesOf)
+  const spool = await whenThereIsRoom(open, settings.spoolDirectory, log).finally(() => clearInterval(beating))
   for (const { firstNs: _from, lastNs: _to, ...lost } of spool.recovery.lost)
     log.error(lost, 'blocks of the spool are damaged and lost')
   const wanted = (books: readonly string[]) => tell({ type: 'wanted', books })
@@ -369,7 +369,7 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
     undelivered: spool.stats.unacked,
     tornBytes: spool.stats.tornBytes,
     lostBlocks: spool.stats.lostBlocks,
-    down: downNotice(spool, settings.batchAgeMs + WORKER_BEHIND_MS, clock.nowNs()),
+    down: downNotice(spool, settings.batchAgeMs + WORKER_BEHIND_MS, clock),
   })
   const tending = setInterval(() => void worker.tend(), TEND_MS)
   const idle = new EventIdle(seat.idle, worker.readers)

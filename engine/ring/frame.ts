@@ -28,7 +28,7 @@ export const TRADES_FAILED = 12 // payload: UTF-8 reason; EXTRA: instrument inde
 export const JOIN = 13 // payload as of OPEN: what this open socket carries from now on besides
 export const PART = 14 // payload as of OPEN: what this open socket does not carry any more
 export const REMOVE = 15 // payload: UTF-8 DELISTED or REMOVED (not wanted any more); EXTRA: instrument index, which stays taken
-export const DOWN = 16 // payload: JSON (DownNotice of shard-connections.ts): the collector did not run; before the first OPEN
+export const DOWN = 16 // payload: JSON (DownNotice of shard-connections.ts): the collector did not run; before the first OPEN, then for each connection what it will carry
 
 export const BOOK_WANTED = 17 // no payload; EXTRA: index of the instrument whose whole book somebody wants on the live path
 

@@ -207,7 +207,10 @@ export class Collector {
         onWorkerRestarted: (role, workerIndex) => {
           if (role === 'book') this.#traffic.onShardRestarted(workerIndex)
         },
-        onFault: (fault) => events.onFault(fault),
+        onFault: (fault) => {
+          this.#ready.reject(fault) // who waits for the spool must not wait for ever
+          events.onFault(fault)
+        },
         onMessage: (role, _, message) => {
           if (role === 'sink') this.#onSinkMessage(message as SinkWorkerMessage)
           else if (role === 'book') this.#onRejected(message as RejectedReport)

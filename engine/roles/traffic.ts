@@ -68,10 +68,18 @@ export class Traffic {
     router.connect(index, shard, flow)
   }
 
-  /** Told to every shard before anything is open; each writes it when its connections open. */
+  /** Told to every shard before anything is open, and written at once for all that the connections will carry. */
   down(notice: DownNotice): void {
+    const { placement, router } = this.#around
     this.#down = notice
-    this.#around.router.down(notice)
+    router.down(notice)
+    for (const connection of placement.connections) this.#tellCarried(connection)
+  }
+
+  #tellCarried(connection: PlannedConnection): void {
+    const { index, shard } = connection
+    const { instruments: carried } = this.#notice({ connection: index, instruments: connection.instruments })
+    this.#around.router.down({ lost: [], connections: [index], carried } satisfies DownNotice, shard)
   }
 
   // ---- from the sockets
@@ -175,10 +183,12 @@ export class Traffic {
   #downAgain(shard: number): void {
     const { placement, router, time } = this.#around
     const keptMs = time.monotonicMs() - DOWN_KEPT_MS
-    const connections = placement.connections
-      .filter((each) => each.shard === shard && (this.#firstOpenMs.get(each.index) ?? Infinity) > keptMs)
-      .map(({ index }) => index)
-    if (this.#down !== undefined && connections.length > 0) router.down({ ...this.#down, connections }, shard)
+    const untold = placement.connections.filter(
+      (each) => each.shard === shard && (this.#firstOpenMs.get(each.index) ?? Infinity) > keptMs,
+    )
+    if (this.#down === undefined || untold.length === 0) return
+    router.down({ ...this.#down, connections: untold.map(({ index }) => index) }, shard)
+    for (const connection of untold) this.#tellCarried(connection)
   }
 
   /** The streams of one channel (as gaps name them) of one instrument start anew on one socket. */

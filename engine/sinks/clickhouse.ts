@@ -154,7 +154,8 @@ export class ClickHouseSink implements Sink {
     return this.#breaker
   }
 
-  send(block: SealedBlock): Promise<Outcome> {
+  send(block: SealedBlock, againMs = 0): Promise<Outcome> {
+    if (againMs !== 0) block.isDoubted = true
     if (this.#isClosed) return Promise.resolve('retry')
     try {
       assertEncodable(block)
@@ -230,7 +231,7 @@ export class ClickHouseSink implements Sink {
   async #store(chain: string, blocks: readonly SealedBlock[]): Promise<void> {
     let link = this.#settledLinks.get(chain) ?? 0
     let rest = await this.#unmarked(blocks)
-    if (link > 0 || chain.includes('#')) rest = await this.#unshown(rest)
+    if (link > 0 || chain.includes('#') || rest.some(({ isDoubted }) => isDoubted)) rest = await this.#unshown(rest)
     for (const end = link + LINKS_A_TURN; rest.length > 0 && link < end; ) {
       const native = encodeNative(rest)
       await this.#insert(blocksTable(rest), native, `${chain}/${link}`)
@@ -252,7 +253,8 @@ export class ClickHouseSink implements Sink {
   async #unmarked(blocks: readonly SealedBlock[]): Promise<readonly SealedBlock[]> {
     const isRenewed = blocks[0]?.messageId.includes('#') === true // its mark is of the rows that were deleted
     const oldNs = this.#nowNs() - OLD_NS
-    const old = isRenewed ? [] : blocks.filter(({ head }) => head.lastReceivedNs < oldNs)
+    const isOld = ({ head, isDoubted }: SealedBlock) => head.lastReceivedNs < oldNs && isDoubted !== true
+    const old = isRenewed ? [] : blocks.filter(isOld)
     if (old.length === 0) return blocks
     return this.#without(blocks, await this.#breaker.run(() => markedBlocks(this.#client, old)))
   }
@@ -382,9 +384,12 @@ interface Mark {
   reject(error: unknown): void
 }
 
-/** A block may be given twice: sent again while the first is still under way. */
+/** A block may be given twice: sent again while the first is still under way. Who doubts it is right. */
 function eachOnce(group: readonly Waiting[]): readonly SealedBlock[] {
-  return [...new Map(group.map(({ block }) => [block.messageId, block])).values()]
+  const once = new Map<string, SealedBlock>()
+  for (const { block } of group)
+    if (block.isDoubted === true || !once.has(block.messageId)) once.set(block.messageId, block)
+  return [...once.values()]
 }
 
 function blocksTable(blocks: readonly SealedBlock[]): string {

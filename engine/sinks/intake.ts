@@ -9,7 +9,7 @@ import { DAMAGED, type DeadLetters } from './dead-letters.ts'
 import { readHops } from './hops.ts'
 import { getLargeBlock, type LargeNote, readLargeNote } from './large-blocks.ts'
 import { headersOf, type NatsLink } from './nats.ts'
-import { openBlock, type Poison, type SealedBlock, type Sink } from './sink.ts'
+import { DOUBTED_HEADER, openBlock, type Poison, type SealedBlock, type Sink } from './sink.ts'
 
 /**
  * The store: blocks from JetStream into ClickHouse.
@@ -314,7 +314,9 @@ function largeNoteOf({ headers }: JsMsg): LargeNote | undefined {
 
 function opened(message: JsMsg, payload: Uint8Array): SealedBlock | Poison {
   try {
-    return openBlock(payload, message.headers?.get('Nats-Msg-Id'))
+    const block = openBlock(payload, message.headers?.get('Nats-Msg-Id'))
+    block.isDoubted = message.headers?.has(DOUBTED_HEADER) === true
+    return block
   } catch (error) {
     return { reason: `${DAMAGED}${(error as Error).message}`, attempts: 1 }
   }

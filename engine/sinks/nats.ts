@@ -24,7 +24,7 @@ import {
   largeHeaders,
   putLargeBlock,
 } from './large-blocks.ts'
-import { type Outcome, type SealedBlock, type Sink, triedName } from './sink.ts'
+import { DOUBTED_HEADER, type Outcome, type SealedBlock, type Sink, triedName } from './sink.ts'
 
 /**
  * NATS, the only module that speaks to the `nats` client (with intake.ts, which reads).
@@ -322,6 +322,7 @@ export class NatsSink implements Sink {
     }
     const startMs = performance.now()
     try {
+      block.isDoubted = againMs !== 0
       const name = againMs === 0 ? block.messageId : triedName(block.messageId, againMs)
       const ack = await publishBlock(this.#clientOf(connection), connection, this.#link.options, block, name)
       if (isTooLong(block, payloadBytesMax)) this.stats.large++
@@ -391,11 +392,15 @@ export async function publishBlock(
   block: SealedBlock,
   name: string,
 ): Promise<PubAck> {
-  const { payload, messageId, hops } = block
+  const { payload, messageId, hops, isDoubted } = block
   const publish = (bytes: Uint8Array, note: Headers) =>
     client.publish(subjectOf(block), bytes, {
       ...{ msgID: name, timeout, expect: { streamName: BLOCK_STREAM } },
-      headers: natsHeaders({ ...(hops === undefined ? {} : hopHeaders(hops)), ...note }),
+      headers: natsHeaders({
+        ...(hops === undefined ? {} : hopHeaders(hops)),
+        ...(isDoubted === true ? { [DOUBTED_HEADER]: ['1'] } : {}),
+        ...note,
+      }),
     })
   if (!isTooLong(block, connection.info?.max_payload ?? Number.POSITIVE_INFINITY)) return publish(payload, {})
   await putLargeBlock(connection, largeBlocks, {

@@ -22,7 +22,7 @@ export interface Sink {
   readonly name: string
   /** what it acknowledges is not stored yet: somebody else does that, and says so */
   readonly isTransit?: boolean
-  /** @param againMs when it was found that this sink had lost the block; it must not take it for one that it knows */
+  /** @param againMs when it was found that this sink had lost the block, or may have; it must not take it for one that it knows */
   send(block: SealedBlock, againMs?: number): Promise<Outcome>
   /** Undefined while all is well, else one line: what is wrong, and the remedy. */
   trouble(): string | undefined
@@ -33,6 +33,11 @@ export interface Sink {
 export interface SealedBlock extends Block {
   /** where it has been, and when */
   hops?: Hops
+  /**
+   * It was lost, or may be: its rows prove that it is stored, its mark does not. A server may come out of a power cut with
+   * the mark and without the rows.
+   */
+  isDoubted?: boolean
   readonly payload: Uint8Array
   readonly crc32: number
   /**
@@ -41,6 +46,9 @@ export interface SealedBlock extends Block {
    */
   readonly messageId: string
 }
+
+/** Of a message: its block is doubted. */
+export const DOUBTED_HEADER = 'Marketprism-Doubted'
 
 /**
  * Such a name, as it is published: behind `#` the mark of a renewal, for rows that were deleted and shall come again (the

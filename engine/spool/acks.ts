@@ -1,4 +1,4 @@
-import { type Disk, osCode, readJson, replaceFile } from './disk.ts'
+import { type Disk, isFull, readJson, replaceFile } from './disk.ts'
 import type { Segment } from './reader.ts'
 
 /**
@@ -54,6 +54,6 @@ export async function writeAcked(disk: Disk, segments: readonly Segment[]): Prom
   try {
     await replaceFile(disk, ACKED_FILE, JSON.stringify(advice))
   } catch (error) {
-    if (osCode(error) !== 'ENOSPC' && osCode(error) !== 'EDQUOT') throw error // advice only; the next one will do
+    if (!isFull(error)) throw error // advice only; the next one will do
   }
 }

@@ -6,7 +6,7 @@ export interface SpoolRecord {
   readonly blockSeq: number
   readonly payload: Uint8Array
   readonly segment: Segment
-  /** when it was found that who had taken it lost it, ms since the epoch; 0 for a block that goes out for the first time */
+  /** when it was found that who had taken it lost it, or may have, ms since the epoch; 0 for a block that goes out for the first time */
   readonly againMs: number
 }
 

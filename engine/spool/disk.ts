@@ -36,12 +36,7 @@ export interface DiskFile {
 
 /** Replaces a small file so that after a crash either the old or the new content is there, whole. */
 export async function replaceFile(disk: Disk, name: string, content: string): Promise<void> {
-  const draft = `${name}.${randomBytes(4).toString('hex')}.tmp`
-  const file = await disk.create(draft)
-  await file.append([Buffer.from(content)])
-  await file.sync()
-  await file.close()
-  await disk.rename(draft, name)
+  await disk.rename(await writeDraft(disk, name, content, (file) => file.sync()), name)
   await disk.syncDirectory()
 }
 
@@ -50,15 +45,38 @@ export async function replaceFile(disk: Disk, name: string, content: string): Pr
  * A full disk is no reason to fail.
  */
 export async function replaceAdvice(disk: Disk, name: string, content: string): Promise<void> {
-  const draft = `${name}.${randomBytes(4).toString('hex')}.tmp`
   try {
-    const file = await disk.create(draft)
-    await file.append([Buffer.from(content)])
-    await file.close()
-    await disk.rename(draft, name)
+    await disk.rename(await writeDraft(disk, name, content), name)
   } catch (error) {
-    if (osCode(error) !== 'ENOSPC' && osCode(error) !== 'EDQUOT') throw error
+    if (!isFull(error)) throw error
   }
+}
+
+/** A full disk must not keep the half of it, nor the file open: it is tried again and again. */
+async function writeDraft(
+  disk: Disk,
+  name: string,
+  content: string,
+  finish: (file: DiskFile) => Promise<void> = async () => {},
+): Promise<string> {
+  const draft = `${name}.${randomBytes(4).toString('hex')}.tmp`
+  const file = await disk.create(draft)
+  try {
+    await file.append([Buffer.from(content)])
+    await finish(file)
+  } catch (error) {
+    await file.close()
+    if (isFull(error)) await disk.remove(draft)
+    throw error
+  }
+  await file.close()
+  return draft
+}
+
+/** Whether the disk, or what we may have of it, is used up. */
+export function isFull(error: unknown): boolean {
+  const code = osCode(error)
+  return code === 'ENOSPC' || code === 'EDQUOT'
 }
 
 /** A small file, or undefined when it is missing or damaged: those kept here may be lost without harm. */

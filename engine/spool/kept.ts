@@ -7,18 +7,28 @@ import { type Disk, readJson, replaceAdvice } from './disk.ts'
 const KEPT_FILE = 'KEPT'
 const WRITE_MS = 1000
 
-interface Kept {
-  readonly untilNs: string
+/** What a run left to the next one. */
+export interface Kept {
+  /** what was received before was durable, ns since the epoch by that run's clock; 0 when that is not known */
+  readonly untilNs: bigint
+  /** that clock minus the machine's monotonic one, so that the next run sees whether it was set; 0 when that is not known */
+  readonly anchorNs: bigint
 }
 
-/** 0 when there is none. */
-export async function readKept(disk: Disk): Promise<bigint> {
-  const untilNs: unknown = (await readJson<Kept>(disk, KEPT_FILE))?.untilNs
-  return typeof untilNs === 'string' && /^\d{1,19}$/.test(untilNs) ? BigInt(untilNs) : 0n
+export const NOTHING_KEPT: Kept = { untilNs: 0n, anchorNs: 0n }
+
+export async function readKept(disk: Disk): Promise<Kept> {
+  const found = await readJson<Record<string, unknown>>(disk, KEPT_FILE)
+  const ns = (name: keyof Kept): bigint => {
+    const text = found?.[name]
+    return typeof text === 'string' && /^\d{1,19}$/.test(text) ? BigInt(text) : 0n
+  }
+  return { untilNs: ns('untilNs'), anchorNs: ns('anchorNs') }
 }
 
 export class KeptNote {
   untilNs = 0n
+  anchorNs = 0n
   readonly #disk: Disk
   #writtenNs = 0n
   #writtenAtMs = 0
@@ -36,6 +46,7 @@ export class KeptNote {
   async write(): Promise<void> {
     if (this.untilNs === this.#writtenNs) return
     this.#writtenNs = this.untilNs
-    await replaceAdvice(this.#disk, KEPT_FILE, JSON.stringify({ untilNs: String(this.untilNs) } satisfies Kept))
+    const note = { untilNs: String(this.untilNs), anchorNs: String(this.anchorNs) }
+    await replaceAdvice(this.#disk, KEPT_FILE, JSON.stringify(note))
   }
 }

@@ -3,7 +3,7 @@ import { Fault } from '../base/fault.ts'
 import { committedBelow, heldBytesIn, restoreAcked, unackedIn, uncommittedIn, writeAcked } from './acks.ts'
 import { AgainQueue, recordOf, type SpoolRecord } from './again.ts'
 import { type Disk, openNodeDisk, osCode, readJson, replaceFile } from './disk.ts'
-import { KeptNote, readKept } from './kept.ts'
+import { type Kept, KeptNote, NOTHING_KEPT, readKept } from './kept.ts'
 import { type BlockRange, Ledger } from './ledger.ts'
 import { type DirectoryLock, lockDirectory } from './lock.ts'
 import type { SpoolOptions, SpoolStats } from './options.ts'
@@ -67,8 +67,8 @@ export class Spool {
   readonly recovery: Recovery
   /** blocks that are damaged and were not stored before */
   readonly lost: readonly LostBlocks[]
-  /** what was received before this time was durable when the last run ended, ns since the epoch; 0 when that is not known */
-  readonly keptUntilNs: bigint
+  /** what the last run told; the anchor as long as the machine has not started since */
+  readonly keptBefore: Kept
   /** what this run tells the next one */
   readonly kept: KeptNote
   /** the last block of this run that is durable */
@@ -95,6 +95,7 @@ export class Spool {
   #readOffset = 0
   /** the last block of that segment that was given out or stepped over */
   #readSeq = 0
+  readonly #bootedMs: number // 0 unless the machine has started since the last run: others may have lost what they had
   readonly #ledger: Ledger
   readonly #again: AgainQueue
   #freeLow = false
@@ -128,10 +129,11 @@ export class Spool {
     const lost = recovery.lost.filter(({ segment, lastSeq }) => lastSeq >= (stored[segment] ?? 0))
     // after a power cut the file may be younger than what the disk holds, unless each block was synced
     const isKept = isSameBoot || options.fsync.kind === 'group' || options.fsync.kind === 'every'
-    const keptUntilNs = isKept ? await readKept(disk) : 0n
+    const kept = isKept ? await readKept(disk) : NOTHING_KEPT
+    const keptBefore = isSameBoot && disk.bootId() !== '' ? kept : { ...kept, anchorNs: 0n }
     if (isSameBoot) await restoreAcked(disk, recovery.segments)
     for (const name of await disk.list()) if (name.endsWith('.tmp')) await disk.remove(name)
-    return new Spool(disk, options, nowMs, lock, { recovery, lost, keptUntilNs }, epoch)
+    return new Spool(disk, options, nowMs, lock, { recovery, lost, keptBefore, isSameBoot }, epoch)
   }
 
   private constructor(
@@ -139,7 +141,7 @@ export class Spool {
     options: SpoolOptions,
     nowMs: () => number,
     lock: DirectoryLock | undefined,
-    found: Pick<Spool, 'recovery' | 'lost' | 'keptUntilNs'>,
+    found: Pick<Spool, 'recovery' | 'lost' | 'keptBefore'> & { readonly isSameBoot: boolean },
     epoch: number,
   ) {
     this.#disk = disk
@@ -149,8 +151,9 @@ export class Spool {
     const { recovery } = found
     this.recovery = recovery
     this.lost = found.lost
-    this.keptUntilNs = found.keptUntilNs
+    this.keptBefore = found.keptBefore
     this.epoch = epoch
+    this.#bootedMs = found.isSameBoot ? 0 : nowMs()
     this.#segments = [...recovery.segments]
     this.#cursor = new SegmentCursor(disk)
     this.kept = new KeptNote(disk)
@@ -252,12 +255,11 @@ export class Spool {
         this.#readOffset = stored.nextOffset
         this.#readSeq = stored.blockSeq
         if (segment.acked.has(stored.blockSeq)) continue
-        return recordOf(segment, stored, 0)
+        return recordOf(segment, stored, segment.base.epoch === this.epoch ? 0 : this.#bootedMs)
       }
       if (!wasSealed) return undefined
       this.#readSegment++
-      this.#readOffset = 0
-      this.#readSeq = 0
+      this.#readOffset = this.#readSeq = 0
     }
   }
 
@@ -382,7 +384,8 @@ export class Spool {
     await this.#writer.syncIfDue()
     for (const segment of this.#segments) this.#markIfComplete(segment)
     if (now - this.#freeLookedAtMs >= FREE_LOOK_MS) await this.#lookAtFree(now)
-    let short = this.#isShort()
+    const isShort = () => !this.hasRoom(this.#options.segmentBytesMax >> 1)
+    let short = isShort()
     if (short && !this.#wasShort) this.stats.fullEvents++
     this.#wasShort = short
     this.stats.heldBytes = this.#writer.pendingBytes + heldBytesIn(this.#segments)
@@ -393,14 +396,10 @@ export class Spool {
       if (!short) continue
       await this.#lookAtFree(now)
       if (this.#writer.isStalled) break // whether it helped is known when the writer tries again
-      short = this.#isShort()
+      short = isShort()
     }
     if (now - this.#ackedWrittenAtMs >= ACKED_WRITE_MS) await this.#writeAcked()
     await this.kept.writeIfDue(now)
-  }
-
-  #isShort(): boolean {
-    return !this.hasRoom(this.#options.segmentBytesMax >> 1)
   }
 
   #mayDelete(segment: Segment, short: boolean, now: number): boolean {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../base/assert.ts'
 import { Fault } from '../base/fault.ts'
-import { type Disk, type DiskFile, osCode } from './disk.ts'
+import { type Disk, type DiskFile, isFull } from './disk.ts'
 import { newSegment, type Segment } from './reader.ts'
 import { encodeRecordHead, RECORD_HEAD_BYTES } from './segment.ts'
 
@@ -248,8 +248,7 @@ export class SegmentWriter {
 
   /** A full disk: cut off what was half written and try again later. Any other error ends the spool. */
   async #stall(error: unknown, batch: readonly Pending[], segment: Segment | undefined): Promise<void> {
-    const code = osCode(error)
-    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
+    if (!isFull(error)) throw error
     if (segment !== undefined) await (this.#file as DiskFile).truncate(segment.bytes)
     this.#pending = [...batch, ...this.#pending]
     this.#stalled = true

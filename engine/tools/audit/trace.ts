@@ -251,7 +251,7 @@ function tell(block: string, stations: readonly Station[], asJson: boolean): voi
   let before: bigint | undefined
   for (const { name, ns, detail } of ordered) {
     const step = ns === undefined || before === undefined ? '' : `+${(Number(ns - before) / 1e6).toFixed(3)} ms`
-    process.stdout.write(`${name.padEnd(22)}${timeText(ns).padEnd(32)}${step.padStart(14)}  ${detail}\n`)
+    process.stdout.write(`${name.padEnd(28)}${timeText(ns).padEnd(32)}${step.padStart(14)}  ${detail}\n`)
     before = ns ?? before
   }
 }
