@@ -212,6 +212,10 @@ test('book at a time', async (t) => {
       [503, 'book_unproven', 'chain'],
     )
     assert.match(refused.json.error.message, /after 150 comes 161\.\.170/)
+    // what is missing may have come before this time, too
+    const between = await ask(15.5)
+    assert.deepEqual([between.status, between.json.error?.reason], [503, 'chain'], between.text)
+    assert.equal((await ask(14.9)).status, 200)
   })
 
   await t.test('a book should be refused while a block of its producer is on its way', async () => {
@@ -265,4 +269,11 @@ test('a quiet book should be told until its next checkpoint only if it is heard 
   await rig.put('book_snapshots', [USDM], [{ ...snapshot(0, 3, 100, WHOLE), received_ns: ago(10) }])
   assert.equal((await ask(30)).status, 200) // a checkpoint of the same chain: it lived
   assert.equal((await ask(9)).status, 503)
+  // of an event that is not stored a later book tells
+  await rig.put('book_snapshots', [USDM], [{ ...snapshot(0, 3, 105, WHOLE), received_ns: ago(8) }])
+  await rig.put('trades', [USDM], [{ instrument: 0, received_ns: ago(1), trade_ns: ago(1), trade_id: 2 }])
+  const lost = await ask(9)
+  assert.deepEqual([lost.status, lost.json.error?.reason], [503, 'chain'], lost.text)
+  assert.match(lost.json.error.message, /after 100 a book of 105 is stored/)
+  assert.equal((await ask(30)).status, 200)
 })

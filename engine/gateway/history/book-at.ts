@@ -8,8 +8,10 @@
  *             before that was known is not believed
  *   chain     the numbers of those deltas, held against the venue's own rules (exchanges/…/sync.ts) once more: what was
  *             LIVE when it was recorded has to be whole in the store, too
- *   alive     some row of the chain is younger than the time; until the next checkpoint is stored, a quiet book is alive by
- *             the word of the live path alone: one that is not collected any more has no gap, and is no book
+ *   whole     what comes next continues it, too: the event after the time, or a stored book with the number of the last one.
+ *             Else what lies between is not stored, and may have come before the time
+ *   alive     something comes next; until the next checkpoint is stored, a quiet book is alive by the word of the live path
+ *             alone: one that is not collected any more has no gap, and is no book
  *
  * Order within a chain is that of blocks and rows, which is that in which the collector applied the events: an event that
  * one connection brought early was received before those that it follows. So the book at a time is the chain up to the
@@ -20,6 +22,7 @@
  * Arithmetic: 300 s of a busy book are 3,000 deltas of 70 levels a side: the engine groups 420,000 levels in 20 ms, and
  * only the levels that were asked for come here, so the thread that serves WebSockets waits for nothing.
  */
+import type { Chain } from '../../book/book.ts'
 import type { SyncRules } from '../../book/chain.ts'
 import { APPLY, IDLE, STALE } from '../../book/chain.ts'
 import { READ_RULES } from '../../exchanges/index.ts'
@@ -55,7 +58,8 @@ const SETTLE_NS = 5n * NS_PER_SECOND
 const STOPPED_NS = 60n * NS_PER_SECOND
 /** No block is open longer than this. */
 const LEDGER_NS = 3_600n * NS_PER_SECOND
-const EVIDENCE_NS = 25n * 3_600n * NS_PER_SECOND
+/** Checkpoints come every few minutes, unless the configuration says otherwise. */
+const EVIDENCE_WINDOWS_NS = [900n * NS_PER_SECOND, 25n * 3_600n * NS_PER_SECOND]
 const RETRY_S = 5
 
 interface Start {
@@ -84,6 +88,11 @@ interface Link {
   readonly prev_seq: number
 }
 
+/** What comes after the time: an event, or a book as it was stored then. */
+interface Witness extends Omit<Link, 'place' | 'event'> {
+  readonly is_event: 0 | 1
+}
+
 interface Question {
   readonly store: Store
   readonly instrument: InstrumentName
@@ -107,13 +116,12 @@ export async function bookAt(question: Question): Promise<BookAt> {
   // only now: what was read before the ledger was known to be whole may lack a block that came in between
   const [gapsThen, links] = await Promise.all([gapsThere(), linksOf(question, start)])
   assertNoGap(question, gapsThen[0])
-  const chain = chainOf(question, start, links)
-  const isFollowed = links.some(({ received }) => BigInt(received) > atNs)
+  const { chain, book, isFollowed } = chainOf(question, start, links)
+  const last = chain.at(-1)
   const [levels] = await Promise.all([
     levelsOf(question, start, chain),
-    isFollowed ? undefined : assertAlive(question, start, chain.at(-1)),
+    isFollowed ? undefined : assertAlive(question, start, book, last?.received ?? start.received),
   ])
-  const last = chain.at(-1)
   return {
     book_epoch: start.book_epoch,
     last_seq: last?.last_seq ?? start.last_seq,
@@ -142,8 +150,8 @@ const IS_INSTRUMENT = ['exchange', 'market', 'symbol']
   .join(' AND ')
 const BETWEEN = (low: string, high: string): string =>
   `fact.received_ns >= fromUnixTimestamp64Nano({${low}:Int64}) AND fact.received_ns <= fromUnixTimestamp64Nano({${high}:Int64})`
-const IS_CHAIN =
-  'fact.producer = {producer:String} AND fact.epoch = {epoch:UInt64} AND fact.book_epoch = {book_epoch:UInt32}'
+const IS_BOOT = 'fact.producer = {producer:String} AND fact.epoch = {epoch:UInt64}'
+const IS_CHAIN = `${IS_BOOT} AND fact.book_epoch = {book_epoch:UInt32}`
 const PLACE = 'bitShiftLeft(fact.block_seq, 20) + fact.row_in_block'
 /** A row has fewer levels than 2^this (LEVELS_MAX); 25 hours of blocks and rows leave so many bits. */
 const LEVEL_BITS = 14
@@ -202,8 +210,8 @@ async function linksOf(question: Question, start: Start): Promise<readonly Link[
   )
 }
 
-/** The links after the start up to the time. @throws HttpFault when they do not continue it by the venue's rules. */
-function chainOf(question: Question, start: Start, links: readonly Link[]): readonly Link[] {
+/** The links after the start up to the time. @throws HttpFault when they, or what comes next, do not continue it by the venue's rules. */
+function chainOf(question: Question, start: Start, links: readonly Link[]) {
   const isAnchor = start.kind === 'anchor'
   // an anchor begins its epoch; a checkpoint stands behind the event with its number
   const before = isAnchor
@@ -212,32 +220,35 @@ function chainOf(question: Question, start: Start, links: readonly Link[]): read
   const after = links.slice(before + 1)
   const end = after.findIndex(({ received }) => BigInt(received) > question.atNs)
   const chain = end < 0 ? after : after.slice(0, end)
-  const rules = rulesOf(question)
-  const isUnnumbered = isAnchor && start.last_seq === 0 && rules?.anchor === 'rest' // a new listing: any event continues it
-  const book = { seq: isUnnumbered ? -1 : start.last_seq, events: isAnchor ? 0 : 1 }
+  const isUnnumbered = isAnchor && start.last_seq === 0 && rulesOf(question)?.anchor === 'rest' // a new listing: any event continues it
+  const book: Chain = { seq: isUnnumbered ? -1 : start.last_seq, events: isAnchor ? 0 : 1 }
   let staleCount = 0
-  for (const { first_seq, last_seq, prev_seq, received } of chain) {
-    const verdict =
-      rules?.verdict(book, first_seq, last_seq, prev_seq) ??
-      ((prev_seq > 0 ? prev_seq === book.seq : first_seq <= book.seq + 1) ? APPLY : undefined)
-    if (verdict !== APPLY && verdict !== IDLE && verdict !== STALE)
-      throw new HttpFault(
-        503,
-        'book_unproven',
-        `${named(question)}: after ${book.seq} comes ${first_seq}..${last_seq}, what lies between is not stored`,
-        {
-          reason: 'chain',
-          since_ns: received,
-        },
-      )
-    if (verdict === STALE) {
+  for (const link of chain) {
+    if (verdictOf(question, book, link) === STALE) {
       if (book.seq === start.last_seq) staleCount++ // the start has them already
       continue
     }
-    book.seq = last_seq
+    book.seq = link.last_seq
     book.events++
   }
-  return chain.slice(staleCount)
+  const next = after[chain.length]
+  if (next !== undefined) verdictOf(question, book, next)
+  return { chain: chain.slice(staleCount), book, isFollowed: next !== undefined }
+}
+
+/** @throws HttpFault when the event does not continue the book. */
+function verdictOf(question: Question, book: Chain, link: Omit<Link, 'place' | 'event'>): number {
+  const { first_seq, last_seq, prev_seq } = link
+  const verdict =
+    rulesOf(question)?.verdict(book, first_seq, last_seq, prev_seq) ??
+    ((prev_seq > 0 ? prev_seq === book.seq : first_seq <= book.seq + 1) ? APPLY : undefined)
+  if (verdict === APPLY || verdict === IDLE || verdict === STALE) return verdict
+  throw brokenAt(question, `after ${book.seq} comes ${first_seq}..${last_seq}`, link.received)
+}
+
+function brokenAt(question: Question, what: string, since_ns: string): HttpFault {
+  const message = `${named(question)}: ${what}, what lies between is not stored`
+  return new HttpFault(503, 'book_unproven', message, { reason: 'chain', since_ns })
 }
 
 /** The levels that are proven, best first. */
@@ -348,28 +359,42 @@ async function assertStored(question: Question, { producer, epoch, received }: S
   }
 }
 
-/** A book that was taken from the list has no gap, and no rows any more. */
-async function assertAlive(question: Question, start: Start, last: Link | undefined): Promise<void> {
-  const { store, atNs, liveSinceNs, signal } = question
+/** A book that was taken from the list has no gap, and no rows any more. @throws HttpFault */
+async function assertAlive(question: Question, start: Start, book: Chain, receivedNs: string): Promise<void> {
+  const { atNs, liveSinceNs } = question
   const sinceNs = liveSinceNs()
-  if (sinceNs !== undefined && sinceNs <= atNs) return
-  const rows = ['book_snapshots', 'book_deltas'].map(
-    (table) =>
-      `SELECT 1 FROM (SELECT 1 FROM ${table} AS fact WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND ${BETWEEN('at', 'high')} LIMIT 1)`,
-  )
-  const later = await store.rows(
-    rows.join(' UNION ALL '),
-    { ...chainParams(question, start), at: atNs, high: atNs + EVIDENCE_NS },
-    { signal },
-  )
-  if (later.length === 0)
-    throw new HttpFault(
-      503,
-      'book_unproven',
-      `${named(question)}: nothing of this book is stored after it, so it may have ended`,
-      {
-        reason: 'ended',
-        since_ns: last?.received ?? start.received,
-      },
+  const isHeard = sinceNs !== undefined && sinceNs <= atNs
+  const next = await witnessOf(question, start, isHeard ? EVIDENCE_WINDOWS_NS.slice(0, 1) : EVIDENCE_WINDOWS_NS)
+  if (next === undefined && isHeard) return
+  if (next === undefined) {
+    const message = `${named(question)}: nothing of this book is stored after it, so it may have ended`
+    throw new HttpFault(503, 'book_unproven', message, { reason: 'ended', since_ns: receivedNs })
+  }
+  if (next.is_event === 1) verdictOf(question, book, next)
+  // whatever its epoch, it is the same book when nothing came between
+  else if (next.last_seq !== Math.max(book.seq, 0))
+    throw brokenAt(question, `after ${book.seq} a book of ${next.last_seq} is stored`, next.received)
+}
+
+/** The first thing after the time that tells of the book. */
+async function witnessOf(question: Question, start: Start, windowsNs: readonly bigint[]): Promise<Witness | undefined> {
+  const { store, atNs, signal } = question
+  const of = (table: string, condition: string, columns: string): string =>
+    `SELECT * FROM (
+       SELECT ${columns}, fact.last_seq AS last_seq, fact.received_ns AS at_, ${PLACE} AS place_ FROM ${table} AS fact
+       WHERE ${IS_INSTRUMENT} AND ${condition} AND ${BETWEEN('at', 'high')} ORDER BY at_, place_ LIMIT 1)`
+  const events = 'toUInt8(1) AS is_event, fact.first_seq AS first_seq, fact.prev_seq AS prev_seq'
+  const books = 'toUInt8(0) AS is_event, toUInt64(0) AS first_seq, toUInt64(0) AS prev_seq'
+  for (const windowNs of windowsNs) {
+    const [witness] = await store.rows<Witness>(
+      `SELECT is_event, first_seq, last_seq, prev_seq, toString(toUnixTimestamp64Nano(at_)) AS received FROM (
+         ${of('book_deltas', `${IS_CHAIN} AND fact.state = 'LIVE'`, events)} UNION ALL
+         ${of('book_snapshots', IS_BOOT, books)}
+       ) ORDER BY at_, is_event DESC LIMIT 1`,
+      { ...chainParams(question, start), at: atNs, high: atNs + windowNs },
+      { signal },
     )
+    if (witness !== undefined) return witness
+  }
+  return undefined
 }
