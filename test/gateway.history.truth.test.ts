@@ -7,30 +7,24 @@ import type { ExchangeName } from '../engine/simulate/venue.ts'
 import { CLICKHOUSE_DEFAULT } from '../engine/sinks/clickhouse.ts'
 import { cleanUp } from './support/clean-up.ts'
 import { temporaryDirectory, until } from './support/embedded.ts'
-import { type Answer, served } from './support/gateway.ts'
-import { type RigEngine, rigEngine } from './support/rig.ts'
-import { type TrueBooks, watchBooks } from './support/true-books.ts'
+import { served } from './support/gateway.ts'
+import { eachOf, judge, type Life, livesOf, type Received } from './support/past-books.ts'
+import { rigEngine } from './support/rig.ts'
+import { watchBooks } from './support/true-books.ts'
 
-/**
- * Books of the past against the truth of four simulated venues. Which event had been received when is read from the rows of
- * the store by plain SQL; what the book was then is the venues' own account, in which nothing of the engine takes part.
- */
+/** Books of the past against the truth of four simulated venues. */
 
 /** `TEST_RUNS=1000` for the trial; each is some queries, and CI has little time. */
 const TIMES = Number(process.env.TEST_RUNS ?? 48)
 const RUN_SECONDS = 12
 /** Blocks have to be stored and settled before a time is answered. */
 const SETTLE_SECONDS = 6.5
-/** How long after an event was made it may have been received, on a machine that does other things, too. */
-const LATE_MS = 2_000
 const MARKETS: Readonly<Record<ExchangeName, readonly string[]>> = {
   binance: ['spot', 'usdm'],
   okx: ['spot', 'swap'],
   deribit: ['perpetual', 'option'],
   bybit: ['spot', 'linear'],
 }
-/** The others are cut by their venues, or worth too little for so many ticks. */
-const DEEP = /^(binance|deribit\.perpetual)/
 const BOOKS = Object.values(MARKETS).flat().length
 
 /** Each breaks, repeats or renumbers the book of one market; seconds after the begin. */
@@ -71,60 +65,6 @@ async function startVenue(t: TestContext, exchange: ExchangeName, random: Random
   return { simulator, flags, books: watchBooks(simulator) }
 }
 
-interface Received {
-  readonly ns: bigint
-  /** of the venue's account */
-  readonly version: number
-}
-
-interface Life {
-  readonly anchor: Received & { readonly seq: number }
-  /** what continued it, in the order of receiving */
-  readonly events: readonly Received[]
-}
-
-/** From the anchors of a book to what continued each, as the rows tell. */
-async function livesOf(engine: RigEngine, truth: TrueBooks): Promise<Life[]> {
-  const [exchange, market, symbol] = truth.id.split('.')
-  const rows = (what: string): Promise<{ ns: string; ms: string; seq: string; epoch: number }[]> =>
-    engine.sql(`SELECT toString(toUnixTimestamp64Nano(received_ns)) AS ns, toString(toUnixTimestamp64Milli(event_ns)) AS ms,
-      toString(last_seq) AS seq, book_epoch AS epoch FROM ${what}
-      AND exchange = '${exchange}' AND market = '${market}' AND symbol = '${symbol}' ORDER BY received_ns`)
-  const [anchors, events] = await Promise.all([
-    rows(`book_snapshots WHERE kind = 'anchor'`),
-    rows(`book_deltas WHERE state = 'LIVE'`),
-  ])
-  const received = ({ ns, ms, seq }: (typeof events)[number]) => ({
-    ns: BigInt(ns),
-    version: truth.indexOf(Number(seq), Number(ms)),
-  })
-  return anchors.map((anchor) => ({
-    anchor: { ...received(anchor), seq: Number(anchor.seq) },
-    events: events.filter(({ epoch }) => epoch === anchor.epoch).map(received),
-  }))
-}
-
-type Expected =
-  | { readonly must: 'refuse'; readonly codes: readonly string[] }
-  | ({ readonly must: 'tell' | 'either' } & {
-      readonly life: Life
-      readonly version: number
-    })
-
-function expectedAt(lives: readonly Life[], ns: bigint): Expected {
-  const index = lives.findLastIndex(({ anchor }) => anchor.ns <= ns)
-  const life = lives[index]
-  if (life === undefined) return { must: 'refuse', codes: ['no_book', 'book_not_live'] }
-  const known = life.events.filter((event) => event.ns <= ns)
-  const version = Math.max(life.anchor.version, ...known.map((event) => event.version))
-  const next = lives[index + 1]
-  const end = [life.anchor, ...life.events].reduce((last, event) => (event.ns > last.ns ? event : last))
-  if (next === undefined || ns < end.ns) return { must: 'tell', life, version }
-  // from the last event on something is missing, if anything was
-  const isLost = next.anchor.version > version || next.anchor.version < 0
-  return ns > end.ns && isLost ? { must: 'refuse', codes: ['book_not_live'] } : { must: 'either', life, version }
-}
-
 test('the book at any time should be the simulator’s own, or refused, at every venue', async (t) => {
   const seed = Number(process.env.TEST_SEED ?? freshSeed())
   t.diagnostic(`seed ${seed}`)
@@ -145,7 +85,7 @@ test('the book at any time should be the simulator’s own, or refused, at every
   const truths = venues.flatMap(({ books }) => books)
   const counts = { told: 0, refused: 0, deltas: 0, checkpoints: 0, anchors: 0, gaps: 0 }
   for (const [index, truth] of truths.entries()) {
-    const lives = await livesOf(engine, truth)
+    const lives = await livesOf((query) => engine.sql(query), truth)
     const times = timesOf(lives, endNs, Math.ceil(TIMES / truths.length), random)
     counts.gaps += lives.length - 1
     await eachOf(times, async (ns) => {
@@ -184,51 +124,4 @@ function timesOf(lives: readonly Life[], endNs: bigint, count: number, random: R
     times.push(within(anchor.ns - 200_000_000n, anchor.ns), within(anchor.ns, anchor.ns + 200_000_000n))
   }
   return times.filter((ns) => ns < endNs).sort((left, right) => (left < right ? -1 : 1))
-}
-
-const IN_FLIGHT = 4
-
-async function eachOf(times: readonly bigint[], act: (ns: bigint) => Promise<void>): Promise<void> {
-  let next = 0
-  await Promise.all(
-    Array.from({ length: IN_FLIGHT }, async () => {
-      while (next < times.length) await act(times[next++] as bigint)
-    }),
-  )
-}
-
-function judge(
-  truth: TrueBooks,
-  lives: readonly Life[],
-  ns: bigint,
-  { status, json, text }: Answer,
-  where: string,
-): void {
-  const expected = expectedAt(lives, ns)
-  if (expected.must === 'refuse' || status !== 200) {
-    assert.notEqual(expected.must, 'tell', `${where}: refused: ${text}`)
-    assert.notEqual(status, 200, `${where}: told though nobody could know it: ${text.slice(0, 500)}`)
-    const codes = expected.must === 'refuse' ? expected.codes : ['book_not_live']
-    assert.ok(codes.includes(json.error.code), `${where}: ${text}`)
-    return
-  }
-  const { life, version } = expected
-  if (version < 0) {
-    // a REST snapshot may lie between two events, and is no book of the venue's account
-    assert.deepEqual([json.last_seq, json.deltas], [life.anchor.seq, 0], where)
-    return
-  }
-  const found = truth.indexOf(json.last_seq, Number(BigInt(json.event_ns) / 1_000_000n))
-  assert.equal(found, version, `${where}: ${json.deltas} deltas from ${JSON.stringify(json.start)} to ${json.last_seq}`)
-  const book = truth.book(version)
-  for (const side of ['bids', 'asks'] as const) {
-    const wanted = truth.id.startsWith('binance') ? book[side].slice(0, json[`proven_${side}`]) : book[side]
-    assert.ok(wanted.length >= (DEEP.test(truth.id) ? 400 : 20), `${where}: ${wanted.length} ${side} are proven`)
-    assert.deepEqual(json[side], wanted, `${where}: ${side}`)
-  }
-  // the event had been made, and what the venue did after it could not be here yet
-  const ms = Number(ns / 1_000_000n)
-  const [made, after] = [truth.versions[version], truth.versions[version + 1]]
-  assert.ok(made !== undefined && made.ms <= ms + 1, `${where}: of the future`)
-  assert.ok(after === undefined || after.ms >= ms - LATE_MS, `${where}: what came at ${after?.ms} is missing`)
 }

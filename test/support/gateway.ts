@@ -100,12 +100,13 @@ export async function served(
   }: Partial<Omit<GatewaySettings, 'security'>> & { security?: Partial<SecuritySettings> } = {},
   log: Log = SILENT,
   live?: LiveSource,
+  clock = new Clock(),
 ) {
   const engine = new ToldEngine()
   const gateway = await startGateway(
     {
       settings: { ...GATEWAY_SETTINGS, ...settings, security: { ...GATEWAY_SETTINGS.security, ...security } },
-      clock: new Clock(),
+      clock,
       random: seededRandom(1),
       log,
       engine,

@@ -1,8 +1,11 @@
 /**
  * Rows of `gaps`, over all instruments. The table is small (a row an interruption), so it is read whole with FINAL and
  * then narrowed: a status is that of the newest row of its gap.
+ *
+ * Who dies while a gap is open closes it never. But who comes after it opens one of his own for every channel that he
+ * carries, from the last moment of which all is known (collector_down, worker_restart): there the older one ends.
  */
-import { tableNamed } from '../../record/schema.ts'
+import { type GapCause, tableNamed } from '../../record/schema.ts'
 import type { Params, Store } from '../store.ts'
 import { decodeCursor, encodeCursor } from './cursor.ts'
 import type { FactPage, Order } from './facts.ts'
@@ -29,6 +32,24 @@ const ORDER: readonly { readonly sql: string; readonly type: string }[] = [
   { sql: 'toInt8(fact.cause)', type: 'Int8' },
   { sql: 'fact.from_seq', type: 'UInt64' },
 ]
+
+/** Of a successor: nothing is known from its begin on, until it ends. */
+const SUCCESSIONS: readonly GapCause[] = ['collector_down', 'worker_restart']
+const IS_SUCCESSION = `cause IN (${SUCCESSIONS.map((cause) => `'${cause}'`).join(', ')})`
+
+/** The table as it would be if the dead had closed what they left open. @param where narrows it to instruments */
+function gapsClosed(where: string): string {
+  const isLeft = `status = 'open' AND toUnixTimestamp64Nano(ended_) > 0`
+  return `(
+    SELECT * REPLACE (if(${isLeft}, 'closed', toString(status)) AS status, if(${isLeft}, greatest(from_ns, ended_), to_ns) AS to_ns) FROM (
+      SELECT *, minIf(from_ns, ${IS_SUCCESSION}) OVER (
+        PARTITION BY exchange, market, symbol, channel, producer ORDER BY epoch, received_ns
+        ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+      ) AS ended_
+      FROM gaps FINAL ${where}
+    )
+  )`
+}
 
 /** Gaps whose interval and [from, to) have a moment in common; an open one goes on for ever. */
 export async function gapPage(store: Store, question: GapQuestion): Promise<FactPage> {
@@ -64,7 +85,7 @@ export async function gapPage(store: Store, question: GapQuestion): Promise<Fact
   const found = await store.rows<Record<string, unknown> & { cursor_: string[] }>(
     `SELECT fact.exchange AS exchange, fact.market AS market, fact.symbol AS symbol, ${selectList(tableNamed('gaps'))},
        [${ORDER.map(({ sql }) => `toString(${sql})`).join(', ')}] AS cursor_
-     FROM gaps AS fact FINAL
+     FROM ${gapsClosed('')} AS fact
      ${where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`}
      ORDER BY ${ORDER.map(({ sql }) => `${sql} ${order === 'asc' ? 'ASC' : 'DESC'}`).join(', ')}
      LIMIT {limit:UInt32}`,
@@ -106,10 +127,9 @@ export async function gapsOver(
   }>(
     `SELECT toString(fact.channel) AS channel, toString(fact.cause) AS cause, toString(fact.status) AS status,
        toString(toUnixTimestamp64Nano(fact.from_ns)) AS from, toString(toUnixTimestamp64Nano(fact.to_ns)) AS to
-     FROM gaps AS fact FINAL
-     WHERE fact.exchange = {exchange:String} AND fact.market = {market:String} AND fact.symbol = {symbol:String}
-       ${channel === undefined ? '' : 'AND fact.channel = {channel:String}'}
-       AND (fact.status = 'open' OR fact.to_ns > fromUnixTimestamp64Nano({from:Int64}))
+     FROM ${gapsClosed(`WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}
+       ${channel === undefined ? '' : 'AND channel = {channel:String}'}`)} AS fact
+     WHERE (fact.status = 'open' OR fact.to_ns > fromUnixTimestamp64Nano({from:Int64}))
        AND fact.from_ns < fromUnixTimestamp64Nano({to:Int64})
      ORDER BY fact.from_ns`,
     { exchange, market, symbol, from: fromNs, to: toNs, ...(channel === undefined ? {} : { channel }) },
