@@ -108,6 +108,119 @@ test('coverage of a channel should follow its rows, its gaps and what is stored 
   assert.equal((await rig.get('/v1/coverage/okx.spot.NONE')).status, 404)
 })
 
+test('coverage should not call complete what nobody collected', async (t) => {
+  const rig = await historyRig(t)
+  const NAMES = [BTC, 'binance.usdm.ETHUSDT']
+  const trade = (minute: number, instrument: number, boot: number): Row => ({
+    instrument,
+    received_ns: at(minute),
+    trade_ns: at(minute),
+    event_ns: at(minute),
+    stream: 1,
+    trade_id: minute * 10 + instrument + boot,
+    seq: minute + 1,
+    side: 1,
+  })
+  const describe = (minute: number, instrument: number, status = 'TRADING'): Row => ({
+    instrument,
+    received_ns: at(minute),
+    status,
+  })
+  const put = (table: 'trades' | 'gaps' | 'instruments', epoch: bigint, rows: Row[], producer = 'one') =>
+    rig.put(table, NAMES, rows, { epoch, producer })
+  // the first boot: the second instrument is taken from the list for ten minutes
+  await put('instruments', 1n, [describe(0, 0), describe(0, 1), describe(20, 1, 'REMOVED'), describe(30, 1)])
+  await put('trades', 1n, [trade(0, 0, 0), trade(0, 1, 0), trade(15, 1, 0), trade(35, 1, 0), trade(40, 0, 0)])
+  // the second one is on an empty disk: it knows of no first one; and it does not have the second instrument
+  await put('instruments', 2n, [describe(50, 0)])
+  await put('trades', 2n, [trade(50, 0, 1), trade(60, 0, 1)])
+  // the third one knows of the second, of which all is kept for a minute more, and has both
+  const down = (instrument: number): Row => ({
+    instrument,
+    received_ns: at(70),
+    channel: 2,
+    cause: 6,
+    status: 2,
+    from_ns: at(61),
+    to_ns: at(70),
+  })
+  await put('instruments', 3n, [describe(70, 0), describe(70, 1)])
+  await put('gaps', 3n, [down(0), down(1)])
+  await put('trades', 3n, [trade(70, 0, 2), trade(71, 1, 2), trade(80, 0, 2)])
+  const covered = async (name: string | undefined) => {
+    const { status, json, text } = await rig.get(`/v1/coverage/${name}?channel=trades&from=${at(0)}&to=${at(80)}`)
+    assert.equal(status, 200, text)
+    return json
+  }
+  const shown = async (name: string | undefined) =>
+    (await covered(name)).channels[0].intervals.map((one: Record<string, string>) => [
+      Number((BigInt(one['from_ns'] as string) - NOON_NS) / 60_000_000_000n),
+      one['state'],
+      String(one['reasons']),
+    ])
+  assert.deepEqual(await shown(NAMES[0]), [
+    [0, 'complete', ''],
+    [40, 'missing', 'not_collected'],
+    [50, 'complete', ''],
+    [61, 'missing', 'collector_down'],
+    [70, 'complete', ''],
+  ])
+  assert.deepEqual(await shown(NAMES[1]), [
+    [0, 'complete', ''],
+    [20, 'missing', 'not_collected'],
+    [30, 'complete', ''],
+    [40, 'missing', 'not_collected'],
+    [61, 'missing', 'collector_down'],
+    [70, 'complete', ''],
+  ])
+  // another collector had the first one meanwhile
+  await put('trades', 1n, [trade(38, 0, 5), trade(52, 0, 5)], 'two')
+  assert.deepEqual((await shown(NAMES[0]))[0], [0, 'complete', ''])
+  assert.deepEqual((await shown(NAMES[0]))[1], [61, 'missing', 'collector_down'])
+})
+
+test('gaps that a dead engine left open should end where its successor knows nothing, and others stay open', async (t) => {
+  const rig = await historyRig(t)
+  const gap = (minute: number, from: number, to: number, cause: number, status: number, channel = 2): Row => ({
+    instrument: 0,
+    received_ns: at(minute),
+    channel,
+    cause,
+    status,
+    from_ns: at(from),
+    to_ns: status === 1 ? 0n : at(to),
+  })
+  await rig.put('gaps', [BTC], [gap(10, 10, 0, 1, 1), gap(12, 12, 0, 1, 1, 1), gap(12, 11, 0, 1, 1, 3)], { epoch: 1n })
+  // what was kept is a little older than what was stored
+  await rig.put('gaps', [BTC], [gap(20, 9, 0, 6, 1), gap(22, 15, 0, 6, 1, 1)], { epoch: 2n })
+  await rig.put('gaps', [BTC], [gap(30, 22, 30, 6, 2), gap(30, 22, 30, 6, 2, 1), gap(40, 40, 0, 2, 1)], { epoch: 3n })
+  await rig.put('gaps', [BTC], [gap(60, 60, 60, 6, 2, 3)], { epoch: 1n, producer: 'another' })
+  const shown = async (query: string) =>
+    (await rig.get(`/v1/gaps?order=asc&${query}`)).json.rows.map((row: Record<string, string>) => [
+      row['channel'],
+      row['cause'],
+      row['status'],
+      ...[row['from_ns'], row['to_ns']].map((ns) =>
+        ns === '0' ? '' : Number((BigInt(ns as string) - NOON_NS) / 60_000_000_000n),
+      ),
+    ])
+  assert.deepEqual(await shown('channel=trades'), [
+    ['trades', 'collector_down', 'closed', 9, 22],
+    ['trades', 'disconnect', 'closed', 10, 10],
+    ['trades', 'collector_down', 'closed', 22, 30],
+    ['trades', 'sequence', 'open', 40, ''],
+  ])
+  assert.deepEqual(await shown('channel=book'), [
+    ['book', 'disconnect', 'closed', 12, 15],
+    ['book', 'collector_down', 'closed', 15, 22],
+    ['book', 'collector_down', 'closed', 22, 30],
+  ])
+  assert.deepEqual(await shown('status=open'), [
+    ['book_tickers', 'disconnect', 'open', 11, ''],
+    ['trades', 'sequence', 'open', 40, ''],
+  ])
+})
+
 test('volumes should be worth in the currency of each, whether bars are kept or not, and count nothing twice', async (t) => {
   const rig = await historyRig(t)
   const names = ['binance.usdm.AUSDT', 'binance.coinm.BUSD_PERP', 'binance.usdm.CUSDT', 'binance.usdm.D']
@@ -189,5 +302,9 @@ test('volumes should be worth in the currency of each, whether bars are kept or 
     ],
   )
   assert.equal((await rig.get(`/v1/volumes?by=instrument&interval=1d&${range}`)).json.rows.length, 4)
+  // a store that was made before there were bars of hours
+  for (const table of ['trade_hours', 'trade_hour_bars'])
+    await rig.clickhouse.client.command({ query: `DROP TABLE ${table}` })
+  assert.deepEqual(await shown('interval=1h'), [...wanted.slice(0, 3), ['13', 'USDT', '13', 2]])
   assert.equal((await rig.get('/v1/volumes?interval=90s')).status, 400)
 })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Unpackr } from 'msgpackr'
 import { freshSeed, seededRandom } from '../engine/base/random.ts'
-import { BOOK_WANTED, CLOSE, DATA, OPEN, REMOVE, SNAPSHOT, TICK } from '../engine/ring/frame.ts'
+import { BOOK_WANTED, CLOSE, DATA, INSTRUMENT, OPEN, REMOVE, SNAPSHOT, TICK } from '../engine/ring/frame.ts'
 import { NO_SOURCE } from '../engine/route/router.ts'
 import { summarise } from '../workers/shard-summary.ts'
 import { instrumentOf, type ShardRig, shardRig } from './support/shard-rig.ts'
@@ -227,6 +227,23 @@ test('a heartbeat should name each book with its state once a second, 200 books 
   assert.deepEqual(
     [first?.['books'][0].symbol, first?.['books'][0].state, first?.['books'][0].reason],
     ['C1USDT', 'DELISTED', 'delisted'],
+  )
+})
+
+test('an instrument that is taken from the list, ends at its venue or comes back should be described so', () => {
+  const rig = opened()
+  const at = { extra: 0, source: NO_SOURCE }
+  rig.frame(REMOVE, 'REMOVED', at)
+  rig.frame(INSTRUMENT, instrumentOf(BTC), at)
+  rig.frame(REMOVE, 'DELISTED', at)
+  const rows = heard(rig).filter(({ type }) => type === 'instrument')
+  assert.deepEqual(
+    rows.map((message) => [message['symbol'], message['rows'][0].status]),
+    [
+      ['BTCUSDT', 'REMOVED'],
+      ['BTCUSDT', 'TRADING'],
+      ['BTCUSDT', 'DELISTED'],
+    ],
   )
 })
 

@@ -365,8 +365,8 @@ export class Shard {
     slot.isRemoved = true
     if (slot.hasBook) slot.keeper.retire(isDelisted ? BOOK_STATES.DELISTED : BOOK_STATES.INIT)
     slot.record.gaps.closeAll(index)
-    if (!isDelisted) return
-    slot.name = { ...slot.name, status: reason, isTrading: false, isPreOpen: false }
+    // no gap tells what passes from here on, as nobody wants it: the instrument's row does
+    slot.name = { ...slot.name, status: reason, ...(isDelisted ? { isTrading: false, isPreOpen: false } : {}) }
     this.#undescribed.add(slot)
     this.#undescribed.describe()
   }

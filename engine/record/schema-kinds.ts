@@ -121,13 +121,16 @@ const VOLATILITY_INDICES = table('volatility_indices', 'volatility_index', 'Impl
 
 const INSTRUMENTS = table('instruments', 'instrument', 'What each instrument is; a new row whenever something of it changed', ['received_ns'], [
   event,
-  word('kind', KIND_WORDS, ''), text('status', "the venue's word"), word('trading', TRADING_WORDS, 'what that word means'),
+  word('kind', KIND_WORDS, ''), text('status', "the venue's word; REMOVED: not collected any more"), word('trading', TRADING_WORDS, 'what that word means'),
   text('base', ''), text('quote', ''), text('settle', 'what profit is paid in'), text('underlying', ''),
   time('expiry_ns', '0: never'), decimal('strike', ''), word('option_type', OPTION_TYPES, ''),
   decimal('contract_size', 'what quantity 1 is worth in contract_unit; NULL: quantities are in base currency'),
   text('contract_unit', ''), decimal('tick_size', ''), decimal('lot_size', ''),
   decimal('price_digits', 'digits after the point'), decimal('quantity_digits', ''),
 ])
+
+/** Status of an instrument that is not collected any more, though the venue has it. */
+export const INSTRUMENT_REMOVED = 'REMOVED'
 
 export const KIND_TABLES = [
   KLINES, TICKERS, MARK_PRICES, INDEX_PRICES, FUNDING_RATES, OPEN_INTERESTS, LIQUIDATIONS, LONG_SHORT_RATIOS,

@@ -2,7 +2,7 @@
  * How whole a channel of an instrument is, as intervals that follow one another:
  *
  *   missing        nothing is stored of it: before the first row, after what the collectors of the exchange have stored
- *                  so far, and in gaps in which nothing came (disconnect, collector_down, worker_restart, silent,
+ *                  so far, while nobody collected it (collected.ts), and in gaps in which nothing came (disconnect, collector_down, worker_restart, silent,
  *                  spool_corrupt); of books every gap, for then the book was not LIVE
  *   degraded       something came and something is missing: all other gaps, open or closed
  *   backfilled     a gap whose rows were fetched afterwards (status repaired)
@@ -16,6 +16,7 @@ import type { TableName } from '../../record/schema-columns.ts'
 import type { InstrumentName } from '../engine-link.ts'
 import type { Store } from '../store.ts'
 import type { History, Order } from './facts.ts'
+import { Collected } from './collected.ts'
 import { type GapSpan, gapsOver } from './gap-rows.ts'
 import { earlier, later } from './time.ts'
 
@@ -26,7 +27,7 @@ export interface CoverageInterval {
   readonly from_ns: string
   readonly to_ns: string
   readonly state: CoverageState
-  /** causes of gaps, `no_rows` before the first row, `not_stored` after the last block */
+  /** causes of gaps, `no_rows` before the first row, `not_collected` while nobody wanted it, `not_stored` after the last block */
   readonly reasons: readonly string[]
 }
 
@@ -60,10 +61,11 @@ export async function coverageOf(
   toNs: bigint,
   signal?: AbortSignal,
 ): Promise<ChannelCoverage[]> {
-  const [gaps, storedNs] = await Promise.all([
+  const [gaps, collected] = await Promise.all([
     gapsOver(store, instrument, undefined, fromNs, toNs, signal),
-    storedUntil(store, instrument.exchange, signal),
+    Collected.of(store, instrument, signal),
   ])
+  const { storedNs } = collected
   const edge = async (channel: GapChannel, order: Order) => {
     const range = { fromNs: undefined, toNs: undefined }
     const question = { instrument, range, order, limit: 1, cursor: undefined, equal: {}, signal }
@@ -75,9 +77,16 @@ export async function coverageOf(
     const [first, last] = await Promise.all([edge(channel, 'asc'), edge(channel, 'desc')])
     const isNumbered = channel === 'book' || (channel === 'trades' && Number(last?.['seq'] ?? 0) > 0)
     const firstNs = first === undefined ? undefined : BigInt(first['received_ns'] as string)
-    const own = gaps.filter((gap) => gap.channel === channel).map(spanOf)
+    const own = gaps.filter((gap) => gap.channel === channel)
+    const without = await collected.without(channel, tableOf(channel), own, signal)
     const intervals = sweep(fromNs, toNs, isNumbered ? 'complete' : 'unverifiable', [
-      ...own,
+      ...own.map(spanOf),
+      ...without.map((span) => ({
+        fromNs: later(span.fromNs, firstNs ?? 0n),
+        toNs: earlier(span.toNs, storedNs),
+        state: 'missing' as const,
+        reason: 'not_collected',
+      })),
       { fromNs: 0n, toNs: firstNs ?? toNs, state: 'missing', reason: 'no_rows' },
       { fromNs: storedNs, toNs, state: 'missing', reason: 'not_stored' },
     ])
@@ -95,16 +104,6 @@ function spanOf({ channel, cause, status, fromNs, toNs }: GapSpan): Span {
   const isSilent = channel === 'book' || SILENT_CAUSES.includes(cause)
   const state = status === 'repaired' ? 'backfilled' : isSilent ? 'missing' : 'degraded'
   return { fromNs, toNs, state, reason: cause }
-}
-
-/** Up to when the collectors of this exchange have stored what they received. */
-async function storedUntil(store: Store, exchange: string, signal: AbortSignal | undefined): Promise<bigint> {
-  const [row] = await store.rows<{ until: string }>(
-    `SELECT toString(toUnixTimestamp64Nano(max(last_received_ns))) AS until FROM blocks WHERE exchange = {exchange:String}`,
-    { exchange },
-    { signal },
-  )
-  return BigInt(row?.until ?? 0)
 }
 
 /** Cuts [from, to) where any span begins or ends; neighbours that say the same become one. */

@@ -70,7 +70,7 @@ export async function volumesOf(store: Store, question: VolumeQuestion, countedM
     })
   const asked = { ...question, fromNs: interval.startOf(question.fromNs) }
   for (let attempt = 1; ; attempt++) {
-    const hours = await hoursOf(store, asked)
+    const hours = await hoursOf(store, asked).catch(noHours)
     const kept = await keptOf(store, asked, hours)
     const middleNs = middleOf(asked)
     if (middleNs !== undefined && (await countOf(store, asked, kept)) > countedMax) {
@@ -146,6 +146,12 @@ const onlyOf = ({ exchange }: VolumeQuestion, alias = ''): string =>
   exchange === undefined ? '' : `AND ${alias}exchange = {exchange:String}`
 
 const NO_HOURS: Hours = { made: [], marks: '', until: new Map() }
+
+/** A store that no collector of this version has written to yet has no bars of hours. */
+function noHours(error: unknown): Hours {
+  if (error instanceof HttpFault && error.code === 'store_empty') return NO_HOURS
+  throw error
+}
 
 /** Whole hours of the range whose bars are what their minutes are. */
 async function hoursOf(store: Store, question: VolumeQuestion): Promise<Hours> {

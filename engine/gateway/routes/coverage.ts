@@ -61,7 +61,8 @@ export function addCoverageRoutes(app: App, { store, clock }: GatewayContext): v
                     to_ns: Type.String({ description: 'exclusive' }),
                     state: Type.Unsafe<string>({ type: 'string', enum: [...COVERAGE_STATES] }),
                     reasons: Type.Array(Type.String(), {
-                      description: 'causes of gaps; no_rows: before the first row; not_stored: not stored yet',
+                      description:
+                        'causes of gaps; no_rows: before the first row; not_collected: nobody wanted it; not_stored: not stored yet',
                     }),
                   }),
                 ),
