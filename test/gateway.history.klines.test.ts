@@ -245,6 +245,26 @@ test('klines', async (t) => {
     }
   })
 
+  await t.test('klines without a begin should come page by page to the first trade, in both orders', async () => {
+    const whole = (await candles(rig, `interval=1h&${range}`)).rows
+    for (const order of ['asc', 'desc']) {
+      const found: Record<string, unknown>[] = []
+      let pages = 0
+      for (let cursor = ''; ; pages++) {
+        const { json } = await rig.get(`/v1/klines/${BTC}?interval=1h&limit=1000&order=${order}${cursor}`)
+        found.push(...json.rows)
+        if (json.next_cursor === null) break
+        cursor = `&cursor=${json.next_cursor}`
+      }
+      const opens = (order === 'asc' ? found : found.reverse()).map(({ open_ns }) => open_ns)
+      assert.deepEqual(
+        opens,
+        whole.map(({ open_ns }: Record<string, unknown>) => open_ns),
+        `${order}, ${pages} pages`,
+      )
+    }
+  })
+
   await t.test('klines of trades with ids of text should open and close in the order in which they came', async () => {
     const row = (place: number, price: bigint): Row => ({
       instrument: 0,

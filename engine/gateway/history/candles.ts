@@ -99,6 +99,35 @@ function paramsOf({ instrument, fromNs, toNs }: CandleQuestion): Record<string, 
   return { ...instrument, from: fromNs, to: toNs }
 }
 
+/** Begin of all that is stored of its trades; the key has them in this order. */
+export async function oldestTradeNs(
+  store: Store,
+  { exchange, market, symbol }: InstrumentName,
+  signal: AbortSignal,
+): Promise<bigint | undefined> {
+  const [row] = await store.rows<{ ns: string }>(
+    `SELECT toString(toUnixTimestamp64Nano(fact.trade_ns)) AS ns FROM trades AS fact WHERE ${IS_INSTRUMENT('fact')}
+     ORDER BY fact.exchange, fact.market, fact.symbol, fact.trade_ns LIMIT 1`,
+    { exchange, market, symbol },
+    { signal },
+  )
+  return row === undefined ? undefined : BigInt(row.ns)
+}
+
+export async function hasNoTradesBefore(
+  store: Store,
+  { exchange, market, symbol }: InstrumentName,
+  ns: bigint,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const rows = await store.rows(
+    `SELECT 1 FROM trades AS fact WHERE ${IS_INSTRUMENT('fact')} AND fact.trade_ns < fromUnixTimestamp64Nano({ns:Int64}) LIMIT 1`,
+    { exchange, market, symbol, ns },
+    { signal },
+  )
+  return rows.length === 0
+}
+
 /** A row a stream that has bars there. */
 async function keptOf(store: Store, question: CandleQuestion): Promise<readonly Kept[]> {
   const rows = await store.rows<{ stream: TradeStream; last: string; trades: number }>(

@@ -19,7 +19,7 @@ import {
   words,
 } from '../history/answer.ts'
 import { CANDLE_JOB, CandleJob } from '../history/candle-job.ts'
-import { type CandleQuestion, candlesOf, sumsAreEqual } from '../history/candles.ts'
+import { type CandleQuestion, candlesOf, hasNoTradesBefore, oldestTradeNs, sumsAreEqual } from '../history/candles.ts'
 import { decodeCursor, encodeCursor } from '../history/cursor.ts'
 import { History } from '../history/facts.ts'
 import { type GapSpan, gapsOver } from '../history/gap-rows.ts'
@@ -153,12 +153,18 @@ export function addKlineRoutes(app: App, { settings, store, clock, engine, jobs 
       const { stream, check } = request.query
       const identity = JSON.stringify(['klines', head, order, limit, stream, String(range.fromNs), String(range.toNs)])
       const at = cursor === undefined ? undefined : BigInt(decodeCursor(identity, cursor, 1)[0] as string)
-      const page = pageOf(interval, range, order, limit, at, clock.nowNs())
+      const isFromOldest = order === 'asc' && range.fromNs === undefined && at === undefined
+      const oldestNs = isFromOldest ? await oldestTradeNs(known, instrument, signal) : undefined
+      const fromNs = oldestNs === undefined ? range.fromNs : interval.startOf(oldestNs)
+      const page = pageOf(interval, { ...range, fromNs }, order, limit, at, clock.nowNs())
       const question: CandleQuestion = { instrument, interval, ...page, stream, signal }
-      const [answer, gaps] = await Promise.all([
+      const isOpenEnded = order === 'desc' && fromNs === undefined
+      const [answer, gaps, isLast] = await Promise.all([
         candlesOf(known, question),
         gapsOver(known, instrument, 'trades', page.fromNs, page.toNs, signal),
+        isOpenEnded ? hasNoTradesBefore(known, instrument, page.fromNs, signal) : page.nextNs === undefined,
       ])
+      const nextNs = isLast ? undefined : (page.nextNs ?? page.fromNs)
       if (answer.candles.length === 0) await assertKnown(known, instrument)
       const volumeCheck =
         check === 'sum' ? ((await sumsAreEqual(known, question, answer)) ? 'equal' : 'unequal') : answer.check
@@ -177,7 +183,7 @@ export function addKlineRoutes(app: App, { settings, store, clock, engine, jobs 
         volume_check: volumeCheck,
         recounted_minutes: answer.recounted,
         rows,
-        next_cursor: page.nextNs === undefined ? null : encodeCursor(identity, [String(page.nextNs)]),
+        next_cursor: nextNs === undefined ? null : encodeCursor(identity, [String(nextNs)]),
       })
     },
   )
