@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -13,8 +15,9 @@ import {
   StreamRefusal,
   type StreamSocket,
 } from '../engine/client/index.ts'
+import { hashOfKey } from '../engine/gateway/security/keys.ts'
 import { cleanUp } from './support/clean-up.ts'
-import { SILENT } from './support/embedded.ts'
+import { SILENT, temporaryDirectory } from './support/embedded.ts'
 import { served } from './support/gateway.ts'
 import { type Mantissas, ToldSource, ToldWorker } from './support/live.ts'
 
@@ -194,6 +197,61 @@ test('client stream should end with the word of the gateway when it is refused',
     security: { keys: { file: '', single: { id: 'k', sha256: '0'.repeat(64), scopes: ['stream'] } } },
   })
   await refused('key_unknown', ['trade.>'], { url: gateway.url, key: 'marketprism_wrong' })
+})
+
+test('client stream should come back later when it said too much, and have all that it asked for', async (t) => {
+  const { worker, open, sockets } = await scene(t, { messagesPerSecond: 2 })
+  const stream = open([`trade.${BTC}`])
+  const { connection, trade } = reader(stream)
+  await connection('open')
+  for (let index = 0; index < 20; index++) stream.subscribe([`ticker.binance.usdm.S${index}`])
+  stream.subscribe([`trade.${ETH}`])
+  assert.match((await connection('closed')).reason, /^more than 2 messages a second/)
+  const closedMs = performance.now()
+  await connection('open')
+  assert.ok(performance.now() - closedMs > 1_900, 'not at once')
+  assert.equal(sockets.length, 2)
+  worker.trade(ETH, 1)
+  assert.equal((await trade())?.trade_id, 1)
+})
+
+test('client stream should try again while its key comes too often', async (t) => {
+  const key = `marketprism_busy_${'k'.repeat(43)}`
+  const file = path.join(temporaryDirectory(t), 'keys')
+  writeFileSync(file, JSON.stringify({ id: 'busy', sha256: hashOfKey(key), scopes: ['stream'], requestsPerSecond: 1 }))
+  const security = { keys: { file, single: undefined } }
+  const { gateway } = await served(t, { security }, SILENT, new ToldSource())
+  const streams = Array.from({ length: 3 }, () => connectStream({ url: gateway.url, patterns: ['trade.>'], key }))
+  for (const stream of streams) cleanUp(t, () => stream.close())
+  await Promise.all(streams.map((stream) => reader(stream).connection('open')))
+})
+
+test('client stream should ask for more patterns than one message may hold, and continue with all of them', async (t) => {
+  const { worker, open, cut } = await scene(t, { subscriptionsMax: 3_000 })
+  const others = Array.from(
+    { length: 1_500 },
+    (_, index) => `trade.binance.spot.SOME_LONG_NAME_THAT_IS_NEVER_HEARD_OF_${index}`,
+  )
+  const stream = open([`trade.${BTC}`, ...others, `trade.${ETH}`])
+  const { connection, trade } = reader(stream)
+  await connection('open')
+  await settled()
+  const seen: string[] = []
+  for (let id = 1; id <= 10; id++) {
+    worker.trade(BTC, id)
+    worker.trade(ETH, 100 + id)
+    if (id === 5) cut()
+  }
+  while (seen.length < 20) seen.push(String((await trade())?.trade_id))
+  const ids = (first: number) => Array.from({ length: 10 }, (_, index) => String(first + index))
+  assert.deepEqual(
+    seen.filter((id) => Number(id) < 100),
+    ids(1),
+  )
+  assert.deepEqual(
+    seen.filter((id) => Number(id) > 100),
+    ids(101),
+  )
 })
 
 test('client stream should end when its signal says so, and try again for ever while nobody answers', async (t) => {

@@ -263,6 +263,7 @@ test('tardis clients should be closed with 1011 and a line when the options cann
     ['{"exchange":"mtgox","dataTypes":["trade"]}', /exchange: there are binance/],
     ['{"exchange":"binance"}', /dataTypes/],
     ['{"exchange":"binance","dataTypes":["candles"]}', /data type candles/],
+    ['{"exchange":"binance","dataTypes":["book_snapshot_5_9999999m"]}', /a day at most/], // no timer can wait so long
     ['{"exchange":"binance","dataTypes":["trade"],"symbols":["*"]}', /symbols/],
   ] as const) {
     const { gateway } = await served(t)

@@ -74,11 +74,17 @@ const BACKOFF_CAP_MS = 10_000
 const SILENCE_MS_MAX = 30_000
 /** The gateway closes who has no good key, or says too much. */
 const CLOSE_POLICY = 1008
+/** Who said too much, or came too often, comes back later: what is wanted is asked for in a few messages then. */
+const TOO_MUCH = /^more than \d+ messages a second/
+const TOO_MUCH_MS = 2_000
 /** Of all that the gateway refuses only these may be allowed a moment later. */
-const PASSING_CODES = ['rate_limited', 'overloaded', 'too_many_connections']
+const PASSING_CODES = ['too_many_requests', 'too_many_connections', 'overloaded']
 /** As `ws` says it; 408 and 429 may be allowed a moment later. */
 const FINAL_STATUS = /Unexpected server response: (4(?!08|29)\d\d)/
 const BOOK_WORD = 'book.'
+/** Of one message: the gateway takes 1,000, and 64 KiB. */
+const PATTERNS_MAX = 500
+const PATTERN_CHARS_MAX = 32 * 1024
 
 const UNPACKR = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'string' })
 
@@ -102,7 +108,11 @@ class Stream implements MarketStream {
   #failure: Error | undefined
   /** of the last message that came */
   #cameSeq: string
-  #isResuming = false
+  /** questions for what was missed that are not answered yet, and how many there were */
+  #resumesLeft = 0
+  #resumes = 0
+  /** the gateway said no, but may say yes later */
+  #isPutOff = false
   #attempt = 0
   #requestId = 0
   /** of the last question of this connection; 0: all are answered */
@@ -140,12 +150,12 @@ class Stream implements MarketStream {
 
   subscribe(patterns: readonly string[], depth = this.#options.depth): void {
     for (const pattern of patterns) this.#patterns.set(pattern, depth)
-    if (this.#isOpen) this.#ask(patterns, depth)
+    if (this.#isOpen) for (const some of pieces(patterns)) this.#ask(some, depth)
   }
 
   unsubscribe(patterns: readonly string[]): void {
     for (const pattern of patterns) this.#patterns.delete(pattern)
-    if (this.#isOpen) this.#say({ op: 'unsubscribe', patterns })
+    if (this.#isOpen) for (const some of pieces(patterns)) this.#say({ op: 'unsubscribe', patterns: some })
   }
 
   close(): void {
@@ -230,9 +240,11 @@ class Stream implements MarketStream {
       if (!pattern.startsWith(BOOK_WORD)) rows.push(pattern)
       else byDepth.set(depth, [...(byDepth.get(depth) ?? []), pattern])
     }
-    this.#isResuming = this.#cameSeq !== '' && rows.length > 0
-    if (rows.length > 0) this.#ask(rows, undefined, this.#cameSeq)
-    for (const [depth, patterns] of byDepth) this.#ask(patterns, depth)
+    const parts = pieces(rows)
+    this.#resumes = this.#cameSeq === '' ? 0 : parts.length
+    this.#resumesLeft = this.#resumes
+    for (const some of parts) this.#ask(some, undefined, this.#cameSeq)
+    for (const [depth, patterns] of byDepth) for (const some of pieces(patterns)) this.#ask(some, depth)
     this.#awaitedId = this.#requestId
     if (this.#patterns.size === 0) this.#opened()
   }
@@ -264,22 +276,24 @@ class Stream implements MarketStream {
       | StreamMessage
       | ControlMessage
     if ('op' in message) return this.#onControl(message)
-    const isRows = 'rows' in message
-    if ('seq' in message && (isRows || !this.#isResuming)) this.#cameSeq = message.seq
+    // while several parts are made up for, what came of one says nothing of the others
+    const isNext = this.#resumesLeft === 0 || (this.#resumes === 1 && 'rows' in message)
+    if ('seq' in message && isNext) this.#cameSeq = message.seq
     this.#push(message, packed === undefined ? (data as string).length : packed.length)
   }
 
   #onControl({ op, id, code = '', message = '', seq }: ControlMessage): void {
     if (op === 'subscribed' && id === this.#awaitedId) this.#opened()
     if (op === 'error' && code === 'resume_expired') this.#resumed('gap', message)
-    else if (op === 'error' && !PASSING_CODES.includes(code)) return this.#fail(new StreamRefusal(code, message))
+    else if (op === 'error' && PASSING_CODES.includes(code)) this.#isPutOff = true
+    else if (op === 'error') return this.#fail(new StreamRefusal(code, message))
     else if (op === 'resumed') this.#resumed('resumed', '')
-    if (seq !== undefined && !this.#isResuming) this.#cameSeq = seq // a quiet stream continues at the newest, too
+    if (seq !== undefined && this.#resumesLeft === 0) this.#cameSeq = seq // a quiet stream continues at the newest, too
   }
 
   #resumed(state: 'resumed' | 'gap', reason: string): void {
-    this.#isResuming = false
-    this.#push({ type: 'connection', state, reason })
+    if (this.#resumesLeft > 0) this.#resumesLeft--
+    if (state === 'gap' || this.#resumesLeft === 0) this.#push({ type: 'connection', state, reason })
   }
 
   #heard(): void {
@@ -294,14 +308,17 @@ class Stream implements MarketStream {
     this.#isOpen = false
     clearTimeout(this.#silenceTimer)
     if (this.#isEnded) return
-    if (code === CLOSE_POLICY) return this.#fail(new StreamRefusal('refused', reason))
+    const isPutOff = this.#isPutOff || TOO_MUCH.test(reason)
+    this.#isPutOff = false
+    if (code === CLOSE_POLICY && !isPutOff) return this.#fail(new StreamRefusal('refused', reason))
     const status = FINAL_STATUS.exec(reason)?.[1]
     if (!wasOpen && status !== undefined)
       return this.#fail(new StreamRefusal(status, `${this.#url} answers ${status}: check the URL and the key`))
     if (wasOpen || this.#attempt === 0)
       this.#push({ type: 'connection', state: 'closed', reason: reason === '' ? `code ${code}` : reason })
     if (this.#isPaused) return
-    const delayMs = backoffMs(this.#attempt++, BACKOFF_FLOOR_MS, BACKOFF_CAP_MS, this.#random)
+    const pauseMs = backoffMs(this.#attempt++, BACKOFF_FLOOR_MS, BACKOFF_CAP_MS, this.#random)
+    const delayMs = isPutOff ? TOO_MUCH_MS + pauseMs : pauseMs
     this.#retryTimer = setTimeout(() => void this.#connect(), delayMs)
   }
 
@@ -309,6 +326,23 @@ class Stream implements MarketStream {
     this.#failure ??= error
     this.close()
   }
+}
+
+/** Patterns in as few messages as the gateway takes. */
+function pieces(patterns: readonly string[]): string[][] {
+  const parts: string[][] = []
+  let chars = 0
+  for (const pattern of patterns) {
+    const last = parts.at(-1)
+    if (last === undefined || last.length === PATTERNS_MAX || chars + pattern.length > PATTERN_CHARS_MAX) {
+      parts.push([pattern])
+      chars = pattern.length
+    } else {
+      last.push(pattern)
+      chars += pattern.length
+    }
+  }
+  return parts
 }
 
 /** http://host:9480 → ws://host:9480/v1/stream?format=… */

@@ -39,6 +39,8 @@ export type PlainType = (typeof PLAIN_TYPES)[number]
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 }
 const DEPTH_MAX = 5_000
+/** A timer waits no longer than 24 days. */
+const INTERVAL_MS_MAX = 86_400_000
 const WISHES_MAX = 50
 const SYMBOLS_MAX = 5_000
 
@@ -99,5 +101,6 @@ function sampleOf(name: string): SampleKind {
     throw new Error(
       `data type ${name.slice(0, 40)}: there are ${PLAIN_TYPES.join(', ')}, book_snapshot_{n}_{t}{ms|s|m}, quote`,
     )
+  if (kind.intervalMs > INTERVAL_MS_MAX) throw new Error(`data type ${name}: an interval of a day at most`)
   return kind
 }
