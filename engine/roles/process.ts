@@ -6,11 +6,14 @@
  */
 import { Clock } from '../base/clock.ts'
 import type { Fault } from '../base/fault.ts'
-import type { Log } from '../base/log.ts'
+import { createLog, type Log } from '../base/log.ts'
+import { freshSeed, seededRandom } from '../base/random.ts'
 import type { Run } from '../base/run.ts'
 import { type ObserveServer, startObserveServer } from '../observe/server.ts'
 import { Counters } from '../ring/counters.ts'
 import { createHopMemories } from '../sinks/hop-histograms.ts'
+import { NatsLink } from '../sinks/nats.ts'
+import { STREAM_LOOK_MS, StreamWatch } from '../sinks/stream-watch.ts'
 import { openStore, STORE_COUNTERS } from '../../workers/store-worker.ts'
 import { Collector, storeSettings } from './collector.ts'
 import { EngineAnswers } from './engine-answers.ts'
@@ -20,6 +23,7 @@ import { watchGateway } from './gateway-telemetry.ts'
 import { Presence } from './presence.ts'
 import { Revival, REVIVAL_DEFAULT } from './revival.ts'
 import { Serving } from './serving.ts'
+import { consumerShapes, streamOptions } from './settings.ts'
 import { type Servers, startServers } from './servers.ts'
 import { StatusReading } from './status.ts'
 import { Telemetry } from './telemetry.ts'
@@ -95,6 +99,7 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
     await collector?.start()
     const revival = collector === undefined ? undefined : startRevival(collector, servers, log)
     undo.push(async () => revival?.stop())
+    undo.push(startStreamWatch(run, servers, log))
     const presence = new Presence(run, { nats: servers.nats, observe, serving, answers, clock })
     presence.start()
     undo.push(() => presence.stop())
@@ -120,6 +125,23 @@ function startRevival({ sinkCounters: sink }: Collector, { natsServer }: Servers
   const revival = new Revival(natsServer, read, REVIVAL_DEFAULT, log)
   revival.start()
   return revival
+}
+
+/** @returns what ends it */
+function startStreamWatch({ config, roles }: Run, { nats, delivery }: Servers, log: Log): () => Promise<void> {
+  const isStoring = roles.includes('store')
+  if (nats === undefined || delivery !== 'jetstream' || !(isStoring || roles.includes('collect'))) return async () => {}
+  // who delivers says already when NATS is away
+  const silent = createLog('silent', 'streams')
+  const link = new NatsLink(nats, 'marketprism streams', seededRandom(freshSeed()), silent)
+  const options = { streams: streamOptions(config), consumers: consumerShapes(config), isStoring }
+  const watch = new StreamWatch(link, { ...options, lookMs: STREAM_LOOK_MS }, log)
+  link.start()
+  watch.start()
+  return async () => {
+    await watch.stop()
+    await link.close()
+  }
 }
 
 function stopLines({ undelivered, givenUp, forced }: Awaited<ReturnType<Collector['stop']>>): string[] {

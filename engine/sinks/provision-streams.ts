@@ -173,11 +173,16 @@ function fieldsOf(shape: Partial<StreamShape>): Partial<StreamConfig> {
   return { ...shape } as unknown as Partial<StreamConfig>
 }
 
+/** Whether JetStream says that it has no such stream or consumer. */
+export function isMissing(error: unknown): boolean {
+  return (error as NatsError).api_error?.code === 404
+}
+
 async function orNull<T>(ask: () => Promise<T>): Promise<T | null> {
   try {
     return await ask()
   } catch (error) {
-    if ((error as NatsError).api_error?.code === 404) return null
+    if (isMissing(error)) return null
     throw error
   }
 }

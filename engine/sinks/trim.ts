@@ -22,6 +22,7 @@ export class Trim {
   readonly #options: TrimOptions
   readonly #log: Log
   readonly #stop = new AbortController()
+  #problem = ''
 
   constructor(link: NatsLink, options: TrimOptions, log: Log) {
     this.#link = link
@@ -33,8 +34,9 @@ export class Trim {
   async run(): Promise<void> {
     const { signal } = this.#stop
     while (!signal.aborted) {
-      await this.look().catch((error: Error) =>
-        this.#log.warn({ error: error.message }, 'the block stream could not be trimmed'),
+      await this.look().then(
+        () => this.#tell(''),
+        (error: Error) => this.#tell(error.message),
       )
       await sleep(this.#options.lookMs, undefined, { signal }).catch(() => undefined)
     }
@@ -42,6 +44,13 @@ export class Trim {
 
   stop(): void {
     this.#stop.abort()
+  }
+
+  /** Once, however long it lasts. */
+  #tell(problem: string): void {
+    if (problem !== '' && problem !== this.#problem)
+      this.#log.warn({ error: problem }, 'the block stream could not be trimmed')
+    this.#problem = problem
   }
 
   /** @returns how many blocks were removed. */
