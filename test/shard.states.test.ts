@@ -778,3 +778,35 @@ test('what the collector missed should be written for all that a connection will
   rig.frame(OPEN, { connection: 1, instruments: [{ instrument: 1, channels: ['trades'] }] }, { source: 1 })
   assert.deepEqual(gaps(), [[ETH, 'trades', 'collector_down', 'open']])
 })
+
+test('blocks that a full spool deletes should be told for all that the connections carry, each time', () => {
+  const rig = shardRig({ instruments: [instrumentOf(BTC)], live: false })
+  const carried = [{ instrument: 0, channels: ['trades', 'book'] }]
+  rig.frame(OPEN, { connection: 0, instruments: carried }, { source: 0 })
+  for (const second of [1, 2]) {
+    const dropped = {
+      fromNs: `172316120${second}000000000`,
+      toNs: `172316120${second}500000000`,
+      detail: `blocks ${second}`,
+    }
+    rig.frame(DOWN, { lost: [], dropped, connections: [0], carried })
+  }
+  assert.deepEqual(pick(rows(rig, 'gaps'), 'channel', 'cause', 'status', 'from_ns', 'to_ns', 'detail'), [
+    ...['trades', 'book'].map((channel) => [
+      channel,
+      'loss',
+      'closed',
+      '1723161201000000000',
+      '1723161201500000000',
+      'blocks 1',
+    ]),
+    ...['trades', 'book'].map((channel) => [
+      channel,
+      'loss',
+      'closed',
+      '1723161202000000000',
+      '1723161202500000000',
+      'blocks 2',
+    ]),
+  ])
+})

@@ -175,7 +175,7 @@ test('a block that went out while the question was asked should not be lost befo
     { up: () => connection } as unknown as NatsLink,
     sink as unknown as NatsSink,
     spool as unknown as Spool,
-    { ...COMMIT_QUESTIONS_DEFAULT, producer: 'main' },
+    { ...COMMIT_QUESTIONS_DEFAULT, producerOf: () => 'main' },
     () => 0,
     SILENT,
   )

@@ -128,6 +128,11 @@ describe('spool', () => {
 
   it('spool should drop the oldest when told so, and count what it dropped', async () => {
     const spool = await openSpool(join(root, 'drop'), { ...OPTIONS, onFull: 'dropOldest' }, nowMs)
+    const [told, startMs] = [new Set<number>(), nowMs()]
+    spool.onDropped = ({ epoch, firstSeq, lastSeq }, fromMs, toMs) => {
+      assert.ok(epoch === spool.epoch && startMs <= fromMs && fromMs <= toMs && toMs <= nowMs())
+      for (let seq = firstSeq; seq <= lastSeq; seq++) told.add(seq)
+    }
     for (let block = 0; block < 100; block++) {
       while (!spool.hasRoom(1000)) await spool.tend()
       spool.append(Buffer.alloc(1000, block))
@@ -137,6 +142,10 @@ describe('spool', () => {
     const records = await takeAll(spool)
     assert.equal(records.at(-1)?.blockSeq, 100)
     assert.equal(records.length + spool.stats.droppedBlocks, 100)
+    assert.deepEqual(
+      [...told],
+      Array.from({ length: spool.stats.droppedBlocks }, (_, index) => index + 1),
+    )
     assert.ok(spool.stats.droppedBlocks > 0 && spool.stats.bytes <= OPTIONS.bytesMax)
     await spool.close()
   })

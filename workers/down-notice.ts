@@ -1,13 +1,17 @@
 import type { Clock } from '../engine/base/clock.ts'
 import { blockHead } from '../engine/record/decode.ts'
 import type { BlockTimes } from '../engine/spool/reader.ts'
-import type { Spool } from '../engine/spool/spool.ts'
+import type { BlockRange, Spool } from '../engine/spool/spool.ts'
 import type { DownNotice } from './shard-connections.ts'
 
-/** When the rows of a block were received; undefined for bytes that are none. */
-export function timesOf(payload: Uint8Array): BlockTimes | undefined {
+/**
+ * When the rows of a block were received; undefined for bytes that are none.
+ * @param producers by boot, whose blocks there are: of each segment that is found one is asked at least
+ */
+export function timesOf(payload: Uint8Array, producers?: Map<number, string>): BlockTimes | undefined {
   try {
-    const { firstReceivedNs: firstNs, lastReceivedNs: lastNs } = blockHead(payload)
+    const { producer, epoch, firstReceivedNs: firstNs, lastReceivedNs: lastNs } = blockHead(payload)
+    producers?.set(Number(epoch), producer)
     return { firstNs, lastNs }
   } catch {
     return undefined
@@ -32,6 +36,13 @@ export function downNotice(spool: Spool, marginMs: number, clock: Pick<Clock, 'a
     detail: `blocks ${epoch}/${firstSeq} to ${lastSeq} are damaged in ${segment}`,
   }))
   return sinceNs > 0n ? { sinceNs: String(sinceNs), lost } : { lost }
+}
+
+/** Blocks that were deleted undelivered, as a gap tells them. */
+export function droppedRange({ epoch, firstSeq, lastSeq }: BlockRange, fromMs: number, toMs: number) {
+  const ns = (ms: number): string => String(BigInt(Math.floor(ms)) * 1_000_000n)
+  const detail = `blocks ${epoch}/${firstSeq} to ${lastSeq} were deleted undelivered (spool.onFull = dropOldest)`
+  return { fromNs: ns(fromMs), toNs: ns(toMs), detail }
 }
 
 /** How far the clock was set since the last run: the time of its end is told by the clock of today. */

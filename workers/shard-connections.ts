@@ -81,6 +81,8 @@ export interface DownNotice {
   readonly sinceNs?: string
   /** blocks that were accepted and are damaged */
   readonly lost: readonly { readonly fromNs: string; readonly toNs: string; readonly detail: string }[]
+  /** blocks that were accepted and are deleted, for the spool is full; told at once for what is `carried`, and not again */
+  readonly dropped?: DownNotice['lost'][number]
   /** these alone; absent: all */
   readonly connections?: readonly number[]
   /** what they will carry, when they open: the process may end before they do, and the next one would not know */
@@ -148,13 +150,15 @@ export class Connections {
   }
 
   /** The process did not run, or its disk lost what it had kept. */
-  wasDown({ sinceNs, lost, connections, carried }: DownNotice): void {
-    if (carried !== undefined) return this.#tellAbsences(connections, this.#named({ instruments: carried }))
-    for (const { fromNs, toNs, detail } of lost) {
-      const [hi, lo] = wordsOf(fromNs)
-      const [toHi, toLo] = wordsOf(toNs)
-      this.#absences.push({ cause: GAP_CAUSES.spool_corrupt, hi, lo, toHi, toLo, detail, ...nobody(connections) })
+  wasDown({ sinceNs, lost, dropped, connections, carried }: DownNotice): void {
+    if (carried !== undefined) {
+      const instruments = this.#named({ instruments: carried })
+      if (dropped === undefined) this.#tellAbsences(connections, instruments)
+      else this.#tellAbsence({ ...pastAbsence(GAP_CAUSES.loss, dropped), ...nobody(connections) }, instruments)
+      return
     }
+    for (const range of lost)
+      this.#absences.push({ ...pastAbsence(GAP_CAUSES.spool_corrupt, range), ...nobody(connections) })
     if (sinceNs === undefined) return
     const [hi, lo] = wordsOf(sinceNs)
     const detail = 'the collector did not run'
@@ -311,6 +315,12 @@ export class Connections {
     }
     return carrier
   }
+}
+
+function pastAbsence(cause: number, { fromNs, toNs, detail }: DownNotice['lost'][number]) {
+  const [hi, lo] = wordsOf(fromNs)
+  const [toHi, toLo] = wordsOf(toNs)
+  return { cause, hi, lo, toHi, toLo, detail }
 }
 
 function closedGap(instrument: number, channel: number, absence: Absence): GapRow {

@@ -33,7 +33,7 @@ import { NatsSink } from '../engine/sinks/nats.ts'
 import type { Sink } from '../engine/sinks/sink.ts'
 import { openSpool, type Spool, type SpoolOptions } from '../engine/spool/spool.ts'
 import { type BlockSinkSettings, breakerCounts, openBlockSink } from './block-sink.ts'
-import { downNotice, timesOf } from './down-notice.ts'
+import { downNotice, droppedRange, timesOf } from './down-notice.ts'
 import { KeptTime } from './kept-time.ts'
 import { holdProducer } from './one-producer.ts'
 import { runEventLoop, type SinkSeat } from './loop.ts'
@@ -119,6 +119,8 @@ export type SinkWorkerMessage =
     }
   /** readers of live messages want these whole books, `{exchange}.{market}.{symbol}` */
   | { readonly type: 'wanted'; readonly books: readonly string[] }
+  /** the spool is full and deletes accepted blocks, as spool.onFull says */
+  | { readonly type: 'dropped'; readonly range: DownNotice['lost'][number] }
   /** the disk failed: stop the process; nothing more is accepted */
   | { readonly type: 'fault'; readonly code: string; readonly message: string }
   /** the last word: blocks that stay in the spool for the next start, and blocks that a full or broken disk did not take */
@@ -158,9 +160,11 @@ export class SinkWorker {
   #drained = 0
   #givenUp = 0
 
+  /** @param producers by boot, whose blocks the spool has of earlier ones */
   constructor(
     seat: SinkSeat<SinkWorkerSettings>,
     spool: Spool,
+    producers: ReadonlyMap<number, string>,
     clock: Clock,
     random: Random,
     log: Log,
@@ -195,7 +199,8 @@ export class SinkWorker {
     this.#histograms = settings.hops === undefined ? undefined : new HopHistograms(settings.hops)
     if (sink instanceof ClickHouseSink && settings.hops !== undefined) recordHops(sink, settings.hops)
     if (sink instanceof NatsSink && link !== undefined) {
-      const questions = { ...COMMIT_QUESTIONS_DEFAULT, producer: settings.producer }
+      const producerOf = (epoch: number): string => producers.get(epoch) ?? settings.producer
+      const questions = { ...COMMIT_QUESTIONS_DEFAULT, producerOf }
       this.#questions = new CommitQuestions(link, sink, spool, questions, () => clock.monotonicMs(), log)
       this.#questions.start()
     }
@@ -356,12 +361,19 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   let beating = setInterval(() => heartbeat.beat(), seat.idle.beatMs) // a long recovery is no hang
   const taken = (fault: Fault) => tell({ type: 'fault', code: fault.code, message: fault.message })
   const producer = await holdProducer(settings.producer, settings, clock, random, log, taken)
-  const open = () => openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs(), timesOf)
+  const producers = new Map<number, string>()
+  const times = (payload: Uint8Array) => timesOf(payload, producers)
+  const open = () => openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs(), times)
   const spool = await whenThereIsRoom(open, settings.spoolDirectory, log).finally(() => clearInterval(beating))
   for (const { firstNs: _from, lastNs: _to, ...lost } of spool.recovery.lost)
     log.error(lost, 'blocks of the spool are damaged and lost')
   const wanted = (books: readonly string[]) => tell({ type: 'wanted', books })
-  const worker = new SinkWorker(seat, spool, clock, random, log, taken, wanted)
+  spool.onDropped = (blocks, fromMs, toMs) => {
+    const range = droppedRange(blocks, fromMs - settings.batchAgeMs - WORKER_BEHIND_MS, toMs)
+    log.error(`the spool in ${settings.spoolDirectory} is full, so ${range.detail}`)
+    tell({ type: 'dropped', range })
+  }
+  const worker = new SinkWorker(seat, spool, producers, clock, random, log, taken, wanted)
   await worker.tend() // it has looked at the disk before it accepts anything
   tell({
     type: 'ready',

@@ -390,6 +390,8 @@ export class Collector {
       case 'wanted':
         for (const book of message.books) this.wantBook(book)
         return
+      case 'dropped':
+        return this.#traffic.dropped(message.range)
       case 'fault': {
         const fault = new Fault(message.code, message.message)
         this.#ready.reject(fault)

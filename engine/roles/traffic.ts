@@ -76,10 +76,15 @@ export class Traffic {
     for (const connection of placement.connections) this.#tellCarried(connection)
   }
 
-  #tellCarried(connection: PlannedConnection): void {
+  /** Blocks that were accepted are deleted, and of all channels that there are: nobody knows which. */
+  dropped(range: DownNotice['lost'][number]): void {
+    for (const connection of this.#around.placement.connections) this.#tellCarried(connection, { dropped: range })
+  }
+
+  #tellCarried(connection: PlannedConnection, what: Pick<DownNotice, 'dropped'> = {}): void {
     const { index, shard } = connection
     const { instruments: carried } = this.#notice({ connection: index, instruments: connection.instruments })
-    this.#around.router.down({ lost: [], connections: [index], carried } satisfies DownNotice, shard)
+    this.#around.router.down({ ...what, lost: [], connections: [index], carried } satisfies DownNotice, shard)
   }
 
   // ---- from the sockets

@@ -28,7 +28,8 @@ import type { NatsLink, NatsSink } from './nats.ts'
  * Arithmetic: 40 blocks/s, a question a second of one span: one row of 8 bytes a block.
  */
 export interface CommitQuestionOptions {
-  readonly producer: string
+  /** whose blocks those of a boot are: a collector may have got another name since */
+  readonly producerOf: (epoch: number) => string
   readonly askMs: number
   readonly answerMsMax: number
   /** a store that answers and whose floor stands still this long has stumbled over something that is not there any more */
@@ -136,7 +137,7 @@ export class CommitQuestions {
   }
 
   async #answerTo(connection: NatsConnection, span: BlockRange): Promise<CommitAnswer | undefined> {
-    const question: CommitQuestion = { producer: this.#options.producer, ...span, doubts: this.#doubts }
+    const question: CommitQuestion = { producer: this.#options.producerOf(span.epoch), ...span, doubts: this.#doubts }
     this.stats.asked++
     try {
       const timeout = this.#options.answerMsMax

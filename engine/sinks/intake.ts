@@ -298,7 +298,7 @@ export class Intake {
   #pullFailed(error: unknown): void {
     if (this.#stop.signal.aborted || this.#link.up() === undefined) return
     const { message = String(error) } = error as { message?: string }
-    const line = `NATS at ${this.#link.options.url} does not give consumer ${this.#options.consumer} of stream ${this.#options.stream} (${message}): create both, or let the store role do it`
+    const line = `NATS at ${this.#link.options.url} does not give consumer ${this.#options.consumer} of stream ${this.#options.stream} (${message}): the store role makes both within seconds, where it may`
     if (this.#trouble === undefined) this.#log.warn(line)
     this.#trouble = line
   }

@@ -24,10 +24,7 @@ export type { BlockRange } from './ledger.ts'
 export { SPOOL_DEFAULT, type SpoolOptions } from './options.ts'
 export type { FsyncPolicy } from './writer.ts'
 
-interface EpochFile {
-  readonly epoch: number
-  readonly bootId: string
-}
+type EpochFile = Readonly<{ epoch: number; bootId: string }>
 
 const EPOCH_FILE = 'EPOCH'
 const EPOCH_MAX = 2 ** 32 - 1
@@ -77,6 +74,8 @@ export class Spool {
   /** Called when `next()` may have something again. */
   onDurable: () => void = () => {}
   onSync: (tookMs: number) => void = () => {}
+  /** Accepted blocks were deleted undelivered, as `onFull` says; from when to when they were made durable. */
+  onDropped: (range: BlockRange, fromMs: number, toMs: number) => void = () => {}
   /** The disk failed: nothing more is accepted; the process should end. */
   onFault: (fault: Fault) => void = (fault) => {
     throw fault
@@ -150,8 +149,7 @@ export class Spool {
     this.#lock = lock
     const { recovery } = found
     this.recovery = recovery
-    this.lost = found.lost
-    this.keptBefore = found.keptBefore
+    ;({ lost: this.lost, keptBefore: this.keptBefore } = found)
     this.epoch = epoch
     this.#bootedMs = found.isSameBoot ? 0 : nowMs()
     this.#segments = [...recovery.segments]
@@ -419,14 +417,16 @@ export class Spool {
     this.#segments.shift()
     if (this.#readSegment > 0) this.#readSegment--
     else this.#readOffset = this.#readSeq = 0
-    const dropped = unackedIn(segment)
-    const uncommitted = uncommittedIn(segment)
+    const [dropped, uncommitted] = [unackedIn(segment), uncommittedIn(segment)]
     this.stats.droppedBlocks += dropped
     this.stats.unacked -= dropped
     this.stats.forgottenBlocks += uncommitted - dropped
     this.stats.uncommitted -= uncommitted
     this.stats.bytes -= segment.bytes
     this.stats.segments = this.#segments.length
+    const { base, lastSeq, times } = segment
+    const toMs = this.#segments[0]?.times[0]?.ms ?? this.#nowMs()
+    if (dropped > 0) this.onDropped({ ...base, lastSeq }, times[0]?.ms ?? toMs, toMs)
     await this.#disk.remove(segment.name)
   }
 

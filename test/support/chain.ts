@@ -59,7 +59,7 @@ export async function startChain(t: TestContext): Promise<Chain | undefined> {
   const sink = new NatsSink(link, SILENT)
   const fast = { ...DELIVERY_DEFAULT, retryMsMin: 20, retryMsMax: 200 }
   const delivery = new Delivery(spool, sink, fast, random, SILENT, new StreamLetters(link))
-  const often = { ...COMMIT_QUESTIONS_DEFAULT, askMs: 100, producer: 'chain' }
+  const often = { ...COMMIT_QUESTIONS_DEFAULT, askMs: 100, producerOf: () => 'chain' }
   const questions = new CommitQuestions(link, sink, spool, often, () => performance.now(), SILENT)
   link.start()
   delivery.start()
