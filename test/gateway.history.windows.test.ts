@@ -7,6 +7,9 @@ const NEWEST_NS = 1_700_000_000_000_000_000n
 const LIMIT = 100
 const SECOND_NS = 1_000_000_000n
 
+/** As the engine writes a time. */
+const secondsOf = (ns: bigint): string => `${ns / SECOND_NS}.${String(ns % SECOND_NS).padStart(9, '0')}`
+
 /** A store that has a trade every `everyNs` and notes how far back each question reached. */
 function storeOf(everyNs: bigint) {
   const widths: bigint[] = []
@@ -15,7 +18,10 @@ function storeOf(everyNs: bigint) {
     const low = params['low'] as bigint
     widths.push(NEWEST_NS - low)
     const count = Math.min(Number(params['limit']), Number((NEWEST_NS - low) / everyNs))
-    return Array.from({ length: count }, (_, index) => ({ cursor_: [String(NEWEST_NS - BigInt(index) * everyNs)] }))
+    return Array.from({ length: count }, (_, index) => {
+      const at = secondsOf(NEWEST_NS - BigInt(index) * everyNs)
+      return { received_ns: at, event_ns: at, trade_ns: at }
+    })
   }
   return { store: { rows } as unknown as Store, widths }
 }

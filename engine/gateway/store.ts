@@ -237,7 +237,11 @@ function settingsOf(budget: Budget): ClickHouseSettings {
 }
 
 // an answer that is whole or an error: what goes wrong after the first row must not look like the end
-const QUESTION_SETTINGS: ClickHouseSettings = { wait_end_of_query: 1, ...settingsOf(QUESTION_BUDGET) }
+const QUESTION_SETTINGS: ClickHouseSettings = {
+  wait_end_of_query: 1,
+  date_time_output_format: 'unix_timestamp', // of what is asked for as it is (select.ts, plain)
+  ...settingsOf(QUESTION_BUDGET),
+}
 const EXPORT_SETTINGS: ClickHouseSettings = settingsOf(EXPORT_BUDGET)
 
 /** The client writes numbers and lists in ClickHouse's own form; a bigint would be refused by JSON. */

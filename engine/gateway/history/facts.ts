@@ -15,13 +15,14 @@
  * outside lie beyond it.
  */
 
+import { publicColumns } from '../../record/rows.ts'
 import { tableNamed } from '../../record/schema.ts'
 import type { Column, Table, TableName } from '../../record/schema-columns.ts'
 import type { InstrumentName } from '../engine-link.ts'
 import type { Params, Store } from '../store.ts'
 import { decodeCursor, encodeCursor } from './cursor.ts'
 import { nameOf } from './instrument.ts'
-import { selectList } from './select.ts'
+import { nsText, selectList } from './select.ts'
 import type { TimeRange } from './time.ts'
 
 export type Order = 'asc' | 'desc'
@@ -53,19 +54,27 @@ const AXES: Partial<Record<TableName, string>> = {
 
 /** A column of the order: as SQL, and as a value of a cursor. */
 export interface OrderColumn {
-  /** to order by, and to compare */
+  readonly name: string
+  /** to order by */
   readonly sql: string
-  /** the same as text */
-  readonly text: string
+  /** to compare with a value */
+  readonly compared: string
   /** a bound value of it */
   readonly value: (param: string) => string
+  /** what it is in a row, as the text of a cursor */
+  readonly textOf: (row: Row) => string
 }
+
+type Row = Readonly<Record<string, unknown>>
 
 export interface Facts {
   readonly name: TableName
   readonly axis: string
   readonly order: readonly OrderColumn[]
+  /** what is shown, and behind it what only the order needs */
   readonly list: string
+  readonly times: readonly string[]
+  readonly hidden: readonly string[]
 }
 
 const known = new Map<TableName, Facts>()
@@ -76,7 +85,16 @@ export function factsOf(name: TableName): Facts {
     const table = tableNamed(name)
     const axis = AXES[name] ?? 'received_ns'
     const key = [axis, ...table.orderBy.filter((column) => column !== axis)]
-    facts = { name, axis, order: key.map((column) => orderColumn(table, column)), list: selectList(table) }
+    const shown = publicColumns(table)
+    const hidden = key.filter((column) => !shown.some(({ name }) => name === column))
+    facts = {
+      name,
+      axis,
+      order: key.map((column) => orderColumn(table, column)),
+      list: [selectList(table, 'plain'), ...hidden.map((column) => `toString(fact.${column}) AS ${column}`)].join(', '),
+      times: shown.flatMap((column) => (column.form === 'time' ? [column.name] : [])),
+      hidden,
+    }
     known.set(name, facts)
   }
   return facts
@@ -92,21 +110,29 @@ const STORED: Readonly<Record<string, Pick<Column, 'type' | 'meaning'>>> = {
 }
 
 function orderColumn(table: Table, name: string): OrderColumn {
-  const { type, meaning } = table.columns.find((column) => column.name === name) ?? (STORED[name] as Column)
+  const { type, meaning, words = {} } = table.columns.find((column) => column.name === name) ?? (STORED[name] as Column)
   const sql = `fact.${name}`
-  if (meaning === 'time')
-    return {
-      sql,
-      text: `toString(toUnixTimestamp64Nano(${sql}))`,
-      value: (param) => `fromUnixTimestamp64Nano({${param}:Int64})`,
-    }
+  const textOf = (row: Row): string => String(row[name])
+  const plain = { name, sql, compared: sql, textOf }
+  if (meaning === 'time') return { ...plain, value: (param) => `fromUnixTimestamp64Nano({${param}:Int64})` }
   if (meaning === 'enum')
-    return { sql: `toInt8(${sql})`, text: `toString(toInt8(${sql}))`, value: (param) => `{${param}:Int8}` }
+    return {
+      ...plain,
+      compared: `toInt8(${sql})`,
+      value: (param) => `{${param}:Int8}`,
+      textOf: (row) => String(words[row[name] as string]),
+    }
   if (type === 'Decimal') {
     const asText = `ifNull(toString(${sql}), '')` // a total order is all that is wanted of it, NULL included
-    return { sql: asText, text: asText, value: (param) => `{${param}:String}` }
+    return {
+      name,
+      sql: asText,
+      compared: asText,
+      value: (param) => `{${param}:String}`,
+      textOf: (row) => String(row[name] ?? ''),
+    }
   }
-  return { sql, text: `toString(${sql})`, value: (param) => `{${param}:${type}}` }
+  return { ...plain, value: (param) => `{${param}:${type}}` }
 }
 
 /** Newest first among the versions of one fact; of one packet's the one written last. */
@@ -150,12 +176,17 @@ export class History {
     const after =
       question.cursor === undefined ? undefined : decodeCursor(identity, question.cursor, facts.order.length)
     const found = await this.#windows(facts, question, after)
-    const rows = found.slice(0, limit).map(({ cursor_: _, ...row }) => row)
-    const last = found[limit - 1]
-    return {
-      rows,
-      nextCursor: found.length > limit && last !== undefined ? encodeCursor(identity, last.cursor_) : null,
-    }
+    const last = found.length > limit ? found[limit - 1] : undefined
+    const nextCursor =
+      last === undefined
+        ? null
+        : encodeCursor(
+            identity,
+            facts.order.map(({ textOf }) => textOf(last)),
+          )
+    const rows = found.slice(0, limit)
+    for (const row of rows) for (const column of facts.hidden) delete row[column]
+    return { rows, nextCursor }
   }
 
   /** One row more than the limit, if there is one. */
@@ -170,7 +201,8 @@ export class History {
       if (tried === undefined) break
       const rows = await this.#ask(facts, question, tried, after)
       const isFull = rows.length > limit
-      const spanNs = isFull ? spanOf(order, tried, widthNs, rows.at(-1) as FoundRow) : widthNs
+      const lastNs = isFull ? BigInt((rows.at(-1) as FoundRow)[facts.axis] as string) : undefined
+      const spanNs = lastNs === undefined ? widthNs : spanOf(order, tried, widthNs, lastNs)
       if (rows.length > 0) this.#remember(hint, Number(spanNs) / rows.length)
       if (isFull) return rows
       widthNs *= rows.length === 0 ? WIDEN : BigInt(Math.min(Number(WIDEN), 2 + Math.ceil((2 * limit) / rows.length)))
@@ -238,23 +270,24 @@ export class History {
     }
     const direction = order === 'asc' ? 'ASC' : 'DESC'
     const columns = facts.order.map(({ sql }) => sql)
-    const sql = `SELECT ${facts.list}, [${facts.order.map(({ text }) => text).join(', ')}] AS cursor_
+    const sql = `SELECT ${facts.list}
       FROM ${facts.name} AS fact
       WHERE ${where.join(' AND ')}
       ORDER BY ${columns.map((column) => `${column} ${direction}`).join(', ')}, ${VERSION}
       LIMIT 1 BY ${columns.join(', ')}
       LIMIT {limit:UInt32}`
-    return await this.#store.rows<FoundRow>(sql, params, { signal })
+    const rows = await this.#store.rows<FoundRow>(sql, params, { signal })
+    for (const row of rows) for (const column of facts.times) row[column] = nsText(row[column] as string)
+    return rows
   }
 }
 
-/** From the edge where the rows of a full window begin to the last of them; a cursor begins with a row's time. */
-function spanOf(order: Order, { lowNs, highNs }: Bounds, widthNs: bigint, last: FoundRow): bigint {
-  const lastNs = BigInt(last.cursor_[0] as string)
+/** From the edge where the rows of a full window begin to the last of them. */
+function spanOf(order: Order, { lowNs, highNs }: Bounds, widthNs: bigint, lastNs: bigint): bigint {
   return order === 'desc' ? (lowNs as bigint) + widthNs - lastNs : lastNs - ((highNs as bigint) - widthNs)
 }
 
-type FoundRow = Record<string, unknown> & { readonly cursor_: readonly string[] }
+type FoundRow = Record<string, unknown>
 
 const INSTRUMENT_IS = ['exchange', 'market', 'symbol'].map((column) => `fact.${column} = {${column}:String}`)
 
@@ -270,9 +303,9 @@ function boundsOf({ range, order }: FactQuestion, after: readonly string[] | und
 function beyond(order: readonly OrderColumn[], values: readonly string[], sign: '>' | '<'): string {
   let condition = ''
   for (let index = order.length - 1; index >= 0; index--) {
-    const { sql } = order[index] as OrderColumn
-    const own = `${sql} ${sign} ${values[index]}`
-    condition = condition === '' ? own : `(${own} OR (${sql} = ${values[index]} AND ${condition}))`
+    const { compared } = order[index] as OrderColumn
+    const own = `${compared} ${sign} ${values[index]}`
+    condition = condition === '' ? own : `(${own} OR (${compared} = ${values[index]} AND ${condition}))`
   }
   return condition
 }
