@@ -95,7 +95,15 @@ describe('dlq', () => {
       assert.deepEqual([code, stdout, stderr.trimEnd().split('\n').length], [2, '', 1], stderr)
     }
     assert.deepEqual(await numbers(), [1, 2, 3, 4])
-    assert.equal((await dlq('show', '99')).code, 1)
+    for (const words of [
+      ['show', '99'],
+      ['replay', '99'],
+      ['drop', '99', '--yes'],
+    ]) {
+      const { code, stderr } = await dlq(...words)
+      assert.deepEqual([code, /no such letter in .*: marketprism dlq list/.test(stderr)], [1, true], stderr)
+    }
+    assert.deepEqual(await numbers(), [1, 2, 3, 4])
   })
 
   it('dlq drop should remove the named letters alone, the others keep their numbers', async (t) => {

@@ -205,6 +205,18 @@ describe('spool tool', () => {
     assert.deepEqual([await replay(), await rows()], [done, less]) // the store remembers them
     const renewed = await replay('--new-token', '--from', `${spool.epoch}/2`)
     assert.deepEqual([renewed, await rows()], [{ ...done, sent: 2, refused: BLOCKS - 3 }, all])
+    const absent = await runCli(['spool', 'replay', '--from', `${spool.epoch + 1}`, ...here])
+    assert.deepEqual([absent.code, /has none of these blocks: see spool ls/.test(absent.stderr)], [1, true])
+    const reversed = await runCli([
+      'spool',
+      'replay',
+      '--from',
+      `${spool.epoch}/2`,
+      '--to',
+      `${spool.epoch}/1`,
+      ...here,
+    ])
+    assert.deepEqual([reversed.code, /give the older block first/.test(reversed.stderr)], [2, true])
   })
 
   it('spool replay should send blocks to the stream again under a name that it does not know', async (t) => {

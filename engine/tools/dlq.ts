@@ -106,6 +106,8 @@ function directReplay(run: Run): { replay: Replay; stop(): Promise<void> } {
 interface Choice {
   (line: LetterLine): boolean
   readonly isNarrowed: boolean
+  /** letters are called by their numbers, so they should be there */
+  readonly isNumbered: boolean
 }
 
 function choice(options: DlqOptions): Choice {
@@ -119,7 +121,7 @@ function choice(options: DlqOptions): Choice {
     is(producer, line.producer) &&
     (reason === undefined || line.reason.includes(reason))
   const isNarrowed = ranges.length > 0 || [table, exchange, producer, reason].some((value) => value !== undefined)
-  return Object.assign(takes, { isNarrowed })
+  return Object.assign(takes, { isNarrowed, isNumbered: ranges.length > 0 })
 }
 
 function rangeOf(text: string): [number, number] {
@@ -163,7 +165,11 @@ async function show(box: LetterBox, isChosen: Choice, { json, out }: DlqOptions)
     if (json) print(JSON.stringify(shown))
     else for (const [name, value] of Object.entries(shown)) print(`${name.padEnd(9)} ${textOf(value)}`)
   }
-  if (count === 0) throw new Fault('NO_LETTER', `no such letter in ${box.place}: marketprism dlq list`, EXIT_MISSED)
+  if (count === 0) throw noLetter(box)
+}
+
+function noLetter({ place }: LetterBox): Fault {
+  return new Fault('NO_LETTER', `no such letter in ${place}: marketprism dlq list`, EXIT_MISSED)
 }
 
 /** Of a block that can be read, what it begins with; else the reason why it cannot be. */
@@ -190,6 +196,7 @@ async function replayAll(box: LetterBox, isChosen: Choice, replay: Replay, asJso
   }
   if (asJson) print(JSON.stringify({ replayed, failed }))
   else print(`${replayed.length} blocks sent again and their letters removed`)
+  if (isChosen.isNumbered && replayed.length + failed.length === 0) throw noLetter(box)
   if (failed.length === 0) return
   const lines = failed.map(({ number, why }) => `letter ${number} stays: ${why}`)
   throw new Fault('NOT_REPLAYED', lines.join('\n'), EXIT_MISSED)
@@ -208,6 +215,7 @@ async function drop(box: LetterBox, isChosen: Choice, { yes, json }: DlqOptions)
       EXIT_USAGE,
     )
   print(json ? JSON.stringify({ dropped: numbers }) : `${numbers.length} letters dropped`)
+  if (isChosen.isNumbered && numbers.length === 0) throw noLetter(box)
 }
 
 const textOf = (value: unknown): string =>

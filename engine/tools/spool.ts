@@ -183,6 +183,13 @@ async function replay(directory: string, options: SpoolToolOptions, run: Run): P
   const { sent, rows, refused, failed, to } = counts
   const kept = refused === 0 ? '' : `; ${refused} not, for their rows are there and a new token would double them`
   print(options.json ? JSON.stringify(counts) : `${sent} blocks of ${rows} rows sent to ${to}${kept}`)
+  const isNarrowed = [options.from, options.to, options.table].some((value) => value !== undefined)
+  if (isNarrowed && sent + refused + failed.length === 0)
+    throw new Fault(
+      'NO_BLOCK',
+      `${directory} has none of these blocks: see spool ls; what is stored stays for spool.retainSeconds`,
+      EXIT_MISSED,
+    )
   if (failed.length === 0) return
   const lines = failed.map(({ block, why }) => `block ${block} was not taken: ${why}`)
   throw new Fault('NOT_REPLAYED', lines.join('\n'), EXIT_MISSED)

@@ -13,6 +13,8 @@ export function blockFilter({ from, to }: BlockChoice): (block: SpoolBlock) => b
   const first = placeOf(from, 0)
   const last = placeOf(to, Number.MAX_SAFE_INTEGER)
   const isBelow = (a: Place, b: Place) => a.epoch < b.epoch || (a.epoch === b.epoch && a.seq < b.seq)
+  if (first !== undefined && last !== undefined && isBelow(last, first))
+    throw new Fault('WRONG_RANGE', `--from ${from} is behind --to ${to}: give the older block first`, EXIT_USAGE)
   return ({ epoch, blockSeq }) => {
     const place = { epoch, seq: blockSeq }
     return !(first !== undefined && isBelow(place, first)) && !(last !== undefined && isBelow(last, place))
