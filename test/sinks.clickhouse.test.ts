@@ -8,7 +8,8 @@ import {
   CLICKHOUSE_DEFAULT,
   createClickHouseClient,
 } from '../engine/sinks/clickhouse.ts'
-import { sealedBlock } from '../engine/sinks/sink.ts'
+import type { BlockColumn } from '../engine/record/decode.ts'
+import { type Outcome, type Poison, sealedBlock } from '../engine/sinks/sink.ts'
 import { buildBlock, type Row, TRADE_INSTRUMENTS, tradeRows } from './support/blocks.ts'
 import { startTestClickHouse, type TestClickHouse } from './support/clickhouse.ts'
 
@@ -181,11 +182,26 @@ describe('clickhouse sink', () => {
     for (let attempt = 0; attempt < 5; attempt++) outcomes.push(await sink.send(bad))
     assert.deepEqual(outcomes.slice(0, 4), ['retry', 'retry', 'retry', 'retry'])
     assert.deepEqual(outcomes[4], {
-      reason: 'a block for trades is damaged: column trade_id has 8 bytes for 10 rows',
+      reason: 'a block for trades cannot be stored: column trade_id has 8 bytes for 10 rows',
       attempts: 5,
     })
     assert.equal(await sink.send(good), 'acknowledged')
     assert.equal(sink.trouble(), undefined)
+  })
+
+  it('clickhouse sink should set a block aside that says more than it knows, and store one that says less', async () => {
+    const price = 'price_mantissa'
+    const block = tradeBlock(4, tradeRows(10, 6000), 'newer')
+    const newer = { ...block, columns: new Map([...block.columns, ['mood', block.columns.get(price) as BlockColumn]]) }
+    let outcome: Outcome = 'retry'
+    while (outcome === 'retry') outcome = await sink.send(newer)
+    assert.match((outcome as Poison).reason, /has a column mood that this store does not know: upgrade the store, then/)
+    const older = { ...block, columns: new Map([...block.columns].filter(([name]) => name !== 'seq')) }
+    assert.equal(await sink.send(older), 'acknowledged')
+    const rows = await clickhouse.query(
+      `SELECT count() AS count, sum(seq) AS seqs FROM trades WHERE producer = 'newer'`,
+    )
+    assert.deepEqual(rows, [{ count: '10', seqs: '0' }])
   })
 
   it('clickhouse sink should be exact through kill -9 in the middle of inserts', async () => {

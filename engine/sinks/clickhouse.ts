@@ -160,7 +160,7 @@ export class ClickHouseSink implements Sink {
     try {
       assertEncodable(block)
     } catch (error) {
-      return Promise.resolve(this.#refused(damagedFailure(block, error as Error), block))
+      return Promise.resolve(this.#refused(unstorable(block, error as Error), block))
     }
     block.hops ??= { ...NO_HOPS }
     if (block.hops.takenNs === 0n) block.hops.takenNs = this.#nowNs()
@@ -396,6 +396,6 @@ function blocksTable(blocks: readonly SealedBlock[]): string {
   return (blocks[0] as SealedBlock).head.table
 }
 
-function damagedFailure({ head }: SealedBlock, error: Error): Failure {
-  return { kind: 'suspect', code: '', line: `a block for ${head.table} is damaged: ${error.message}` }
+function unstorable({ head }: SealedBlock, error: Error): Failure {
+  return { kind: 'suspect', code: '', line: `a block for ${head.table} cannot be stored: ${error.message}` }
 }

@@ -204,10 +204,19 @@ export function assertEncodable(block: Block): void {
   let highest = -1
   for (const index of instrumentsOf(block)) if (index > highest) highest = index
   assert(highest < head.instruments.length, 'instrument beyond the list of its block')
+  const unknown = new Set(columns.keys())
+  unknown.delete('instrument')
   for (const column of columnsOf(head)) {
     const stored = columns.get(column.name)
     if (stored !== undefined) assertColumn(column, stored, head.rows)
+    unknown.delete(column.name)
   }
+  // a newer collector's: without it the rows would be stored, and what it says be lost
+  const [stranger] = unknown
+  assert(
+    stranger === undefined,
+    `layout ${head.version} has a column ${stranger} that this store does not know: upgrade the store, then marketprism dlq replay`,
+  )
   assertTimes(block)
 }
 
