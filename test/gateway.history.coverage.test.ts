@@ -106,6 +106,8 @@ test('coverage of a channel should follow its rows, its gaps and what is stored 
     ],
   )
   assert.equal((await rig.get('/v1/coverage/okx.spot.NONE')).status, 404)
+  const future = await rig.get(`/v1/coverage/${BTC}?from=2200-01-01`)
+  assert.deepEqual([future.status, future.json.error?.parameter], [400, 'from'], future.text)
 })
 
 test('coverage should not call complete what nobody collected', async (t) => {
@@ -307,4 +309,5 @@ test('volumes should be worth in the currency of each, whether bars are kept or 
     await rig.clickhouse.client.command({ query: `DROP TABLE ${table}` })
   assert.deepEqual(await shown('interval=1h'), [...wanted.slice(0, 3), ['13', 'USDT', '13', 2]])
   assert.equal((await rig.get('/v1/volumes?interval=90s')).status, 400)
+  assert.equal((await rig.get('/v1/volumes?from=2200-01-01')).status, 400)
 })

@@ -43,6 +43,7 @@ export async function addDocument(app: App, version: string): Promise<void> {
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     uiConfig: { deepLinking: true },
+    theme: { title: 'MarketPrism API' },
     uiHooks: {
       onRequest: (_, reply, done) => {
         const policy = String(reply.getHeader('content-security-policy'))

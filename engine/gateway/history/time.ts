@@ -72,3 +72,18 @@ export function timeRange({ from, to }: { from?: string; to?: string }): TimeRan
     })
   return { fromNs, toNs }
 }
+
+/** The same with both ends: up to now, and so long, unless told otherwise. @throws HttpFault */
+export function rangeUntilNow(
+  query: { from?: string; to?: string },
+  nowNs: bigint,
+  lengthNs: bigint,
+): { readonly fromNs: bigint; readonly toNs: bigint } {
+  const { fromNs: given, toNs = nowNs } = timeRange(query)
+  const fromNs = given ?? (toNs > lengthNs ? toNs - lengthNs : 0n)
+  if (fromNs >= toNs)
+    throw new HttpFault(400, 'invalid_parameter', `from = ${isoText(fromNs)} has not come yet: give a to behind it`, {
+      parameter: 'from',
+    })
+  return { fromNs, toNs }
+}

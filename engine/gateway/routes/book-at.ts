@@ -4,7 +4,7 @@ import type { GatewayContext } from '../context.ts'
 import { answered, formatParameter, goneSignal, InstrumentParams, storeOf, storeRefusals } from '../history/answer.ts'
 import { bookAt } from '../history/book-at.ts'
 import { assertKnown, instrumentNamed, nameOf } from '../history/instrument.ts'
-import { timeNs } from '../history/time.ts'
+import { isoText, timeNs } from '../history/time.ts'
 import { HttpFault } from '../http-fault.ts'
 
 const DEPTH_MAX = 5_000
@@ -66,7 +66,8 @@ export function addBookAtRoutes(app: App, { store, clock, live }: GatewayContext
       const { time, depth = DEPTH_PRESET, format } = request.query
       const atNs = timeNs(time, 'time')
       const nowNs = clock.nowNs()
-      if (atNs > nowNs) throw new HttpFault(400, 'invalid_parameter', 'time has not come yet', { parameter: 'time' })
+      if (atNs > nowNs)
+        throw new HttpFault(400, 'invalid_parameter', `time = ${isoText(atNs)} has not come yet`, { parameter: 'time' })
       const id = nameOf(instrument)
       const liveSinceNs = (): bigint | undefined => {
         const line = live.bookLines().find((book) => book.id === id)

@@ -16,7 +16,7 @@ import { CHANNELS, COVERAGE_STATES, coverageOf } from '../history/coverage.ts'
 import { History } from '../history/facts.ts'
 import { assertKnown, instrumentNamed, nameOf } from '../history/instrument.ts'
 import { intervalOf } from '../history/interval.ts'
-import { timeRange } from '../history/time.ts'
+import { rangeUntilNow } from '../history/time.ts'
 import { VOLUME_GROUPS, volumesOf } from '../history/volumes.ts'
 
 const DAY_NS = 86_400_000_000_000n
@@ -77,8 +77,7 @@ export function addCoverageRoutes(app: App, { store, clock }: GatewayContext): v
       const known = storeOf(store)
       const instrument = instrumentNamed(request.params.instrument)
       const { channel, format, ...query } = request.query
-      const { fromNs: from, toNs = clock.nowNs() } = timeRange(query)
-      const fromNs = from ?? toNs - DAY_NS
+      const { fromNs, toNs } = rangeUntilNow(query, clock.nowNs(), DAY_NS)
       const wanted: readonly GapChannel[] = channel === undefined ? ['book', 'trades'] : [channel]
       const channels = await coverageOf(known, history as History, instrument, wanted, fromNs, toNs, goneSignal(reply))
       if (channels.every(({ first_received_ns }) => first_received_ns === null)) await assertKnown(known, instrument)
@@ -145,8 +144,7 @@ export function addCoverageRoutes(app: App, { store, clock }: GatewayContext): v
     },
     async (request, reply) => {
       const { by = 'exchange', interval: text = '1h', exchange, format, ...query } = request.query
-      const { fromNs: from, toNs = clock.nowNs() } = timeRange(query)
-      const fromNs = from ?? toNs - DAY_NS
+      const { fromNs, toNs } = rangeUntilNow(query, clock.nowNs(), DAY_NS)
       const interval = intervalOf(text)
       const question = { by, interval, exchange, fromNs, toNs, signal: goneSignal(reply) }
       const { keptUntil, rows } = await volumesOf(storeOf(store), question)
