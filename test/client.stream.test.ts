@@ -4,7 +4,7 @@ import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
-import { WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import {
   compareDecimals,
   connectStream,
@@ -213,6 +213,34 @@ test('client stream should come back later when it said too much, and have all t
   assert.equal(sockets.length, 2)
   worker.trade(ETH, 1)
   assert.equal((await trade())?.trade_id, 1)
+})
+
+test('client stream should come back to a gateway that evicts it, stops or starts anew, and say what it may have missed', async (t) => {
+  const first = await scene(t)
+  const stream = first.open(['trade.>'])
+  const { connection, trade } = reader(stream)
+  await connection('open')
+  first.worker.trade(BTC, 1)
+  first.worker.trade(BTC, 2)
+  await trade()
+  assert.equal((await trade())?.trade_id, 2)
+  const { port } = new URL(first.gateway.url)
+  await first.gateway.close()
+  await connection('closed')
+  // one that is full, then another life of the gateway: what came between is not in its memory
+  const full = new WebSocketServer({ port: Number(port), host: '127.0.0.1' })
+  await new Promise<void>((resolve) =>
+    full.on('connection', (socket) => {
+      socket.close(1013, 'it reads too slowly')
+      resolve()
+    }),
+  )
+  await new Promise<void>((resolve) => full.close(() => resolve()))
+  const source = new ToldSource()
+  await served(t, { port: Number(port) }, SILENT, source)
+  assert.match((await connection('gap')).reason, /not kept any more/)
+  new ToldWorker(source).trade(BTC, 3)
+  assert.equal((await trade())?.trade_id, 3)
 })
 
 test('client stream should try again while its key comes too often', async (t) => {

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
+import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { hashOfKey } from '../engine/gateway/security/keys.ts'
 import { served } from './support/gateway.ts'
 import { SILENT } from './support/embedded.ts'
-import { Listener, ToldSource, ToldWorker } from './support/live.ts'
+import { Listener, type Mantissas, ToldSource, ToldWorker } from './support/live.ts'
 
 const BTC = 'binance.usdm.BTCUSDT'
 const ETH = 'binance.usdm.ETHUSDT'
@@ -237,6 +239,80 @@ test('stream should bound patterns with wildcards on one connection, and take on
     client.said.filter(({ type }) => type === 'trade'),
     [],
   )
+})
+
+test('stream should not mix two depths of one book on a connection', async (t) => {
+  const { open } = await scene(t)
+  const client = await open()
+  assert.equal((await client.subscribe([`book.${BTC}`, 'book.okx.*.A*'], { depth: 5 })).op, 'subscribed')
+  for (const pattern of ['book.>', 'book.binance.>', 'book.binance.*.BTC*', 'book.okx.swap.AB', 'book.okx.s*.A*C'])
+    assert.equal((await client.subscribe([pattern])).code, 'depth_conflict', pattern)
+  for (const pattern of ['book.binance.spot.>', `book.${ETH}`, 'book.okx.swap.BA', 'book.okx.*.B*'])
+    assert.equal((await client.subscribe([pattern])).op, 'subscribed', pattern)
+  assert.equal((await client.subscribe(['book.binance.usdm.*'], { depth: 5 })).code, 'depth_conflict') // ETH is whole
+  assert.equal((await client.subscribe([`book.${BTC}`], { depth: 7 })).op, 'subscribed') // the same one: it is another now
+  assert.equal((await client.subscribe(['trade.>', `book.${BTC}`])).op, 'subscribed')
+})
+
+test('stream should leave the book of whoever subscribes and unsubscribes all the time as it is', async (t) => {
+  const seed = Number(process.env.TEST_SEED ?? freshSeed())
+  t.diagnostic(`seed ${seed}`)
+  const random = seededRandom(seed)
+  const below = (bound: number): number => Math.floor(random() * bound)
+  const { worker, engine, open } = await scene(t)
+  const [bids, asks]: [Mantissas, Mantissas] = [
+    [
+      [10_000, 1_000],
+      [9_999, 500],
+      [9_998, 400],
+    ],
+    [[10_005, 2_000]],
+  ]
+  const truth = new Map<number, number>(bids)
+  worker.live(BTC, bids, asks)
+  const beating = setInterval(() => worker.heartbeat(), 500)
+  t.after(() => clearInterval(beating))
+  const client = await open()
+  const pattern = `book.${BTC}`
+  await client.subscribe([pattern])
+  await client.until(() => engine.wanted[0], 'request for the book')
+  worker.snapshot(BTC, bids, asks, { lastSeq: 100, epoch: 1, reason: 'wanted' })
+  let seq = 100
+  let wanted: number | undefined = 0 // levels; 0 is all, undefined none
+  const book = new Map<string, string>()
+  const take = (): void => {
+    for (const message of client.said.splice(0)) {
+      if (message.kind === 'snapshot') book.clear()
+      if (message.type !== 'book') continue
+      for (const [price, quantity] of message.bids) quantity === '0' ? book.delete(price) : book.set(price, quantity)
+    }
+  }
+  for (let round = 0; round < 15; round++) {
+    for (let step = 1 + below(12); step > 0; step--) {
+      const choice = below(4)
+      if (choice === 0) client.send({ op: 'unsubscribe', patterns: [pattern] })
+      if (choice === 1) client.send({ op: 'subscribe', patterns: [pattern], ...(step % 2 === 0 ? { depth: 2 } : {}) })
+      if (choice < 2) wanted = choice === 0 ? undefined : step % 2 === 0 ? 2 : 0
+      if (choice < 2) continue
+      const [price, quantity] = [9_990 + below(12), below(3) * 100]
+      if (quantity === 0) truth.delete(price)
+      else truth.set(price, quantity)
+      worker.delta(BTC, [[price, quantity]], [], { firstSeq: seq + 1, lastSeq: ++seq })
+      if (below(3) === 0) await sleep(5)
+    }
+    client.send({ op: 'ping', id: round })
+    await client.until(() => client.said.find(({ op, id }) => op === 'pong' && id === round), 'pong')
+    await sleep(60)
+    take()
+    if (wanted === undefined) continue
+    const best = [...truth].sort(([left], [right]) => right - left).slice(0, wanted === 0 ? undefined : wanted)
+    const told = best.map(([price, quantity]) => [String(price / 100), String(quantity / 1000)])
+    assert.deepEqual(
+      [...book].sort(([left], [right]) => Number(right) - Number(left)),
+      told,
+      `round ${round}, seed ${seed}`,
+    )
+  }
 })
 
 test('stream should close a client that says too much with 1008', async (t) => {

@@ -100,6 +100,8 @@ export class StreamClient implements Receiver {
   #subscribe({ id, patterns, depth, from }: StreamRequest & { op: 'subscribe' }): void {
     const tooMany = this.#tooMany(patterns)
     if (tooMany !== undefined) return this.#refuse('too_many_subscriptions', tooMany, id)
+    const conflict = this.#conflict(patterns, depth)
+    if (conflict !== undefined) return this.#refuse('depth_conflict', conflict, id)
     const missed = patterns.filter((pattern) => pattern.typeWord !== BOOK_TYPE)
     const replay = from === undefined || missed.length === 0 ? undefined : Replay.start(this.#hub, missed, from)
     const instruments = new Set<string>()
@@ -126,6 +128,22 @@ export class StreamClient implements Receiver {
     const known = [...this.#subscriptions.values()].filter(({ pattern }) => !pattern.isExact)
     if (known.length + fresh.filter(({ isExact }) => !isExact).length > WILDCARDS_MAX)
       return `a connection has at most ${WILDCARDS_MAX} patterns with wildcards: name subjects, or use fewer that say more`
+    return undefined
+  }
+
+  /** Nothing in a message of a book says of which depth it is: a reader of two would make one wrong book of both. */
+  #conflict(patterns: readonly Pattern[], depth: number): string | undefined {
+    const texts = new Set(patterns.map(({ text }) => text))
+    const others = [...this.#subscriptions.values()].filter(
+      (known) => known.pattern.typeWord === BOOK_TYPE && known.depth !== depth && !texts.has(known.pattern.text),
+    )
+    if (others.length === 0) return undefined
+    for (const pattern of patterns) {
+      if (pattern.typeWord !== BOOK_TYPE) continue
+      const other = others.find((known) => pattern.mayShare(known.pattern))
+      if (other !== undefined)
+        return `${pattern.text} and ${other.pattern.text} may name the same books in different depths: use a connection for each`
+    }
     return undefined
   }
 

@@ -40,11 +40,11 @@ export class Pattern {
   readonly text: string
   /** no wildcard: it is a subject itself */
   readonly isExact: boolean
-  readonly #words: readonly string[]
+  readonly words: readonly string[]
 
   private constructor(text: string, words: readonly string[]) {
     this.text = text
-    this.#words = words
+    this.words = words
     this.isExact = !text.includes('*') && words.at(-1) !== '>'
   }
 
@@ -63,17 +63,35 @@ export class Pattern {
   }
 
   get typeWord(): string {
-    return this.#words[0] as string
+    return this.words[0] as string
+  }
+
+  /** Whether there may be a subject that both match. */
+  mayShare({ words }: { readonly words: readonly string[] }): boolean {
+    for (const [index, word] of this.words.entries()) {
+      const other = words[index] as string
+      if (word === '>' || other === '>') return true
+      if (!mayShareWord(word, other)) return false
+    }
+    return true
   }
 
   matches({ type, exchange, market, symbol }: Subject): boolean {
     const given = [type, exchange, market, symbol]
-    for (const [index, word] of this.#words.entries()) {
+    for (const [index, word] of this.words.entries()) {
       if (word === '>') return true
       if (!matchesGlob(word, given[index] as string)) return false
     }
     return true
   }
+}
+
+/** Whether there may be a word that both fit. */
+function mayShareWord(one: string, other: string): boolean {
+  if (!one.includes('*')) return matchesGlob(other, one)
+  if (!other.includes('*')) return matchesGlob(one, other)
+  const [left, right] = [one, other].map((glob) => glob.slice(0, glob.indexOf('*'))) as [string, string]
+  return left.startsWith(right) || right.startsWith(left)
 }
 
 /** In time of at most their lengths' product, whatever the pattern: it comes from outside. */
