@@ -181,6 +181,32 @@ test('coverage should not call complete what nobody collected', async (t) => {
   assert.deepEqual((await shown(NAMES[0]))[1], [61, 'missing', 'collector_down'])
 })
 
+test('coverage should not call complete what a block that is not stored may hold', async (t) => {
+  const rig = await historyRig(t)
+  const put = (minute: number, blockSeq: bigint) => {
+    const times = { received_ns: at(minute), trade_ns: at(minute), event_ns: at(minute) }
+    const row: Row = { instrument: 0, ...times, stream: 1, trade_id: minute + 1, seq: minute + 1, side: 1 }
+    return rig.put('trades', [BTC], [row], { blockSeq })
+  }
+  await put(0, 1n)
+  await put(10, 2n)
+  await put(12, 4n) // number 3 became a dead letter, or is on its way
+  await put(20, 5n)
+  const shown = async () =>
+    (await rig.get(`/v1/coverage/${BTC}?channel=trades&from=${at(0)}&to=${at(20)}`)).json.channels[0].intervals.map(
+      ({ from_ns, state, reasons }: { from_ns: string; state: string; reasons: string[] }) => [
+        Number((BigInt(from_ns) - NOON_NS) / 1_000_000_000n),
+        state,
+        String(reasons),
+      ],
+    )
+  const [first, hole, last, ...more] = await shown()
+  assert.deepEqual([first, hole, more], [[0, 'complete', ''], [590, 'degraded', 'not_stored'], []])
+  assert.deepEqual([last[0] >= 720, last[1]], [true, 'complete'])
+  await put(11, 3n)
+  assert.deepEqual(await shown(), [[0, 'complete', '']])
+})
+
 test('gaps that a dead engine left open should end where its successor knows nothing, and others stay open', async (t) => {
   const rig = await historyRig(t)
   const gap = (minute: number, from: number, to: number, cause: number, status: number, channel = 2): Row => ({

@@ -14,6 +14,11 @@ import type { GapSpan } from './gap-rows.ts'
 import { FOR_EVER_NS } from './gap-rows.ts'
 import { later } from './time.ts'
 
+/** Rows of a block are so much older than it at most. */
+const BATCH_NS = 10_000_000_000n
+/** Blocks that are that far from a time tell nothing of it. */
+const LEDGER_NS = 3_600_000_000_000n
+
 export interface Times {
   readonly fromNs: bigint
   readonly toNs: bigint
@@ -107,6 +112,27 @@ export class Collected {
       endNs = later(endNs, toNs)
     }
     return without
+  }
+
+  /**
+   * Times of which a block may be missing: blocks of a boot are numbered, so a hole tells of one that is on its way, or that
+   * became a dead letter. Of which exchange and table it is nobody knows, so it counts for each that the collector has.
+   */
+  async holes({ fromNs, toNs }: Times, signal: AbortSignal | undefined): Promise<Times[]> {
+    const producers = [...new Set(this.#boots.map(({ producer }) => producer))]
+    const rows = await this.#store.rows<{ low: string; high: string }>(
+      `SELECT ${ns('before_ns')} AS low, ${ns('greatest(sealed_ns, last_received_ns)')} AS high FROM (
+         SELECT block_seq, sealed_ns, last_received_ns, lagInFrame(block_seq) OVER boot AS before_seq,
+           lagInFrame(last_received_ns) OVER boot AS before_ns
+         FROM blocks
+         WHERE producer IN ({producers:Array(String)}) AND first_received_ns >= fromUnixTimestamp64Nano({low:Int64})
+           AND first_received_ns < fromUnixTimestamp64Nano({high:Int64})
+         WINDOW boot AS (PARTITION BY producer, epoch ORDER BY block_seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+       ) WHERE before_seq > 0 AND block_seq > before_seq + 1`,
+      { producers, low: fromNs > LEDGER_NS ? fromNs - LEDGER_NS : 0n, high: toNs + LEDGER_NS },
+      { signal },
+    )
+    return rows.map(({ low, high }) => ({ fromNs: BigInt(low) - BATCH_NS, toNs: BigInt(high) }))
   }
 
   /** Boots that have said anything of this channel. */

@@ -4,7 +4,8 @@
  *   missing        nothing is stored of it: before the first row, after what the collectors of the exchange have stored
  *                  so far, while nobody collected it (collected.ts), and in gaps in which nothing came (disconnect, collector_down, worker_restart, silent,
  *                  spool_corrupt); of books every gap, for then the book was not LIVE
- *   degraded       something came and something is missing: all other gaps, open or closed
+ *   degraded       something came and something is missing: all other gaps, open or closed, and around blocks that are
+ *                  not stored (yet)
  *   backfilled     a gap whose rows were fetched afterwards (status repaired)
  *   unverifiable   no gap is known, and the venue numbers nothing by which one could be seen
  *   complete       no gap is known, and there would be one: books (their chains), trades with a venue's own numbering
@@ -27,7 +28,7 @@ export interface CoverageInterval {
   readonly from_ns: string
   readonly to_ns: string
   readonly state: CoverageState
-  /** causes of gaps, `no_rows` before the first row, `not_collected` while nobody wanted it, `not_stored` after the last block */
+  /** causes of gaps, `no_rows` before the first row, `not_collected` while nobody wanted it, `not_stored` after the last block, and around one that is missing */
   readonly reasons: readonly string[]
 }
 
@@ -66,6 +67,7 @@ export async function coverageOf(
     Collected.of(store, instrument, signal),
   ])
   const { storedNs } = collected
+  const holes = await collected.holes({ fromNs, toNs }, signal)
   const edge = async (channel: GapChannel, order: Order) => {
     const range = { fromNs: undefined, toNs: undefined }
     const question = { instrument, range, order, limit: 1, cursor: undefined, equal: {}, signal }
@@ -81,6 +83,7 @@ export async function coverageOf(
     const without = await collected.without(channel, tableOf(channel), own, signal)
     const intervals = sweep(fromNs, toNs, isNumbered ? 'complete' : 'unverifiable', [
       ...own.map(spanOf),
+      ...holes.map((span) => ({ ...span, state: 'degraded' as const, reason: 'not_stored' })),
       ...without.map((span) => ({
         fromNs: later(span.fromNs, firstNs ?? 0n),
         toNs: earlier(span.toNs, storedNs),

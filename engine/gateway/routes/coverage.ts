@@ -62,7 +62,7 @@ export function addCoverageRoutes(app: App, { store, clock }: GatewayContext): v
                     state: Type.Unsafe<string>({ type: 'string', enum: [...COVERAGE_STATES] }),
                     reasons: Type.Array(Type.String(), {
                       description:
-                        'causes of gaps; no_rows: before the first row; not_collected: nobody wanted it; not_stored: not stored yet',
+                        'causes of gaps; no_rows: before the first row; not_collected: nobody wanted it; not_stored: not stored (yet)',
                     }),
                   }),
                 ),
