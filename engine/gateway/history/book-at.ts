@@ -61,6 +61,8 @@ const LEDGER_NS = 3_600n * NS_PER_SECOND
 /** Checkpoints come every few minutes, unless the configuration says otherwise. */
 const EVIDENCE_WINDOWS_NS = [900n * NS_PER_SECOND, 25n * 3_600n * NS_PER_SECOND]
 const RETRY_S = 5
+/** Refusals of which a gap at that time is the reason. */
+const EXPLAINED_BY_GAPS = ['no_book', 'not_stored_yet', 'book_unproven']
 
 interface Start {
   readonly kind: 'anchor' | 'checkpoint'
@@ -106,20 +108,27 @@ interface Question {
 
 /** @throws HttpFault with the reason when there is no proven book of that time. */
 export async function bookAt(question: Question): Promise<BookAt> {
-  const { store, instrument, atNs, signal } = question
-  const gapsThere = () => gapsOver(store, instrument, 'book', atNs, atNs + 1n, signal)
-  const [gaps, start] = await Promise.all([gapsThere(), findStart(question)])
-  assertNoGap(question, gaps[0])
+  try {
+    return await provenBook(question)
+  } catch (refusal) {
+    // what a gap explains is told as a gap
+    if (refusal instanceof HttpFault && EXPLAINED_BY_GAPS.includes(refusal.code)) await assertNoGap(question)
+    throw refusal
+  }
+}
+
+async function provenBook(question: Question): Promise<BookAt> {
+  const start = await findStart(question)
   if (start === undefined)
     throw new HttpFault(404, 'no_book', `${named(question)}: no anchor or checkpoint of that time is stored`)
   await assertStored(question, start)
   // only now: what was read before the ledger was known to be whole may lack a block that came in between
-  const [gapsThen, links] = await Promise.all([gapsThere(), linksOf(question, start)])
-  assertNoGap(question, gapsThen[0])
+  const links = await linksOf(question, start)
   const { chain, book, isFollowed } = chainOf(question, start, links)
   const last = chain.at(-1)
   const [levels] = await Promise.all([
-    levelsOf(question, start, chain),
+    levelsOf(question, start, chain), // the first: while it runs, the engine plans the others
+    assertNoGap(question),
     isFollowed ? undefined : assertAlive(question, start, book, last?.received ?? start.received),
   ])
   return {
@@ -133,7 +142,9 @@ export async function bookAt(question: Question): Promise<BookAt> {
   }
 }
 
-function assertNoGap(question: Question, gap: Awaited<ReturnType<typeof gapsOver>>[number] | undefined): void {
+async function assertNoGap(question: Question): Promise<void> {
+  const { store, instrument, atNs, signal } = question
+  const [gap] = await gapsOver(store, instrument, 'book', atNs, atNs + 1n, signal)
   if (gap === undefined) return
   const until = gap.status === 'open' ? {} : { until_ns: String(gap.toNs) }
   throw new HttpFault(503, 'book_not_live', `${named(question)}: gap (${gap.cause})`, {
@@ -153,8 +164,8 @@ const BETWEEN = (low: string, high: string): string =>
 const IS_BOOT = 'fact.producer = {producer:String} AND fact.epoch = {epoch:UInt64}'
 const IS_CHAIN = `${IS_BOOT} AND fact.book_epoch = {book_epoch:UInt32}`
 const PLACE = 'bitShiftLeft(fact.block_seq, 20) + fact.row_in_block'
-/** A row has fewer levels than 2^this (LEVELS_MAX); 25 hours of blocks and rows leave so many bits. */
-const LEVEL_BITS = 14
+/** A row has fewer levels of both sides than 2^this (LEVELS_MAX); 25 hours of blocks and rows leave so many bits. */
+const LEVEL_BITS = 15
 const ns = (column: string): string => `toString(toUnixTimestamp64Nano(fact.${column}))`
 /** Mantissas of all scales as one integer, at 10^-18. */
 const wide = (mantissa: string, scale: string): string =>
@@ -254,20 +265,13 @@ function brokenAt(question: Question, what: string, since_ns: string): HttpFault
 /** The levels that are proven, best first. */
 async function levelsOf(question: Question, start: Start, chain: readonly Link[]) {
   const { store, depth, signal } = question
-  const side = (name: 'bid' | 'ask', rows: 'rows_start' | 'rows_deltas'): string => {
-    const price = wide('level.1', 'price_scale')
-    const quantity = wide('level.2', 'quantity_scale')
-    // later rows count, and in a row the later of two levels of one price, as it was when the row was applied
-    const before = rows === 'rows_start' ? '0' : `bitShiftLeft(toUInt64(1 + ${PLACE} - {first:UInt64}), ${LEVEL_BITS})`
-    return `SELECT '${name}' AS side, ${before} + level.3 AS place, ${price} AS price, ${quantity} AS quantity FROM ${rows} AS fact
-      ARRAY JOIN arrayZip(fact.${name}_price_mantissas, fact.${name}_quantity_mantissas, arrayEnumerate(fact.${name}_price_mantissas)) AS level`
-  }
+  // bids are those of a row's levels that stand before its asks; a side is ordered by its prices, those of bids below 0
   const needed =
-    'block_seq, row_in_block, price_scale, quantity_scale, bid_price_mantissas, bid_quantity_mantissas, ask_price_mantissas, ask_quantity_mantissas'
-  const bound = (name: 'bid' | 'ask', isCut: boolean): string =>
-    isCut
-      ? `(side = '${name}' AND price ${name === 'bid' ? '>=' : '<='} toInt128({last_${name}:String}))`
-      : `side = '${name}'`
+    'bid_price_mantissas, bid_quantity_mantissas, ask_price_mantissas, ask_quantity_mantissas, price_scale, quantity_scale'
+  const bound = (name: 'bid' | 'ask', isCut: boolean): string => {
+    const edge = `toInt128({last_${name}:String})`
+    return `is_ask = ${name === 'ask' ? 1 : 0}${isCut ? ` AND price <= ${name === 'ask' ? edge : `-${edge}`}` : ''}`
+  }
   const isRest = rulesOf(question)?.anchor !== 'stream'
   const last_bid = start.last_bid === '' ? '999999999999999999999999999999999999' : start.last_bid
   const last_ask = start.last_ask === '' ? '-1' : start.last_ask
@@ -275,29 +279,31 @@ async function levelsOf(question: Question, start: Start, chain: readonly Link[]
     bound('bid', isRest || start.bids < start.bid_levels),
     bound('ask', isRest || start.asks < start.ask_levels),
   ].join(' OR ')
-  const rows = await store.rows<{ side: 'bid' | 'ask'; price: string; quantity: string; levels: number }>(
-    `WITH
-       rows_start AS (
-         SELECT ${needed} FROM book_snapshots AS fact
-         WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND fact.kind = {kind:String} AND fact.last_seq = {start_seq:UInt64}
-           AND fact.received_ns = fromUnixTimestamp64Nano({start:Int64}) LIMIT 1
-       ),
-       rows_deltas AS (
-         SELECT ${needed} FROM book_deltas AS fact
+  const decimal = (value: string): string => `reinterpret(${value}, 'Decimal(38, 18)')`
+  const rows = await store.rows<{ is_ask: 0 | 1; levels: number; best: string[][] }>(
+    `SELECT is_ask, count() AS levels, arrayMap(
+         level -> (${decimal('if(is_ask = 1, level.1, -level.1)')}, ${decimal('level.2')}),
+         arraySlice(arraySort(groupArray((price, quantity))), 1, {depth:UInt32})
+       ) AS best
+     FROM (
+       SELECT at > length(bid_price_mantissas) AS is_ask, ${wide('price_mantissa', 'price_scale')} * if(is_ask, 1, -1) AS price,
+         argMax(${wide('quantity_mantissa', 'quantity_scale')}, bitShiftLeft(place, ${LEVEL_BITS}) + at) AS quantity
+       FROM (
+         SELECT toUInt64(0) AS place, ${needed} FROM (
+           SELECT ${needed} FROM book_snapshots AS fact
+           WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND fact.kind = {kind:String} AND fact.last_seq = {start_seq:UInt64}
+             AND fact.received_ns = fromUnixTimestamp64Nano({start:Int64}) LIMIT 1
+         ) UNION ALL
+         SELECT toUInt64(1 + ${PLACE} - {first:UInt64}) AS place, ${needed} FROM book_deltas AS fact
          WHERE ${IS_INSTRUMENT} AND ${IS_CHAIN} AND fact.state = 'LIVE' AND ${BETWEEN('low', 'high')}
            AND ${PLACE} >= {first:UInt64} AND ${PLACE} <= {last:UInt64}
-       )
-     SELECT side, toString(reinterpret(price, 'Decimal(38, 18)')) AS price, toString(reinterpret(quantity, 'Decimal(38, 18)')) AS quantity, levels
-     FROM (
-       SELECT side, price, quantity, count() OVER (PARTITION BY side) AS levels,
-         row_number() OVER (PARTITION BY side ORDER BY if(side = 'bid', -price, price)) AS position
-       FROM (
-         SELECT side, price, argMax(quantity, place) AS quantity FROM (
-           ${(['rows_start', 'rows_deltas'] as const).flatMap((rows) => [side('bid', rows), side('ask', rows)]).join('\n UNION ALL ')}
-         ) GROUP BY side, price HAVING quantity != 0 AND (${known})
-       )
+       ) AS fact
+       ARRAY JOIN arrayConcat(bid_price_mantissas, ask_price_mantissas) AS price_mantissa,
+         arrayConcat(bid_quantity_mantissas, ask_quantity_mantissas) AS quantity_mantissa,
+         arrayEnumerate(arrayConcat(bid_price_mantissas, ask_price_mantissas)) AS at
+       GROUP BY is_ask, price HAVING quantity != 0 AND (${known})
      )
-     WHERE position <= {depth:UInt32} ORDER BY side, position`,
+     GROUP BY is_ask`,
     {
       ...chainParams(question, start),
       kind: start.kind,
@@ -313,13 +319,12 @@ async function levelsOf(question: Question, start: Start, chain: readonly Link[]
     },
     { signal },
   )
-  const of = (name: 'bid' | 'ask') => rows.filter((row) => row.side === name)
-  const levels = (name: 'bid' | 'ask') => of(name).map(({ price, quantity }) => [price, quantity])
+  const [bids, asks] = [0, 1].map((side) => rows.find(({ is_ask }) => is_ask === side))
   return {
-    proven_bids: of('bid')[0]?.levels ?? 0,
-    proven_asks: of('ask')[0]?.levels ?? 0,
-    bids: levels('bid'),
-    asks: levels('ask'),
+    proven_bids: bids?.levels ?? 0,
+    proven_asks: asks?.levels ?? 0,
+    bids: bids?.best ?? [],
+    asks: asks?.best ?? [],
   }
 }
 
