@@ -21,7 +21,6 @@ const WAIT_MS = 20_000
 function sinkLive(settings: Omit<SinkLiveSettings, 'latencies'>) {
   const memory = createRing(1 << 20)
   const [writer, reader] = [new RingWriter(memory), new RingReader(memory)]
-  const text = Buffer.from(memory, reader.bytes.byteOffset, reader.bytes.byteLength)
   const wanted: string[][] = []
   const live = new SinkLive(
     { ...settings, latencies: [new Histogram().memory] },
@@ -38,7 +37,7 @@ function sinkLive(settings: Omit<SinkLiveSettings, 'latencies'>) {
     const name = Buffer.from(subject)
     writer.tryWrite(kind, 0, 0, 0, 1, 2, Buffer.concat([Buffer.from([name.length, 0]), name, Buffer.from(message)]))
     writer.publish()
-    reader.drain((_, bytes, offset, length) => live.take(kind, bytes, text, offset, length), 1)
+    reader.drain((_, bytes, offset, length) => live.take(kind, bytes, offset, length), 1)
     live.endOfDrain(0)
   }
   return { live, send, wanted }

@@ -4,15 +4,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { NatsConnection } from 'nats'
 import { createLog } from '../engine/base/log.ts'
-import { seededRandom } from '../engine/base/random.ts'
+import { freshSeed, seededRandom } from '../engine/base/random.ts'
 import { BLOCK_STREAM, DEAD_LETTER_STREAM } from '../engine/record/streams.ts'
 import { ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Delivery, DELIVERY_DEFAULT } from '../engine/sinks/delivery.ts'
 import { Intake, INTAKE_DEFAULT } from '../engine/sinks/intake.ts'
 import { LivePublisher } from '../engine/sinks/live-publisher.ts'
-import { connectNats, NATS_DEFAULT, NatsLink, NatsSink } from '../engine/sinks/nats.ts'
+import { connectNats, NATS_DEFAULT, NatsLink, NatsSink, readySocketOf } from '../engine/sinks/nats.ts'
 import { sealedBlock } from '../engine/sinks/sink.ts'
 import { openSpool, SPOOL_DEFAULT } from '../engine/spool/spool.ts'
 import { FaultLink } from '../engine/tools/conservation/fault-link.ts'
@@ -113,7 +114,7 @@ describe('nats sink', () => {
     await sleep(200)
     assert.equal(await new NatsSink(link, silent).send(tradeBlock(1)), 'retry')
     const live = new LivePublisher(link)
-    assert.equal(live.tryPublish('trade.a.b.c', Buffer.from('x')), false)
+    assert.equal(live.tryPublish(Buffer.from('trade.a.b.c'), Buffer.from('x')), false)
     assert.equal(live.stats.dropped, 1)
     assert.equal(warnings.length, 1, 'told once, not at every attempt')
     await link.close()
@@ -149,13 +150,47 @@ describe('nats sink', () => {
     })
     await nats.connection.flush()
     const live = new LivePublisher(link)
-    for (let count = 0; count < 3; count++)
-      assert.equal(live.tryPublish('trade.binance.spot.BTCUSDT', Buffer.from(`message ${count}`)), true)
+    assert.ok(readySocketOf(link.up() as NatsConnection), 'the client still has its socket where we look for it')
+    const memory = Buffer.alloc(64)
+    for (let count = 0; count < 3; count++) {
+      memory.write(`message ${count}`) // the same memory each time: it is copied
+      assert.equal(live.tryPublish(Buffer.from('trade.binance.spot.BTCUSDT'), memory.subarray(0, 9)), true)
+    }
+    live.flush()
     await until('the messages', () => received.length === 3)
     assert.deepEqual(
       received,
       [0, 1, 2].map((count) => `trade.binance.spot.BTCUSDT message ${count}`),
     )
+    await link.close()
+  })
+
+  it('live publisher should keep every byte and the order, whatever the sizes, and drop what the server would refuse', async (t) => {
+    if (nats === undefined) return t.skip(reason)
+    const seed = freshSeed()
+    t.diagnostic(`seed ${seed}`)
+    const pick = seededRandom(seed)
+    const link = new NatsLink(nats.options, 'test', random, silent)
+    link.start()
+    await until('the connection', () => link.up() !== undefined)
+    const received: Buffer[] = []
+    nats.connection.subscribe('book.>', { callback: (_, message) => received.push(Buffer.from(message.data)) })
+    await nats.connection.flush()
+    const live = new LivePublisher(link)
+    const sent: Buffer[] = []
+    const bytesMax = link.up()?.info?.max_payload ?? 0
+    for (let count = 0; count < 300; count++) {
+      const bytes = Buffer.alloc(Math.floor(pick() ** 4 * 300_000)).fill(`${count}\r\nPUB a 1\r\n`)
+      assert.equal(live.tryPublish(Buffer.from('book.okx.swap.币安人生USDT'), bytes), true)
+      sent.push(bytes)
+      if (count % 7 === 0) live.flush()
+      if (count % 50 === 0) await link.up()?.flush()
+    }
+    assert.equal(live.tryPublish(Buffer.from('book.x'), Buffer.alloc(bytesMax + 1)), false)
+    live.flush()
+    await until('the messages', () => received.length === sent.length)
+    assert.ok(received.every((bytes, index) => bytes.equals(sent[index] as Buffer)))
+    assert.deepEqual([live.stats.published, live.stats.dropped], [300, 1])
     await link.close()
   })
 

@@ -15,7 +15,7 @@ import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
  *              │              └► NATS, where there is one and live.enabled
  *              └► PUBLICATION ─► NATS
  *
- * Arithmetic: 20,000 messages/s; a copy from ring to ring is 0.2 µs, a publish 5 µs.
+ * Arithmetic: 20,000 messages/s; a copy from ring to ring is 0.2 µs, a publish 1 µs.
  */
 export interface SinkLiveSettings {
   /** for live messages and publications */
@@ -46,6 +46,8 @@ const WANTS_GATHERED_MS = 20
 /** More books than a process has; what floods us beyond is thrown away. */
 const WANTS_MAX = 10_000
 const WANT_BYTES_MAX = 1_024
+const RECORD_BYTES = 64 * 1024
+const SUBJECT_HEAD_BYTES = 2
 const NOTHING_PUBLISHED = { published: 0, publishedBytes: 0, dropped: 0 }
 
 export class SinkLive {
@@ -59,6 +61,8 @@ export class SinkLive {
   readonly #stamps: { hi: Float64Array; lo: Float64Array; count: number }
   #given = 0
   #notGiven: number
+  /** A record out of the ring, whole and from 0 on: shared memory is copied by words only then. */
+  #record = new Uint8Array(RECORD_BYTES)
   #wants = new Set<string>()
 
   constructor(settings: SinkLiveSettings, around: SinkLiveSurroundings) {
@@ -85,10 +89,10 @@ export class SinkLive {
     return { live: published, liveBytes: publishedBytes, liveDropped: dropped, ...gateway }
   }
 
-  /** One record of a batch ring. @param text the same memory as `bytes` */
-  take(kind: typeof LIVE | typeof PUBLICATION, bytes: Uint8Array, text: Buffer, offset: number, length: number): void {
+  /** One record of a batch ring. */
+  take(kind: typeof LIVE | typeof PUBLICATION, bytes: Uint8Array, offset: number, length: number): void {
     const isGiven = kind === LIVE && this.#give(bytes, offset, length)
-    const isSent = (kind === PUBLICATION || this.#isPublished) && this.#publish(bytes, text, offset, length)
+    const isSent = (kind === PUBLICATION || this.#isPublished) && this.#publish(bytes, offset, length)
     if (!isGiven && !isSent) return
     const stamps = this.#stamps
     stamps.hi[stamps.count] = receivedHi(bytes, offset)
@@ -99,6 +103,7 @@ export class SinkLive {
   /** What was taken since the last call came from this shard. */
   endOfDrain(shard: number): void {
     this.#gateway?.publish()
+    this.#publisher?.flush()
     if (this.#stamps.count > 0) this.#flushStamps(this.#latencies[shard] as Histogram)
   }
 
@@ -119,25 +124,21 @@ export class SinkLive {
     return isGiven
   }
 
-  #publish(bytes: Uint8Array, text: Buffer, offset: number, length: number): boolean {
+  #publish(bytes: Uint8Array, offset: number, length: number): boolean {
     if (this.#publisher === undefined) return false
-    const subjectBytes = (bytes[offset] as number) | ((bytes[offset + 1] as number) << 8)
-    const start = offset + 2 + subjectBytes
-    return this.#publisher.tryPublish(text.toString('utf8', offset + 2, start), bytes.slice(start, offset + length))
+    if (this.#record.length < length) this.#record = new Uint8Array(2 ** Math.ceil(Math.log2(length)))
+    const record = this.#record
+    record.set(bytes.subarray(offset, offset + length))
+    const start = SUBJECT_HEAD_BYTES + ((record[0] as number) | ((record[1] as number) << 8))
+    return this.#publisher.tryPublish(record.subarray(SUBJECT_HEAD_BYTES, start), record.subarray(start, length))
   }
 
-  /** The client writes to its socket in a microtask that the first publish has queued: this one comes right after it. */
   #flushStamps(latency: Histogram): void {
     const { hi, lo, count } = this.#stamps
-    const his = hi.slice(0, count)
-    const los = lo.slice(0, count)
     this.#stamps.count = 0
-    queueMicrotask(() => {
-      const now = this.#clock.stamp()
-      for (let index = 0; index < count; index++) {
-        latency.record((now.hi - (his[index] as number)) * 2 ** 32 + (now.lo - (los[index] as number)))
-      }
-    })
+    const now = this.#clock.stamp()
+    for (let index = 0; index < count; index++)
+      latency.record((now.hi - (hi[index] as number)) * 2 ** 32 + (now.lo - (lo[index] as number)))
   }
 
   #want(bytes: Uint8Array): void {

@@ -128,22 +128,18 @@ export type SinkWorkerMessage =
 
 const RECORDS_PER_DRAIN_MAX = 512
 const NS_PER_US = 1_000
+/** A spool that is smaller than the rings must not wait for ever: half of it may be a segment that is being written. */
+const ROOM_SHARE_MAX = 0.25
 const FULL_LOOK_MS = 20
 const TEND_MS = 100
 /** A book worker is this much behind at most, or it is replaced and tells so. */
 const WORKER_BEHIND_MS = 2_000
 
-/** One ring and the views to read it with. */
-interface Inbox {
-  readonly reader: RingReader
-  readonly text: Buffer
-}
-
 export class SinkWorker {
   readonly spool: Spool
   readonly counters: Counters<SinkCounter>
   readonly #clock: Clock
-  readonly #inboxes: readonly Inbox[]
+  readonly readers: readonly RingReader[]
   readonly #delivery: Delivery
   readonly #hops: HopBook
   readonly #histograms: HopHistograms | undefined
@@ -154,6 +150,8 @@ export class SinkWorker {
   readonly #live: SinkLive
   readonly #epoch: bigint
   readonly #stopMsMax: number
+  /** of the spool, before the rings are drained: all that they may hold */
+  readonly #roomBytes: number
   #stoppedAtMs: number | undefined
   readonly #shortage: Shortage
   readonly #keptTime: KeptTime
@@ -176,13 +174,12 @@ export class SinkWorker {
     this.counters = new Counters(SINK_COUNTERS, seat.counters)
     this.#clock = clock
     this.#stopMsMax = settings.stopMsMax
+    const ringsBytes = seat.batches.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    this.#roomBytes = Math.min(ringsBytes, Math.floor(settings.spool.bytesMax * ROOM_SHARE_MAX))
     this.#shortage = new Shortage(settings.spoolDirectory, () => clock.monotonicMs(), log)
     this.#epoch = BigInt(spool.epoch)
     this.#keptTime = new KeptTime(settings.batchAgeMs + WORKER_BEHIND_MS, TEND_MS)
-    this.#inboxes = seat.batches.map((memory) => {
-      const reader = new RingReader(memory)
-      return { reader, text: Buffer.from(memory, reader.bytes.byteOffset, reader.bytes.byteLength) }
-    })
+    this.readers = seat.batches.map((memory) => new RingReader(memory))
     const fsyncLatency = new Histogram(settings.fsyncLatency)
     spool.onSync = (tookMs) => fsyncLatency.record(tookMs * 1e6)
     spool.onFault = onFault
@@ -206,19 +203,14 @@ export class SinkWorker {
     }
   }
 
-  get readers(): RingReader[] {
-    return this.#inboxes.map((inbox) => inbox.reader)
-  }
-
   /** Drains every ring a piece; waits a moment when the spool has no room. */
   doWork(): number | Promise<number> {
     if (this.spool.writerFault !== undefined || this.#reasonToWait() !== '')
       return this.#mustGiveUp() ? this.#giveUp() : sleep(FULL_LOOK_MS, 1)
     let count = 0
-    for (let shard = 0; shard < this.#inboxes.length; shard++) {
-      const { reader, text } = this.#inboxes[shard] as Inbox
-      count += reader.drain(
-        (kind, bytes, offset, length) => this.#take(kind, bytes, text, offset, length),
+    for (let shard = 0; shard < this.readers.length; shard++) {
+      count += (this.readers[shard] as RingReader).drain(
+        (kind, bytes, offset, length) => this.#take(kind, bytes, offset, length),
         RECORDS_PER_DRAIN_MAX,
       )
       this.#live.endOfDrain(shard)
@@ -228,7 +220,7 @@ export class SinkWorker {
   }
 
   #reasonToWait(): string {
-    return this.spool.shortage(this.#inboxes.length * (this.#inboxes[0]?.reader.capacityBytes ?? 0))
+    return this.spool.shortage(this.#roomBytes)
   }
 
   /** At the end of the process a spool without room cannot be waited for endlessly, a broken one not at all. */
@@ -241,7 +233,7 @@ export class SinkWorker {
   /** Empties the rings without keeping anything, and counts the blocks. */
   #giveUp(): number {
     let count = 0
-    for (const { reader } of this.#inboxes) {
+    for (const reader of this.readers) {
       count += reader.drain((kind) => {
         if (kind === BLOCK) this.#givenUp++
       }, RECORDS_PER_DRAIN_MAX)
@@ -249,8 +241,8 @@ export class SinkWorker {
     return count
   }
 
-  #take(kind: number, bytes: Uint8Array, text: Buffer, offset: number, length: number): void {
-    if (kind === LIVE || kind === PUBLICATION) this.#live.take(kind, bytes, text, offset, length)
+  #take(kind: number, bytes: Uint8Array, offset: number, length: number): void {
+    if (kind === LIVE || kind === PUBLICATION) this.#live.take(kind, bytes, offset, length)
     else if (kind === BLOCK) this.#accept(bytes, offset, length)
     else if (kind === DRAINED) this.#drained++
   }
@@ -269,7 +261,7 @@ export class SinkWorker {
     if (this.readers.every((reader) => reader.fillBytes() === 0)) this.#keptTime.empty(this.spool.nextSeq)
     const keptNs = this.#givenUp === 0 ? this.#keptTime.tryTake(this.spool.durableSeq) : undefined
     if (keptNs !== undefined) this.spool.kept.untilNs = keptNs
-    if (this.spool.writerFault === undefined) await this.spool.tend()
+    if (this.spool.writerFault === undefined) await this.spool.tend(this.#roomBytes)
     this.#shortage.look(this.#reasonToWait(), this.spool.stats.forgottenBlocks)
     this.writeCounters()
   }

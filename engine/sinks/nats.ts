@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type ConnectionOptions,
@@ -127,6 +128,26 @@ function connectLine(error: unknown, options: NatsOptions): string {
     return `NATS at ${options.url} refuses this user: correct nats.user and nats.password`
   }
   return `NATS at ${options.url} cannot be reached (${code === '' ? message : code}): start it, or correct nats.url`
+}
+
+/** The parts of the client's connection that it does not show: package.json has its exact version, and a test looks. */
+interface OpenConnection {
+  readonly protocol?: {
+    readonly connected: boolean
+    readonly infoReceived: boolean
+    readonly transport?: { readonly socket?: unknown }
+  }
+}
+
+/**
+ * The socket of a connection, for whole commands that are written by hand: they may stand between any two of the client's
+ * own. It is ready when the client itself would write to it.
+ */
+export function readySocketOf(connection: NatsConnection): Socket | undefined {
+  const { protocol } = connection as unknown as OpenConnection
+  const socket = protocol?.transport?.socket
+  const isReady = protocol?.connected === true && protocol.infoReceived
+  return isReady && socket instanceof Socket && socket.writable ? socket : undefined
 }
 
 export class NatsLink {

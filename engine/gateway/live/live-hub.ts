@@ -27,7 +27,7 @@ import { decoded, decodedBook, type LiveMessage, LiveRowsBody } from './live-mes
 import type { Outbox } from './outbox.ts'
 import { Registry } from './registry.ts'
 import { ResumeLog } from './resume-log.ts'
-import { Slabs } from './slabs.ts'
+import { Slabs } from '../../base/slabs.ts'
 import { type Pattern, parseSubject } from './subject.ts'
 import { BOOK_TYPE, Outgoing, type Receiver, STREAM_TYPES, type Topic } from './topic.ts'
 

@@ -13,7 +13,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { GatewayCounts } from '../counts.ts'
-import type { Slabs } from './slabs.ts'
+import type { Slabs } from '../../base/slabs.ts'
 import { mergedChange } from './book-change.ts'
 import { type Encoding, Outgoing, type Topic } from './topic.ts'
 
