@@ -172,6 +172,26 @@ describe('spool', () => {
     await spool.close()
   })
 
+  it('spool should make all the room that its user waits for, of what is stored, and of no more', async () => {
+    const spool = await openSpool(join(root, 'room'), { ...OPTIONS, retainAckedMs: 3_600_000 }, nowMs)
+    const wantedBytes = OPTIONS.bytesMax / 4
+    while (spool.hasRoom(wantedBytes)) {
+      spool.append(Buffer.alloc(1000))
+      await spool.flush()
+    }
+    assert.ok(spool.hasRoom(OPTIONS.segmentBytesMax >> 1), 'for itself it has enough')
+    await spool.tend(wantedBytes)
+    assert.ok(!spool.hasRoom(wantedBytes), 'nothing is stored yet')
+    for (const record of await takeAll(spool))
+      spool.commit({ epoch: spool.epoch, firstSeq: 1, lastSeq: record.blockSeq })
+    const { bytes } = spool.stats
+    await spool.tend()
+    assert.equal(spool.stats.bytes, bytes, 'what is stored stays')
+    await spool.tend(wantedBytes)
+    assert.ok(spool.hasRoom(wantedBytes) && spool.stats.bytes > 0)
+    await spool.close()
+  })
+
   it('spool should give out again, once, what was lost behind it, and nothing that is stored or under way', async () => {
     const spool = await openSpool(join(root, 'again'), { ...OPTIONS, bytesMax: 1 << 20 }, nowMs)
     const { epoch } = spool

@@ -304,9 +304,9 @@ export class Spool {
     return this.#ledger.uncommittedSinceMs()
   }
 
-  /** Deletes what may go, looks at the free space, writes the advice. Call it every 100 ms or so. */
-  tend(): Promise<void> {
-    this.#tending ??= this.#tend().finally(() => {
+  /** Deletes what may go until there is `roomBytes`, looks at the free space, writes the advice. Every 100 ms or so. */
+  tend(roomBytes = 0): Promise<void> {
+    this.#tending ??= this.#tend(roomBytes).finally(() => {
       this.#tending = undefined
     })
     return this.#tending
@@ -377,12 +377,12 @@ export class Spool {
       segment.completeAtMs = this.#nowMs()
   }
 
-  async #tend(): Promise<void> {
+  async #tend(roomBytes: number): Promise<void> {
     const now = this.#nowMs()
     await this.#writer.syncIfDue()
     for (const segment of this.#segments) this.#markIfComplete(segment)
     if (now - this.#freeLookedAtMs >= FREE_LOOK_MS) await this.#lookAtFree(now)
-    const isShort = () => !this.hasRoom(this.#options.segmentBytesMax >> 1)
+    const isShort = () => !this.hasRoom(Math.max(roomBytes, this.#options.segmentBytesMax >> 1))
     let short = isShort()
     if (short && !this.#wasShort) this.stats.fullEvents++
     this.#wasShort = short
