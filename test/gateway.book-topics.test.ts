@@ -27,7 +27,7 @@ class Reader implements Receiver {
   isHeld = false
 
   push({ body }: Outgoing): void {
-    if (body.kind === 'rows') return
+    if (body.kind === 'rows' || body.kind === 'lost') return
     if (body.kind === 'reset') {
       this.isHeld = false
       return

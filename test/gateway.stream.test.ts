@@ -193,6 +193,32 @@ test('stream should resume after a sequence, without a hole and without doubling
   assert.equal(source.lost, 0)
 })
 
+test('stream should say what was lost on its way to the gateway, live and to who resumes, and of nobody else', async (t) => {
+  const { worker, open } = await scene(t, { resumeBytes: 40_000 })
+  const lose = (id: string) => worker.rows('trade', id, [], true)
+  worker.trade(BTC, 1)
+  lose(BTC) // nobody listened
+  const clients = [await open(), await open('/v1/stream?format=msgpack')]
+  for (const client of clients) await client.subscribe(['trade.>'])
+  worker.trade(BTC, 2)
+  for (let count = 0; count < 3; count++) lose(BTC)
+  lose(ETH) // the first of it that anybody could know of
+  worker.trade(ETH, 3)
+  worker.trade(BTC, 4)
+  worker.restart('run2')
+  worker.trade(BTC, 5) // another run counts anew: what the engine lost is told by rows of gaps
+  const wanted = [2, 3, ['trade', 'BTCUSDT', 3], 4, 5]
+  const hears = async (client: Listener): Promise<unknown> => {
+    const { type, of, messages, symbol, rows } = await client.next(({ op }) => op === undefined)
+    return type === 'lost' ? [of, symbol, messages] : rows[0].trade_id
+  }
+  for (const client of clients) for (const item of wanted) assert.deepEqual(await hears(client), item)
+  const resumed = await open()
+  const seq = (await clients[0]?.subscribe(['trade.none.>']))?.seq as string
+  await resumed.subscribe(['trade.>'], { from: `${seq.split('-')[0]}-1` })
+  for (const item of wanted) assert.deepEqual(await hears(resumed), item)
+})
+
 test('stream should refuse what is no request with a word and a line, and go on', async (t) => {
   const { open } = await scene(t, { subscriptionsMax: 3 })
   const client = await open()

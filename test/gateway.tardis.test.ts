@@ -213,6 +213,21 @@ test('tardis clients should be told of a gap as a disconnect, and get the whole 
   assert.deepEqual([anew.isSnapshot, anew.bids, anew.asks], [true, [{ price: 90, amount: 2 }], []])
 })
 
+test('tardis clients should be told as a disconnect when messages were lost on their way to the gateway', async (t) => {
+  const { worker, client } = await scene(t, {
+    exchange: 'binance-futures',
+    symbols: ['btcusdt'],
+    dataTypes: ['trade'],
+    withDisconnectMessages: true,
+  })
+  worker.trade(BTC, 1)
+  assert.equal((await client.next(() => true)).id, '1')
+  worker.rows('trade', BTC, [], true)
+  worker.trade(BTC, 3)
+  assert.deepEqual((await client.next(() => true)).type, 'disconnect')
+  assert.equal((await client.next(() => true)).id, '3')
+})
+
 test('tardis clients should get a derivative_ticker put together from its parts, each member a number or left out', async (t) => {
   const { worker, client } = await scene(t, {
     exchange: 'binance-futures',

@@ -34,6 +34,7 @@ export type {
   BookSnapshotMessage,
   BookUpdateMessage,
   ConnectionMessage,
+  LostMessage,
   StreamMessage,
   StreamRows,
 } from './messages.ts'

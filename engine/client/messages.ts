@@ -45,6 +45,15 @@ export interface BookResetMessage extends InstrumentName {
   readonly since_ns: string
 }
 
+/** So many messages of one subject were lost on their way to the gateway; `/v1` has their rows. */
+export interface LostMessage extends InstrumentName {
+  readonly type: 'lost'
+  /** the type of their rows */
+  readonly of: LiveType
+  readonly seq: string
+  readonly messages: number
+}
+
 /**
  * Not of the gateway: what became of the connection, in its place among the messages.
  *
@@ -64,6 +73,7 @@ export type StreamMessage =
   | BookSnapshotMessage
   | BookUpdateMessage
   | BookResetMessage
+  | LostMessage
   | ConnectionMessage
 
 /** What the gateway says of the connection itself. */

@@ -13,6 +13,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
+import { LiveReader } from '../../record/live-reader.ts'
 import { BOOK_SNAPSHOT, BOOK_STATE, HEARTBEAT } from '../../record/streams.ts'
 import type { GatewayCounts } from '../counts.ts'
 import type { EngineLink, InstrumentName } from '../engine-link.ts'
@@ -24,6 +25,7 @@ import { contentOf } from './book-view.ts'
 import { type BookLine, Books, type Heartbeat } from './books.ts'
 import type { FollowedBook, Standing } from './followed-book.ts'
 import { decoded, decodedBook, type LiveMessage, LiveRowsBody } from './live-message.ts'
+import type { Numbers } from './numbers.ts'
 import type { Outbox } from './outbox.ts'
 import { Registry } from './registry.ts'
 import { ResumeLog } from './resume-log.ts'
@@ -81,6 +83,7 @@ export class LiveHub {
   readonly #topicNumbers = new Map<Topic, number>()
   readonly #slabs = new Slabs()
   readonly #deltas = new BookReader()
+  readonly #heads = new LiveReader()
   readonly #wholes = new BookReader()
   readonly #watched = new Set<Watched>()
   readonly #pumping = new Set<Watched>()
@@ -165,7 +168,10 @@ export class LiveHub {
       this.#books.onState(topic.subject, decoded<LiveMessage>(bytes), this.#nowMs(), this.#nowNs())
     else if (followed !== undefined)
       this.#books.onDelta(followed, this.#deltas.read(bytes) ?? decodedBook(bytes), this.#nowMs(), this.#nowNs())
-    if (topic.receivers.length > 0) topic.send(outgoing(topic, this.seq, bytes))
+    if (topic.receivers.length === 0) return
+    const lost = this.lostBefore(topic, topic.numbers, bytes, this.#number)
+    if (lost !== undefined) topic.send(lost)
+    topic.send(outgoing(topic, this.seq, bytes))
   }
 
   /** Whole books come for those who keep them, not for readers: those get `book`. */
@@ -173,6 +179,14 @@ export class LiveHub {
     const subject = parseSubject(text)
     if (subject === undefined || this.#books.active(text.slice(SNAPSHOT_PREFIX.length)) === undefined) return
     this.#books.onSnapshot(subject, this.#wholes.read(bytes) ?? decodedBook(bytes), this.#nowMs(), this.#nowNs())
+  }
+
+  /** What to say before this message, when others before it did not come. It has the number of the message before. */
+  lostBefore(topic: Topic, numbers: Numbers, bytes: Uint8Array, number: number): Outgoing | undefined {
+    if (!this.#heads.open(bytes)) return undefined
+    const messages = numbers.missedBefore(this.#heads.run, this.#heads.number)
+    if (messages === 0) return undefined
+    return new Outgoing(topic, `${this.boot}-${number - 1}`, { kind: 'lost', messages })
   }
 
   /** A message of the log as it was sent. */

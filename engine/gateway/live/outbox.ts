@@ -230,7 +230,7 @@ function isTaken(
   updates: Map<Topic, Outgoing[]>,
 ): boolean {
   const { topic, body } = item
-  if (body.kind === 'rows' && !topic.isConflated) return false
+  if (body.kind === 'lost' || (body.kind === 'rows' && !topic.isConflated)) return false
   if (body.kind === 'update') {
     const list = updates.get(topic)
     if (list !== undefined) return list.push(item) > 0

@@ -1,4 +1,5 @@
 import type { LiveHub } from './live-hub.ts'
+import { Numbers } from './numbers.ts'
 import type { Outbox } from './outbox.ts'
 import type { Pattern } from './subject.ts'
 import type { Topic } from './topic.ts'
@@ -16,6 +17,7 @@ export class Replay {
   readonly #hub: LiveHub
   readonly #patterns: readonly Pattern[]
   readonly #matches = new Map<Topic, boolean>()
+  readonly #numbers = new Map<Topic, Numbers>()
   #next: number
   messages = 0
 
@@ -42,11 +44,23 @@ export class Replay {
     while (this.#next <= resume.last) {
       if (left-- === 0 || outbox.bytes > OUTBOX_BYTES_MAX) return 'more'
       const number = this.#next++
-      if (!this.#isWanted(this.#hub.topicOf(number))) continue
+      const topic = this.#hub.topicOf(number)
+      if (!this.#isWanted(topic)) continue
+      const lost = this.#hub.lostBefore(topic, this.#numbersOf(topic), resume.bytesOf(number), number)
+      if (lost !== undefined) outbox.push(lost)
       outbox.push(this.#hub.replayed(number))
       this.messages++
     }
     return 'done'
+  }
+
+  #numbersOf(topic: Topic): Numbers {
+    let numbers = this.#numbers.get(topic)
+    if (numbers === undefined) {
+      numbers = new Numbers()
+      this.#numbers.set(topic, numbers)
+    }
+    return numbers
   }
 
   #isWanted(topic: Topic): boolean {

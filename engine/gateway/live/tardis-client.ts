@@ -59,7 +59,8 @@ export class TardisClient {
 
   #pass(message: Outgoing, withDisconnects: boolean): void {
     this.session.outbox.push(message)
-    if (message.body.kind === 'reset' && withDisconnects) this.#sayDisconnect(message.topic)
+    const { kind } = message.body
+    if ((kind === 'reset' || kind === 'lost') && withDisconnects) this.#sayDisconnect(message.topic)
   }
 
   #say(text: string): void {

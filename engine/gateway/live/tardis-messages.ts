@@ -48,7 +48,8 @@ function textsOf(message: Outgoing): string[] {
     case 'update':
       return [bookText(topic, false, body.change)]
     case 'reset':
-      return []
+    case 'lost':
+      return [] // told as a disconnect
   }
 }
 

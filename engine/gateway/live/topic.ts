@@ -3,6 +3,7 @@ import { LIVE_COLUMNS, type PublicColumn, type PublicRow } from '../../record/ro
 import { type BookChange, type BookContent, RowChange } from './book-change.ts'
 import { binaryFrame, textFrame } from './frames.ts'
 import { LiveRowsBody } from './live-message.ts'
+import { Numbers } from './numbers.ts'
 import { RowsText } from './rows-text.ts'
 import { idOf, type Subject } from './subject.ts'
 
@@ -54,6 +55,8 @@ export type OutgoingBody =
   | { readonly kind: 'snapshot'; readonly book: BookContent }
   | { readonly kind: 'update'; readonly change: BookChange }
   | { readonly kind: 'reset'; readonly reset: BookReset }
+  /** so many messages with rows were lost on their way to the gateway, before the next */
+  | { readonly kind: 'lost'; readonly messages: number }
 
 /** One message to any number of clients: encoded once a format, when the first wants it. */
 export class Outgoing {
@@ -89,6 +92,8 @@ export class Outgoing {
         return { type, kind: 'update', exchange, market, symbol, seq, ...partsOf(body.change) }
       case 'reset':
         return { type: 'book_reset', exchange, market, symbol, seq, ...body.reset }
+      case 'lost':
+        return { type: 'lost', of: type, exchange, market, symbol, seq, messages: body.messages }
     }
   }
 }
@@ -133,6 +138,8 @@ export class Topic {
   readonly depth: number
   readonly isConflated: boolean
   readonly receivers: Receiver[] = []
+  /** of what came while there were receivers */
+  readonly numbers = new Numbers()
   /** how rows become JSON */
   readonly rowsText: RowsText
   /** how messages with rows, or changes of a book, begin in JSON: up to the text of `seq` */
@@ -175,6 +182,7 @@ export class Topic {
     this.#reasons.delete(receiver)
     const index = this.receivers.indexOf(receiver)
     if (index >= 0) this.receivers.splice(index, 1)
+    if (this.receivers.length === 0) this.numbers.forget()
     return index >= 0
   }
 

@@ -3,7 +3,7 @@ import type { Config } from '../../base/config.ts'
 import { EXIT_CONFIG, Fault } from '../../base/fault.ts'
 import type { Run } from '../../base/run.ts'
 import { connectStream, type MarketStream, StreamRefusal } from '../../client/stream.ts'
-import type { StreamMessage } from '../../client/messages.ts'
+import type { LostMessage, StreamMessage } from '../../client/messages.ts'
 import { runningNats } from '../../embedded/nats.ts'
 import type { Pattern } from '../../gateway/live/subject.ts'
 import { dataDirectory, natsOptions } from '../../roles/settings.ts'
@@ -83,6 +83,7 @@ export class GatewayStream implements ConsumeSource {
     try {
       for await (const message of stream) {
         if (message.type === 'connection') tell(message, sink)
+        else if (message.type === 'lost') sink.onNotice(lostLine(message))
         else await sink.onMessage(consumed(message, stream.lastBytes))
       }
     } catch (error) {
@@ -104,8 +105,12 @@ function tell({ state, reason }: Extract<StreamMessage, { type: 'connection' }>,
   if (state === 'gap') sink.onNotice(`messages may be missing: ${reason}`)
 }
 
+function lostLine({ of, exchange, market, symbol, messages }: LostMessage): string {
+  return `${messages} messages of ${of}.${exchange}.${market}.${symbol} were lost on their way to the gateway`
+}
+
 /** A book or its end is one row. */
-function consumed(message: Exclude<StreamMessage, { type: 'connection' }>, bytes: number): Consumed {
+function consumed(message: Exclude<StreamMessage, { type: 'connection' | 'lost' }>, bytes: number): Consumed {
   const { type, exchange, market, symbol } = message
   const name = { type, exchange, market, symbol, bytes, raw: () => message }
   if ('rows' in message) return { ...name, rows: anyRows(message.rows) }
