@@ -200,6 +200,28 @@ test('books should not be held after three seconds without a heartbeat, and be a
   assert.notEqual(shown(BTC), undefined)
 })
 
+test('books of instruments that are not collected any more should keep their last word, not be called silent', () => {
+  const { answer, worker, books, pass, time, told, shown } = liveScene()
+  worker.state(ETH, 'LIVE')
+  answer()
+  worker.state(BTC, 'INIT', 'removed')
+  worker.state(ETH, 'DELISTED', 'delisted')
+  worker.books.clear()
+  for (let second = 0; second < 5; second++) {
+    pass(1_000)
+    worker.heartbeat()
+  }
+  assert.deepEqual(
+    books.lines(time.ms).map(({ id, state, reason }) => [id, state, reason]),
+    [
+      [BTC, 'INIT', 'removed'],
+      [ETH, 'DELISTED', 'delisted'],
+    ],
+  )
+  assert.deepEqual([told.at(-1)?.standing?.state, told.at(-1)?.standing?.reason], ['INIT', 'removed'])
+  assert.equal(shown(BTC), undefined)
+})
+
 test('books should not be served while messages may be missing, until a number or a heartbeat proves them', () => {
   const { answer, shown, isProven, breakAll, wanted, worker, told } = liveScene()
   answer()

@@ -116,7 +116,9 @@ export class BookReader {
     const eventNs = this.#time(places.event_ns)
     const receivedNs = this.#time(places.received_ns)
     const isLive = this.#isLive(places.state)
-    const sum = epoch + lastSeq + priceScale + quantityScale
+    // what a delta has more must be exact, too, where it is there
+    const more = (places.first_seq < 0 ? 0 : firstSeq) + (places.prev_seq < 0 ? 0 : prevSeq)
+    const sum = epoch + lastSeq + priceScale + quantityScale + more
     if (Number.isNaN(sum) || eventNs === '' || receivedNs === '' || bid === undefined || ask === undefined)
       return undefined
     return { epoch, firstSeq, lastSeq, prevSeq, isLive, eventNs, receivedNs, priceScale, quantityScale, bid, ask }

@@ -28,6 +28,9 @@ export const SILENT_MS_MAX = 3_000
  */
 export const BEHIND_MS_MAX = 1_000
 
+/** Reason of INIT: nobody wants it collected any more. */
+const REMOVED = 'removed'
+
 /** What a delta did. `isWhole`: the book is as it was before. */
 export type DeltaVerdict = 'applied' | 'skipped' | { readonly lost: string; readonly isWhole: boolean }
 
@@ -97,7 +100,13 @@ export class FollowedBook {
   }
 
   isSilent(nowMs: number): boolean {
-    return nowMs - this.heardMs > SILENT_MS_MAX
+    return !this.#isOver && nowMs - this.heardMs > SILENT_MS_MAX
+  }
+
+  /** Its shard will say nothing of it any more, and that is right. */
+  get #isOver(): boolean {
+    const { state, reason } = this.standing
+    return state === 'DELISTED' || (state === 'INIT' && reason === REMOVED)
   }
 
   /** What to tell those who ask for it. */
