@@ -46,24 +46,26 @@ export class LiveReader {
     this.bytes = bytes
     this.#at = 0
     const entries = this.#mapLength()
-    let isWhole = false
+    let found = 0
     for (let entry = 0; entry < entries; entry++) {
       const key = this.#at
       if (!this.#skip()) return false
       if (isText(bytes, key, 'number')) {
         this.number = this.integer(this.#at)
-        if (!this.#skip()) return false
+        if (Number.isNaN(this.number) || !this.#skip()) return false
+        found++
       } else if (isText(bytes, key, 'run')) {
         if (!this.#readRun()) return false
+        found++
       } else if (isText(bytes, key, 'rows')) {
         this.rowCount = this.arrayLength(this.#at)
         this.#rowsLeft = this.rowCount
         this.#at = this.#afterHead(this.#at)
-        isWhole = entry === entries - 1 // rows are the last: they are read as they are asked for
-        break
+        // rows are the last: they are read as they are asked for
+        return found === 2 && entry === entries - 1 && this.rowCount >= 0
       } else if (!this.#skip()) return false
     }
-    return isWhole && this.rowCount >= 0
+    return false
   }
 
   get hasRows(): boolean {
