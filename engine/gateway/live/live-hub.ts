@@ -66,6 +66,8 @@ const FORGET_SWEEPS = 600
 /** The engine answers within some ms; who asks over REST waits so long. */
 const BOOK_WAIT_MS = 2_000
 const BOOT_CHARS = 6
+/** A gateway that is too slow loses some every moment: the log is told now and then. */
+const BREAK_TOLD_MS = 10_000
 
 const SNAPSHOT_PREFIX = `${BOOK_SNAPSHOT}.`
 
@@ -95,6 +97,9 @@ export class LiveHub {
   #sweeps = 0
   #number = 0
   #sourceLost = 0
+  /** since it was told the last time */
+  #breaks = 0
+  #breakToldMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: HubParts, source: LiveSource | undefined, { resumeBytes }: LiveOptions) {
     this.#parts = parts
@@ -199,8 +204,13 @@ export class LiveHub {
   }
 
   onBreak(reason: string): void {
-    this.#parts.log.warn({ reason }, 'live messages may be missing: every book in use is proven anew')
     this.#books.onBreak()
+    this.#breaks++
+    const nowMs = this.#nowMs()
+    if (nowMs - this.#breakToldMs < BREAK_TOLD_MS) return
+    this.#parts.log.warn({ reason, times: this.#breaks }, 'live messages may be missing: books in use are proven anew')
+    this.#breakToldMs = nowMs
+    this.#breaks = 0
   }
 
   #newTopic(text: string): Topic | undefined {
