@@ -114,6 +114,9 @@ function timesOf(lives: readonly Life[], random: Random): bigint[] {
   return times.filter((ns) => ns > begin).sort((left, right) => (left < right ? -1 : 1))
 }
 
+/** What an engine did in its last seconds before it was killed is called missing, stored or not: it had not noted it as kept. */
+const KEPT_LAG_NS = 5_000_000_000n
+
 /** Of every change of the venue that is not stored coverage has to say so, and of what is stored that it is there. */
 async function assertCovered(get: Ask, truth: TrueBooks, lives: readonly Life[]): Promise<void> {
   const [from, to] = [(lives[0] as Life).anchor.ns, endOf(lives.at(-1) as Life).ns]
@@ -138,8 +141,10 @@ async function assertCovered(get: Ask, truth: TrueBooks, lives: readonly Life[])
     const isTold = missing.some(({ fromNs, toNs }) => fromNs <= ns + LATE_NS && toNs >= ns)
     assert.ok(isTold, `${truth.id}: change ${index} of ${ns} is nowhere, and coverage says ${text}`)
   }
-  for (const { anchor } of lives) {
-    const early = anchor.ns + 100_000_000n
+  for (const life of lives) {
+    const early = life.anchor.ns + 100_000_000n
+    const isStopped = life === lives.at(-1)
+    if (!isStopped && endOf(life).ns - early < KEPT_LAG_NS) continue // killed young, as on a busy machine
     const { state } = spans.find(({ fromNs, toNs }) => fromNs <= early && early < toNs) ?? {}
     assert.equal(state, 'complete', `${truth.id} early in a life, at ${early}: ${text}`)
   }

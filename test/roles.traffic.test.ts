@@ -143,8 +143,11 @@ test('traffic should tell a new worker again what the runs before missed, while 
   traffic.onShardRestarted(0)
   clock.ms = 10_001
   traffic.onShardRestarted(0)
+  const written = { lost: [], shard: 0, connections: [0], carried: [{ instrument: 0, channels: ['tickers'] }] }
   assert.deepEqual(downs, [
     { ...notice, shard: undefined },
+    written, // at once, for all that the connections will carry
     { ...notice, shard: 0, connections: [0] },
+    written,
   ])
 })

@@ -86,6 +86,11 @@ export const STOP_MESSAGE = 'stop'
 
 const REQUESTS_PER_DRAIN_MAX = 1024
 const WATCHES_PER_BOUND = 8
+/**
+ * The store gives way to all others (base/priority.ts): on a full machine it may stand for seconds without being hung, and a
+ * new one in its place would stand, too. Nothing waits for it.
+ */
+const STORE_HUNG_MS_MIN = 30_000
 
 interface Place {
   readonly role: WorkerRole
@@ -181,12 +186,13 @@ export class WorkerPool {
   #place(role: WorkerRole, workerIndex: number, { url, resourceLimits }: WorkerOptions): Place {
     const name = role === 'book' ? `book worker ${workerIndex}` : `${role} worker`
     let notice: RestartNotice
+    const { bounds } = this.#options
     const slot = new WorkerSlot({
       name,
       url,
       resourceLimits,
       heartbeat: new Heartbeat(this.#heartbeats, workerIndex),
-      bounds: this.#options.bounds,
+      bounds: role === 'store' ? { ...bounds, hungMs: Math.max(bounds.hungMs, STORE_HUNG_MS_MIN) } : bounds,
       nowMs: () => this.#options.clock.monotonicMs(),
       events: {
         onLost: (reason, detail) => {

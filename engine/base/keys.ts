@@ -67,7 +67,7 @@ export const KEYS = {
     hangMs: integer(
       2_000,
       limits.WORKER_HANG_MS,
-      'A worker whose heartbeat stands still this long is ended and started anew.',
+      'A worker whose heartbeat stands still this long is ended and started anew (the store’s: 30 s at least).',
       ms,
     ),
   }),
