@@ -264,7 +264,7 @@ function newTally(): Tally {
   return { violations: [], durableChecks: 0, crashes: 0, torn: 0 }
 }
 
-const RUNS = Number(process.env.TEST_RUNS ?? 1500)
+const RUNS = Number(process.env.TEST_RUNS ?? 750)
 const seed = Number(process.env.TEST_SEED ?? freshSeed())
 
 describe('spool', () => {

@@ -2,8 +2,8 @@
  * How whole a channel of an instrument is, as intervals that follow one another:
  *
  *   missing        nothing is stored of it: before the first row, after what the collectors of the exchange have stored
- *                  so far, while nobody collected it (collected.ts), and in gaps in which nothing came (disconnect, collector_down, worker_restart, silent,
- *                  spool_corrupt); of books every gap, for then the book was not LIVE
+ *                  so far, while nobody collected it (collected.ts), and in gaps in which nothing came (disconnect,
+ *                  collector_down, worker_restart, silent, spool_corrupt); of books every gap: the book was not LIVE
  *   degraded       something came and something is missing: all other gaps, open or closed, and around blocks that are
  *                  not stored (yet)
  *   backfilled     a gap whose rows were fetched afterwards (status repaired)
