@@ -219,6 +219,19 @@ test('stream should say what was lost on its way to the gateway, live and to who
   for (const item of wanted) assert.deepEqual(await hears(resumed), item)
 })
 
+test('stream should leave out messages that cannot be read, of whatever type, and go on', async (t) => {
+  const { worker, source, open } = await scene(t)
+  const clients = [await open(), await open('/v1/stream?format=msgpack')]
+  for (const client of clients) await client.subscribe(['trade.>', 'book_state.>', `book.${BTC}`])
+  worker.state(BTC, 'LIVE')
+  const bad = [Buffer.from([0xc1]), Buffer.from('no msgpack'), Buffer.alloc(0), Buffer.from([0x81, 0xa4])]
+  for (const type of ['trade', 'book_state', 'book_delta', 'book_snapshot', 'heartbeat'])
+    for (const bytes of bad) source.onMessage(`${type}.${BTC}`, bytes)
+  source.say(`trade.${BTC}`, { type: 'trade', rows: 7 })
+  worker.trade(BTC, 8)
+  for (const client of clients) assert.equal((await client.next(({ type }) => type === 'trade')).rows[0].trade_id, 8)
+})
+
 test('stream should refuse what is no request with a word and a line, and go on', async (t) => {
   const { open } = await scene(t, { subscriptionsMax: 3 })
   const client = await open()
