@@ -33,6 +33,6 @@ test('outages should lose and double nothing while NATS is away, and over a kill
   assert.ok(away.waitingRows > 500 && away.isDrained, 'rows waited for NATS, and went')
   const { before, during, drain, after } = away.rssMiB
   assert.ok(Math.min(before, Math.max(...during), drain, after) > 50, `memory: ${JSON.stringify(away.rssMiB)}`)
-  assert.ok(killed.firstRowSeconds > 0 && stopped.stopSeconds > 0 && stopped.leftBlocks >= 0)
+  assert.ok(killed.firstRowSeconds > 0 && stopped.stopSeconds >= 0 && stopped.leftBlocks >= 0, JSON.stringify(figures))
   assert.ok(ended.code === 0 || ended.code === 1, 'a machine that does other things has other times and memory')
 })
