@@ -6,6 +6,7 @@ import { publicColumns } from '../engine/record/rows.ts'
 import { tableNamed } from '../engine/record/schema.ts'
 import type { Row } from './support/blocks.ts'
 import { type HistoryRig, historyRig } from './support/history.ts'
+import { ToldSource, ToldWorker } from './support/live.ts'
 
 const BTC = 'binance.usdm.BTCUSDT'
 const ETH = 'binance.usdm.ETHUSDT'
@@ -152,7 +153,8 @@ test('a cursor that was forged, changed or used for another question should be r
 })
 
 test('questions that are none should be refused with the parameter and what is allowed', async (t) => {
-  const rig = await historyRig(t)
+  const source = new ToldSource()
+  const rig = await historyRig(t, {}, source)
   for (const [question, parameter] of [
     [`/v1/trades/${BTC}?limit=0`, 'limit'],
     [`/v1/trades/${BTC}?limit=10001`, 'limit'],
@@ -173,6 +175,11 @@ test('questions that are none should be refused with the parameter and what is a
   const unknown = await rig.get(`/v1/trades/${BTC}`)
   assert.equal(unknown.status, 404)
   assert.equal(unknown.json.error.code, 'unknown_instrument')
+  new ToldWorker(source).state(BTC, 'LIVE') // it is collected: its first rows are on their way
+  for (const list of ['trades', 'funding-rates', 'klines']) {
+    const { status, json } = await rig.get(`/v1/${list}/${BTC}${list === 'klines' ? '?interval=1m' : ''}`)
+    assert.deepEqual([status, (json.rows ?? json.klines)?.length], [200, 0], list)
+  }
 })
 
 test('values of users should never become SQL', async (t) => {

@@ -15,8 +15,14 @@ export function instrumentNamed(text: string): InstrumentName {
 
 export const nameOf = ({ exchange, market, symbol }: InstrumentName): string => `${exchange}.${market}.${symbol}`
 
+/** What is collected now: its first rows may be on their way into the store. */
+export interface Collecting {
+  nameOf(id: string): InstrumentName | undefined
+}
+
 /** An empty answer is one only of an instrument that there is. @throws HttpFault */
-export async function assertKnown(store: Store, name: InstrumentName): Promise<void> {
+export async function assertKnown(store: Store, live: Collecting, name: InstrumentName): Promise<void> {
+  if (live.nameOf(nameOf(name)) !== undefined) return
   const is = 'exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}'
   const known = await store.rows(
     ['instruments', 'trades']

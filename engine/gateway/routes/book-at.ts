@@ -75,7 +75,7 @@ export function addBookAtRoutes(app: App, { store, clock, live }: GatewayContext
       }
       const question = { store: known, instrument, atNs, depth, nowNs, liveSinceNs, signal: goneSignal(reply) }
       const book = await bookAt(question).catch(async (error) => {
-        if (error instanceof HttpFault && error.code === 'no_book') await assertKnown(known, instrument)
+        if (error instanceof HttpFault && error.code === 'no_book') await assertKnown(known, live, instrument)
         throw error
       })
       return answered(reply, format, { instrument: id, time_ns: String(atNs), state: 'LIVE', ...book })

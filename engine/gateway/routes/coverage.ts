@@ -21,7 +21,7 @@ import { VOLUME_GROUPS, volumesOf } from '../history/volumes.ts'
 
 const DAY_NS = 86_400_000_000_000n
 
-export function addCoverageRoutes(app: App, { store, clock }: GatewayContext): void {
+export function addCoverageRoutes(app: App, { store, clock, live }: GatewayContext): void {
   const history = store === undefined ? undefined : new History(store, () => clock.monotonicMs())
   app.get(
     '/v1/coverage/:instrument',
@@ -80,7 +80,8 @@ export function addCoverageRoutes(app: App, { store, clock }: GatewayContext): v
       const { fromNs, toNs } = rangeUntilNow(query, clock.nowNs(), DAY_NS)
       const wanted: readonly GapChannel[] = channel === undefined ? ['book', 'trades'] : [channel]
       const channels = await coverageOf(known, history as History, instrument, wanted, fromNs, toNs, goneSignal(reply))
-      if (channels.every(({ first_received_ns }) => first_received_ns === null)) await assertKnown(known, instrument)
+      if (channels.every(({ first_received_ns }) => first_received_ns === null))
+        await assertKnown(known, live, instrument)
       return answered(reply, format, {
         instrument: nameOf(instrument),
         from_ns: String(fromNs),

@@ -87,7 +87,7 @@ const VenueBody = Type.Object({
   next_cursor: NextCursor,
 })
 
-export function addKlineRoutes(app: App, { settings, store, clock, engine, jobs }: GatewayContext): void {
+export function addKlineRoutes(app: App, { settings, store, clock, engine, jobs, live }: GatewayContext): void {
   const history = store === undefined ? undefined : new History(store, () => clock.monotonicMs())
   if (settings.candles && settings.clickhouse !== undefined) {
     const job = new CandleJob(settings.clickhouse, clock, () => engine.pressure() > SHED_ORDER.indexOf('candles'))
@@ -146,7 +146,7 @@ export function addKlineRoutes(app: App, { settings, store, clock, engine, jobs 
           signal,
           equal: { interval: text },
         })
-        if (page.rows.length === 0) await assertKnown(known, instrument)
+        if (page.rows.length === 0) await assertKnown(known, live, instrument)
         return answered(reply, request.query.format, { ...head, rows: page.rows, next_cursor: page.nextCursor })
       }
       const interval = intervalOf(text)
@@ -165,7 +165,7 @@ export function addKlineRoutes(app: App, { settings, store, clock, engine, jobs 
         isOpenEnded ? hasNoTradesBefore(known, instrument, page.fromNs, signal) : page.nextNs === undefined,
       ])
       const nextNs = isLast ? undefined : (page.nextNs ?? page.fromNs)
-      if (answer.candles.length === 0) await assertKnown(known, instrument)
+      if (answer.candles.length === 0) await assertKnown(known, live, instrument)
       const volumeCheck =
         check === 'sum' ? ((await sumsAreEqual(known, question, answer)) ? 'equal' : 'unequal') : answer.check
       const nowNs = clock.nowNs()

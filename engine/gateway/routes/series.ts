@@ -75,7 +75,7 @@ const SERIES: readonly Series[] = [
   },
 ]
 
-export function addSeriesRoutes(app: App, { store, clock }: GatewayContext): void {
+export function addSeriesRoutes(app: App, { store, clock, live }: GatewayContext): void {
   const history = store === undefined ? undefined : new History(store, () => clock.monotonicMs())
   for (const { path, table, operationId, summary, words = {} } of SERIES) {
     const narrowing = Object.fromEntries(
@@ -123,7 +123,7 @@ export function addSeriesRoutes(app: App, { store, clock }: GatewayContext): voi
           equal: Object.fromEntries(equal),
           signal: goneSignal(reply),
         })
-        if (rows.length === 0) await assertKnown(known, instrument)
+        if (rows.length === 0) await assertKnown(known, live, instrument)
         return answered(reply, query.format, { instrument: nameOf(instrument), rows, next_cursor: nextCursor })
       },
     )
