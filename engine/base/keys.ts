@@ -85,9 +85,9 @@ export const KEYS = {
       ring,
     ),
     liveBytes: integer(
-      8 * MIB,
+      32 * MIB,
       limits.RING_BYTES,
-      'Sink worker → gateway of the same process: what finds no room is dropped and counted, the feed never waits.',
+      'Sink worker → gateway of the same process: what finds no room is dropped and counted, the feed never waits. 32 MiB hold 7 s of 10,000 messages/s.',
       ring,
     ),
     requestsBytes: integer(

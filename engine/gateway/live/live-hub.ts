@@ -2,13 +2,13 @@
  * Live messages in, frames for many clients out.
  *
  *   source ─► hub ─► topic ─► outbox of each client ─┐
- *              │       ▲                             ├─ every few ms: one write a client
+ *              │       ▲                             ├─ write turns: one write a client every some ms
  *              ├─► books (verified) ─► views         │
  *              └─► resume log ─► replays ────────────┘
  *
  * Arithmetic: 10,000 messages/s. Each is copied into the log (60 ns); one that somebody wants becomes JSON straight from its
  * bytes (3 µs; by way of objects, as for msgpack, 7) and is put into 20 queues (3 µs): 6 % of a core. The writes are the
- * rest: 500 clients × 40 ticks × 10 µs = 20 %. So the tick grows with what a flush costs: it takes a quarter of the thread.
+ * rest: write-turns.ts.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
@@ -29,9 +29,9 @@ import type { Numbers } from './numbers.ts'
 import type { Outbox } from './outbox.ts'
 import { Registry } from './registry.ts'
 import { ResumeLog } from './resume-log.ts'
-import { Slabs } from '../../base/slabs.ts'
 import { type Pattern, parseSubject } from './subject.ts'
 import { BOOK_TYPE, Outgoing, type Receiver, STREAM_TYPES, type Topic } from './topic.ts'
+import { WriteTurns } from './write-turns.ts'
 
 export interface LiveOptions {
   /** live messages that are kept for clients that come back */
@@ -54,12 +54,6 @@ export interface HubParts {
   readonly counts: GatewayCounts
 }
 
-const FLUSH_MS_MIN = 4
-const FLUSH_MS_MAX = 25
-/** A flush takes this share of the thread's time at most. */
-const FLUSH_SHARE = 1 / 4
-/** Whole books that go out with one flush: when hundreds of clients come at once, what is live goes first. */
-const OWED_BYTES_A_FLUSH = 2 * 1024 * 1024
 const SWEEP_MS = 100
 const WHOLE_SWEEPS = 10
 const FORGET_SWEEPS = 600
@@ -77,22 +71,21 @@ export class LiveHub {
   readonly registry: Registry
   readonly counts: GatewayCounts
   readonly resume: ResumeLog
+  /** An outbox has something to write. */
+  readonly onWaiting: (outbox: Outbox) => void
   readonly #parts: HubParts
   readonly #source: LiveSource | undefined
   readonly #books: Books
   readonly #bookTopics: BookTopics
   readonly #topicList: Topic[] = []
   readonly #topicNumbers = new Map<Topic, number>()
-  readonly #slabs = new Slabs()
   readonly #deltas = new BookReader()
   readonly #heads = new LiveReader()
   readonly #wholes = new BookReader()
   readonly #watched = new Set<Watched>()
   readonly #pumping = new Set<Watched>()
   readonly #bookWaiters = new Map<FollowedBook, (() => void)[]>()
-  #waiting: Outbox[] = []
-  #flushTimer: NodeJS.Timeout | undefined
-  #flushMs = FLUSH_MS_MIN
+  readonly #turns: WriteTurns
   #sweepTimer: NodeJS.Timeout | undefined
   #sweeps = 0
   #number = 0
@@ -112,6 +105,11 @@ export class LiveHub {
       .padStart(BOOT_CHARS, '0')
     this.resume = new ResumeLog(resumeBytes)
     this.#bookTopics = new BookTopics(() => this.seq)
+    this.#turns = new WriteTurns(
+      () => this.#nowMs(),
+      () => this.#sendChanges(),
+    )
+    this.onWaiting = this.#turns.add
     this.#books = new Books({
       onKnown: ({ name }) => this.registry.addBook({ type: BOOK_TYPE, ...name }),
       onGone: ({ id }) => this.registry.removeBook(id),
@@ -122,11 +120,11 @@ export class LiveHub {
       onCaughtUp: (followed, live, late) => {
         this.#bookTopics.catchUp(this.registry.bookTopics(followed.id), live, late)
         this.#wakeWaiters(followed)
-        this.#schedule()
+        this.#turns.wantMade()
       },
       onChange: (followed, live, row) => {
         this.#bookTopics.change(this.registry.bookTopics(followed.id), live, row)
-        if (this.#bookTopics.hasChanged) this.#schedule()
+        if (this.#bookTopics.hasChanged) this.#turns.wantMade()
       },
       onReset: (followed, told) => {
         this.#bookTopics.reset(this.registry.bookTopics(followed.id), told)
@@ -151,7 +149,7 @@ export class LiveHub {
 
   stop(): void {
     clearInterval(this.#sweepTimer)
-    clearTimeout(this.#flushTimer)
+    this.#turns.stop()
   }
 
   /** Of the newest message; what comes next is newer. */
@@ -264,30 +262,14 @@ export class LiveHub {
   /** It has more to get than its outbox should hold. */
   pumpFor(client: Watched): void {
     this.#pumping.add(client)
-    this.#schedule()
+    this.#turns.wantMade()
   }
 
-  readonly onWaiting = (outbox: Outbox): void => {
-    this.#waiting.push(outbox)
-    this.#schedule()
-  }
-
-  #schedule(): void {
-    this.#flushTimer ??= setTimeout(this.#flush, this.#flushMs)
-  }
-
-  readonly #flush = (): void => {
-    this.#flushTimer = undefined
-    const startMs = this.#nowMs()
+  /** @returns whether there is more to come. */
+  #sendChanges(): boolean {
     this.#bookTopics.sendChanges()
     for (const client of this.#pumping) if (client.pump?.() === false) this.#pumping.delete(client)
-    const waiting = this.#waiting
-    this.#waiting = []
-    const budget = { owedBytes: OWED_BYTES_A_FLUSH }
-    for (const outbox of waiting) outbox.flush(this.#slabs, startMs, budget)
-    const costMs = this.#nowMs() - startMs
-    this.#flushMs = Math.min(FLUSH_MS_MAX, Math.max(FLUSH_MS_MIN, costMs / FLUSH_SHARE - costMs))
-    if (this.#pumping.size > 0) this.#schedule()
+    return this.#pumping.size > 0
   }
 
   sweep(): void {
