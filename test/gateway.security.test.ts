@@ -390,6 +390,29 @@ test('gateway: a name that leads here unknown to us should be refused (DNS rebin
   assert.match(await raw(gateway.port, 'GET /v1/status HTTP/1.0\r\n\r\n'), /^HTTP\/1.1 421 /)
 })
 
+test('gateway: one that others reach should be called by loopback names and those of serve.hosts alone, and say so', async (t) => {
+  const { gateway } = await served(t, {
+    host: '0.0.0.0',
+    security: { exposed: true, hosts: ['prism.example', '2001:db8::7'] },
+  })
+  const ask = (host: string) => asked(gateway.port, '/v1/status', { host })
+  for (const host of ['localhost', '127.0.0.1:80', '[::1]', 'prism.example', '[2001:DB8::7]:9480'])
+    assert.equal((await ask(host)).status, 200, host)
+  for (const host of [
+    'evil.example',
+    'localhost.evil.example',
+    '127.0.0.1.evil.example',
+    'evil.localhost',
+    '10.0.0.1',
+  ]) {
+    const { status, text } = await ask(host)
+    assert.deepEqual([status, codeOf(text)], [421, 'host_not_allowed'], host)
+    assert.ok(text.includes(`not called ${host} (header Host): call it localhost, 127.0.0.1, [::1]`), text)
+    assert.ok(text.includes('add the name to serve.hosts') && !text.includes('prism.example'), text)
+  }
+  assert.match((await ask('a b')).text, /header Host names no host: call it localhost/)
+})
+
 test('gateway: addresses should be read as they are meant', () => {
   assert.equal(clientAddress('::ffff:10.0.0.7', {}, false), '10.0.0.7')
   const forged = { 'x-forwarded-for': '1.1.1.1, 2.2.2.2' }

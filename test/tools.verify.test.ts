@@ -25,6 +25,7 @@ import { checkNode } from '../engine/tools/verify/machine.ts'
 import { cleanUp } from './support/clean-up.ts'
 import { lastJson, runCli } from './support/cli.ts'
 import { CACHE, SILENT, startClickHouse, temporaryDirectory, until } from './support/embedded.ts'
+import { served } from './support/gateway.ts'
 import { rigEngine, rigVenue } from './support/rig.ts'
 
 type Flags = readonly string[]
@@ -65,10 +66,11 @@ async function listen(t: TestContext, server: ReturnType<typeof createTcpServer>
 }
 
 /** An HTTP server that answers with this JSON. */
-const answering = (t: TestContext, body: () => unknown): Promise<number> =>
+const answering = (t: TestContext, body: () => unknown, status = 200): Promise<number> =>
   listen(
     t,
     createServer((_, response) => {
+      response.statusCode = status
       response.setHeader('content-type', 'application/json')
       response.end(JSON.stringify(body()))
     }).on('connection', (socket) => socket.unref()),
@@ -353,6 +355,38 @@ test('verify of servers', async (t) => {
       /cannot be opened \(EADDRNOTAVAIL\)/,
       /what this machine has/,
     )
+  })
+
+  await t.test('verify should tell a gateway that refuses the host name from one that answers', async (t) => {
+    const hidden = { host: '0.0.0.0', security: { exposed: true, hosts: ['prism.example'] } }
+    const { gateway } = await served(t, hidden)
+    const everywhere = ['serve.host=0.0.0.0', 'serve.exposed=true', 'serve.hosts=prism.example']
+    const well = await verifyWith([...keys, ...everywhere, `serve.port=${gateway.port}`])
+    assert.deepEqual(wrong(well), [])
+    assert.match(well['port of the gateway']?.detail ?? '', /is ours: it answers \/v1\/status with 200/)
+    // what it says to other names, from an address that is there on every machine
+    const refusal = await new Promise<string>((resolve) => {
+      const headers = { host: '10.0.0.5', connection: 'close' }
+      request({ host: '127.0.0.1', port: gateway.port, path: '/v1/status', headers }, (answer) => {
+        let text = ''
+        answer.on('data', (piece) => (text += piece))
+        answer.on('end', () => resolve(text))
+      }).end()
+    })
+    const refusing = await answering(t, () => JSON.parse(refusal), 421)
+    assertWrong(
+      await verifyWith([...keys, `serve.port=${refusing}`]),
+      'port of the gateway',
+      /is ours, but refuses to be called 127\.0\.0\.1 \(421\)/,
+      /^add 127\.0\.0\.1 to serve\.hosts$/,
+    )
+    if (connection === undefined) return
+    const kv = await connection.jetstream().views.kv(ROLES_BUCKET, { ttl: REGISTRY_DEFAULT.ttlMs, history: 1 })
+    const entry = { name: 'shy', roles: ['serve'], host: 'h', pid: 1, version: '1', startedMs: 1 }
+    await kv.put('serve.shy', JSON.stringify({ ...entry, gateway: `http://127.0.0.1:${refusing}` }))
+    const listed = await verifyWith(keys)
+    assertWrong(listed, 'gateway shy', /is there and is listed so, but refuses this host name/, /its serve\.hosts$/)
+    await kv.destroy()
   })
 
   await t.test('verify should find venues that do not answer, a ban, and a clock that is wrong', async (t) => {

@@ -17,7 +17,7 @@ const ms = { unit: 'ms' } as const
 const seconds = { unit: 's' } as const
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
-const HOST_NAME = /^[a-z0-9.-]{1,253}$/
+const HOST_NAME = /^([a-z0-9.-]{1,253}|[0-9a-f:.]{2,45})$/
 const PAGES_URL = /^https?:\/\/[A-Za-z0-9.[\]:_-]{1,260}\/?$/
 const ORIGIN = /^https?:\/\/[a-z0-9.-]{1,253}(:\d{1,5})?$/
 
@@ -336,7 +336,12 @@ export const KEYS = {
       'a list of http://host:port',
       'Pages of the other processes of this engine, where there is no NATS to find them by.',
     ),
-    hosts: list([], HOST_NAME, 'a list of names', 'Names under which the gateway may be called; loopback ones always.'),
+    hosts: list(
+      [],
+      HOST_NAME,
+      'a list of names and addresses',
+      'Names under which the gateway may be called, besides localhost, 127.0.0.1 and [::1]; none = any where others reach it.',
+    ),
     requestsPerSecond: integer(
       200,
       limits.REQUESTS_PER_SECOND,

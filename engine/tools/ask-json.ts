@@ -1,4 +1,5 @@
 import { Agent, fetch } from 'undici'
+import { HOST_REFUSED } from '../gateway/security/addresses.ts'
 
 const ASK_MS_MAX = 3_000
 /** Who answers is the question, not whether his certificate is good. */
@@ -26,4 +27,10 @@ export async function askJson(url: string): Promise<JsonAnswer | undefined> {
 export function isGateway(answer: JsonAnswer | undefined): answer is JsonAnswer {
   const body = answer?.body
   return typeof body === 'object' && body !== null && ('processes' in body || 'error' in body)
+}
+
+/** Whether a gateway is there that does not want to be called so: it says that to everything, whatever is asked. */
+export function refusesName(answer: JsonAnswer): boolean {
+  const { error } = (answer.body ?? {}) as { error?: { code?: unknown } }
+  return answer.status === HOST_REFUSED.status && error?.code === HOST_REFUSED.code
 }

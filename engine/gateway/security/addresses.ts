@@ -2,11 +2,19 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isIPv6 } from 'node:net'
 
+/** The answer to who calls us by a name that is not ours (Misdirected Request). */
+export const HOST_REFUSED = { status: 421, code: 'host_not_allowed' } as const
+
 const LOOPBACK_NAME = /^(localhost|.+\.localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1)$/
 
 /** Whether a name or address is of this machine and reaches no other. */
 export function isLoopback(host: string): boolean {
   return LOOPBACK_NAME.test(host.toLowerCase())
+}
+
+/** Whether no resolver is asked where it leads: an address, and the one name that browsers know by heart. */
+export function isLoopbackForAll(name: string): boolean {
+  return isLoopback(name) && !name.toLowerCase().endsWith('.localhost')
 }
 
 /**

@@ -7,7 +7,15 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { GatewayCounts, Refusal } from '../counts.ts'
 import { HttpFault } from '../http-fault.ts'
-import { clientAddress, hostName, isLoopback, isSameOrigin, neighbourhood } from './addresses.ts'
+import {
+  clientAddress,
+  HOST_REFUSED,
+  hostName,
+  isLoopback,
+  isLoopbackForAll,
+  isSameOrigin,
+  neighbourhood,
+} from './addresses.ts'
 import { isLocalOnly } from './exposure.ts'
 import type { KeyRecord, KeyRing } from './keys.ts'
 import { URL_BYTES_MAX } from './listener.ts'
@@ -133,14 +141,18 @@ export class Door {
     return this.#settings.origins.includes(origin) || isSameOrigin(origin, host)
   }
 
-  /** A name that leads here without our knowing it is how a foreign page reads a server of this machine (DNS rebinding). */
+  /**
+   * A name that leads here without our knowing it is how a foreign page reads a server of this machine (DNS rebinding). What
+   * is loopback for every browser cannot be made to lead elsewhere first, so no foreign page can have it as its own name.
+   */
   #checkHost(host: string | undefined): void {
     const name = hostName(host)
     const { hosts } = this.#settings
-    if (name !== undefined && hosts.includes(name)) return
+    if (name !== undefined && (isLoopbackForAll(name) || hosts.includes(name))) return
     if (name !== undefined && (this.#isLocal ? isLoopback(name) : hosts.length === 0)) return
-    const remedy = 'use an address of this machine, or add the name to serve.hosts'
-    throw this.#no('host', 421, 'host_not_allowed', `this gateway is not called so (header Host): ${remedy}`)
+    const called = name === undefined ? 'header Host names no host' : `this gateway is not called ${name} (header Host)`
+    const remedy = 'call it localhost, 127.0.0.1, [::1] or by a name of serve.hosts, or add the name to serve.hosts'
+    throw this.#no('host', HOST_REFUSED.status, HOST_REFUSED.code, `${called}: ${remedy}`)
   }
 
   /** What no page sent has no Origin; a browser that asks for another page always says which. */

@@ -9,7 +9,7 @@ import { PAYLOAD_BYTES_MIN } from '../../roles/servers.ts'
 import { consumerChange, streamChange } from '../../sinks/provision-streams.ts'
 import { readRegistry, REGISTRY_DEFAULT, type RoleEntry, ROLES_BUCKET, ROLES_STREAM } from '../../sinks/registry.ts'
 import { reachNats } from '../reach.ts'
-import { askJson } from '../ask-json.ts'
+import { askJson, refusesName } from '../ask-json.ts'
 import type { Findings } from './findings.ts'
 
 /** Older ones lack what we ask of JetStream. */
@@ -87,14 +87,24 @@ async function checkRoles(findings: Findings, connection: NatsConnection, manage
       `delete the bucket (nats kv del ${ROLES_BUCKET}): the engine makes it anew`,
     )
   else findings.good(ROLES, entries.length === 0 ? 'nobody runs' : entries.map(shown).join('; '))
-  for (const { name, gateway } of entries) {
-    if (gateway === undefined) continue
-    const answer = await askJson(`${gateway}/v1/status`)
-    if (answer === undefined)
-      findings.bad(`gateway ${name}`, `${gateway} does not answer`, 'look into its log; it is listed as running')
-    else findings.good(`gateway ${name}`, `${gateway} answers ${answer.status} in ${answer.ms.toFixed(0)} ms`)
-  }
+  for (const { name, gateway } of entries) if (gateway !== undefined) await checkGateway(findings, name, gateway)
 }
+
+async function checkGateway(findings: Findings, name: string, url: string): Promise<void> {
+  const what = `gateway ${name}`
+  const answer = await askJson(`${url}/v1/status`)
+  if (answer === undefined)
+    return findings.bad(what, `${url} does not answer`, 'look into its log; it is listed as running')
+  if (!refusesName(answer)) return findings.good(what, `${url} answers ${answer.status} in ${answer.ms.toFixed(0)} ms`)
+  findings.bad(
+    what,
+    `${url} is there and is listed so, but refuses this host name (${answer.status})`,
+    `add ${bareHost(url)} to its serve.hosts`,
+  )
+}
+
+/** Without the brackets of an IPv6 address. */
+const bareHost = (url: string): string => new URL(url).hostname.replace(/^\[|\]$/g, '')
 
 const shown = ({ name, roles, host, pid }: RoleEntry): string =>
   `${name}: ${roles.join(', ')} (${host}, process ${pid})`

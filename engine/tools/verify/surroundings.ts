@@ -13,7 +13,7 @@ import { type FeedTime, realTime } from '../../feed/timer.ts'
 import { WEIGHT_DEFAULTS, WeightLedger } from '../../feed/weight.ts'
 import { BAN_FILE_NAME, CLOCK_FILE_NAME } from '../../roles/network.ts'
 import { chosenMarkets, dataDirectory, exchangeRules, type MarketChoice } from '../../roles/settings.ts'
-import { askJson, isGateway, type JsonAnswer } from '../ask-json.ts'
+import { askJson, isGateway, type JsonAnswer, refusesName } from '../ask-json.ts'
 import type { Findings } from './findings.ts'
 
 const VENUE_MS_MAX = 5_000
@@ -52,7 +52,14 @@ async function checkPort(findings: Findings, page: Page): Promise<void> {
   const at = `${host}:${port}`
   if (refusal !== 'EADDRINUSE')
     return findings.bad(name, `${at} cannot be opened (${refusal})`, `set ${key} or its host to what this machine has`)
-  const answer = await ask(page)
+  const asked = askedAs(host)
+  const answer = await ask(page, asked)
+  if (page.isOurs(answer) && refusesName(answer))
+    return findings.bad(
+      name,
+      `${at} is ours, but refuses to be called ${asked} (${answer.status})`,
+      `add ${asked} to serve.hosts`,
+    )
   if (page.isOurs(answer))
     return findings.good(
       name,
@@ -74,8 +81,13 @@ function whyNotFree(host: string, port: number): Promise<string> {
   })
 }
 
-async function ask({ host, port, path }: Page): Promise<JsonAnswer | undefined> {
-  const where = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
+/** Who listens on every address is asked on loopback. */
+function askedAs(host: string): string {
+  return host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+}
+
+async function ask({ port, path }: Page, host: string): Promise<JsonAnswer | undefined> {
+  const where = host.includes(':') ? `[${host}]` : host
   return (await askJson(`http://${where}:${port}${path}`)) ?? (await askJson(`https://${where}:${port}${path}`))
 }
 
