@@ -189,6 +189,75 @@ test('a block that went out while the question was asked should not be lost befo
   assert.deepEqual(again, [span])
 })
 
+/** Questions that are answered as by a store of the database that was named last; what is said of it. */
+function askedOfDatabases() {
+  const said: string[] = []
+  const tell =
+    (level: string) =>
+    (...words: unknown[]): void =>
+      void said.push(`${level}: ${words.at(-1)}`)
+  const log = { ...SILENT, warn: tell('warn'), error: tell('error'), info: () => {} } as unknown as typeof SILENT
+  const asked = { database: '', nowMs: 0 }
+  const committed: number[] = []
+  const spool = {
+    stats: { uncommitted: 1 },
+    uncommitted: () => [{ epoch: 7, firstSeq: 5, lastSeq: 5 }],
+    delivered: () => [],
+    commit: () => committed.push(asked.nowMs),
+    again: () => {},
+  }
+  const rest = { missing: [], pending: 0, floor: 9, lastSeq: 9 }
+  const connection = { request: async () => ({ json: () => ({ ...rest, database: asked.database }) }) }
+  const questions = new CommitQuestions(
+    { up: () => connection } as unknown as NatsLink,
+    { lastSeq: 9 } as unknown as NatsSink,
+    spool as unknown as Spool,
+    { ...COMMIT_QUESTIONS_DEFAULT, producerOf: () => 'main' },
+    () => asked.nowMs,
+    log,
+  )
+  /** @returns whether the answer counts */
+  const answer = async (database: string, atSeconds: number): Promise<boolean> => {
+    Object.assign(asked, { database, nowMs: atSeconds * 1000 })
+    await questions.look()
+    return committed.at(-1) === asked.nowMs
+  }
+  return { answer, said }
+}
+
+test('a database that was restored should be believed when the old one has been silent for 30 s, and never be called a second one', async () => {
+  const { answer, said } = askedOfDatabases()
+  assert.equal(await answer('prism/old', 1), true)
+  for (const second of [2, 15, 30.9]) assert.equal(await answer('prism/new', second), false)
+  for (const second of [31, 32, 33]) assert.equal(await answer('prism/new', second), true)
+  assert.equal(said.length, 2, said.join('\n'))
+  assert.match(
+    said[0] ?? '',
+    /^warn: another database answers than before, prism\/new instead of prism\/old: if it was restored/,
+  )
+  assert.match(said[1] ?? '', /^warn: another database says which blocks are stored: prism\/new, before it prism\/old$/)
+})
+
+test('stores of two databases that answer in turn should be an error, told once', async () => {
+  const { answer, said } = askedOfDatabases()
+  for (let second = 1; second < 60; second += 2) {
+    assert.equal(await answer('prism/first', second), true)
+    assert.equal(await answer('prism/second', second + 1), false)
+  }
+  assert.deepEqual(
+    said.map((line) => line.slice(0, 60)),
+    [
+      'warn: another database answers than before, prism/second instead of prism/first'.slice(0, 60),
+      'error: stores of two databases answer at one NATS, prism/first'.slice(0, 60),
+    ],
+  )
+  assert.match(said[1] ?? '', /prism\/first and prism\/second: only what the first has counts/)
+  assert.equal(await answer('prism/third', 61), false)
+  assert.equal(await answer('prism/first', 62), true)
+  assert.match(said.at(-1) ?? '', /^error: .*prism\/first and prism\/third/)
+  assert.equal(said.length, 4)
+})
+
 test('stores of two databases behind one NATS should not answer for each other', async (t) => {
   const chain = await startChain(t)
   if (chain === undefined) return

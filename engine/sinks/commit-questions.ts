@@ -20,7 +20,8 @@ import type { NatsLink, NatsSink } from './nats.ts'
  * acknowledged when we first heard that the block is missing. Blocks that are missing after several times are poison (a dead
  * letter is never stored): they are told, counted, and let go.
  *
- * Answers of one database count, and of another only when the first has not answered for a time (it was replaced).
+ * Answers of one database count, and of another only when the first has not answered for a time: it was restored (its tables
+ * are new ones then) or replaced. When the first answers after the other there are two of them, which is wrong.
  *
  * A stream that ends before what it had acknowledged was rolled back: everything that is not known to be stored goes out again
  * at once. Sending too much is harmless, for the store knows each block by its identity.
@@ -71,7 +72,9 @@ export class CommitQuestions {
   /** whose answers count, and when it answered last */
   #database = ''
   #heardMs = 0
+  /** another database that answered since */
   #stranger = ''
+  #areBothTold = false
   #doubts = false
   #asking: Promise<void> | undefined
 
@@ -165,19 +168,36 @@ export class CommitQuestions {
 
   #isOurs(database: string): boolean {
     const now = this.#nowMs()
-    if (database !== this.#database && this.#database !== '' && now - this.#heardMs < DATABASE_MS) {
-      if (database !== this.#stranger)
-        this.#log.error(
-          `stores of two databases answer at one NATS, ${this.#database} and ${database}: only what the first has counts as stored; give each a NATS of its own`,
-        )
-      this.#stranger = database
-      return false
-    }
-    if (database !== this.#database && this.#database !== '')
+    if (this.#database !== '' && database !== this.#database) {
+      if (now - this.#heardMs < DATABASE_MS) {
+        this.#tellStranger(database)
+        return false
+      }
       this.#log.warn(`another database says which blocks are stored: ${database}, before it ${this.#database}`)
+      this.#stranger = ''
+    }
+    if (this.#stranger !== '') this.#tellBoth()
     this.#database = database
     this.#heardMs = now
     return true
+  }
+
+  /** Restored, replaced, or a second one: only time tells. */
+  #tellStranger(database: string): void {
+    if (database === this.#stranger) return
+    this.#stranger = database
+    this.#areBothTold = false
+    this.#log.warn(
+      `another database answers than before, ${database} instead of ${this.#database}: if it was restored or replaced, its answers count when the other has been silent for ${DATABASE_MS / 1000} s; if it was not, stores of two databases answer at one NATS: give each a NATS of its own`,
+    )
+  }
+
+  #tellBoth(): void {
+    if (this.#areBothTold) return
+    this.#areBothTold = true
+    this.#log.error(
+      `stores of two databases answer at one NATS, ${this.#database} and ${this.#stranger}: only what the first has counts as stored; give each a NATS of its own`,
+    )
   }
 
   #commit({ epoch, firstSeq, lastSeq }: BlockRange, { missing }: CommitAnswer): void {
