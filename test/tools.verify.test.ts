@@ -16,7 +16,7 @@ import { consumerShapes, storageOptions, streamOptions } from '../engine/roles/s
 import { CLICKHOUSE_DEFAULT, createClickHouseClient } from '../engine/sinks/clickhouse.ts'
 import { connectNats, NATS_DEFAULT } from '../engine/sinks/nats.ts'
 import { REGISTRY_DEFAULT, ROLES_BUCKET } from '../engine/sinks/registry.ts'
-import { provisionTables } from '../engine/sinks/provision.ts'
+import { provesDeduplication, provisionTables } from '../engine/sinks/provision.ts'
 import { provisionStreams } from '../engine/sinks/provision-streams.ts'
 import { verify } from '../engine/tools/verify.ts'
 import type { Finding } from '../engine/tools/verify/findings.ts'
@@ -76,15 +76,20 @@ const answering = (t: TestContext, body: () => unknown, status = 200): Promise<n
     }).on('connection', (socket) => socket.unref()),
   )
 
-/** A way to ClickHouse on which statements are changed, or answered by somebody else. */
-async function tampered(t: TestContext, url: string, change: (sql: string) => string): Promise<string> {
+/** A way to ClickHouse on which statements are changed, or answered by somebody else. @param change gets what the URL says, too */
+async function tampered(t: TestContext, url: string, change: (sql: string, inUrl: string) => string): Promise<string> {
   const target = new URL(url)
   const server = createServer((incoming: IncomingMessage, outgoing) => {
     const pieces: Buffer[] = []
     incoming.on('data', (piece: Buffer) => pieces.push(piece))
     incoming.on('end', () => {
-      const sql = change(Buffer.concat(pieces).toString())
+      const inUrl = new URL(incoming.url ?? '', url).searchParams.get('query') ?? ''
+      const sql = change(Buffer.concat(pieces).toString(), inUrl)
       if (sql === '0') return outgoing.end('0\n')
+      if (sql === 'denied') {
+        outgoing.writeHead(500, { 'x-clickhouse-exception-code': '497' })
+        return outgoing.end('Code: 497. DB::Exception: engine: Not enough privileges. (ACCESS_DENIED) (version 26.7)')
+      }
       const { 'transfer-encoding': _whole, ...kept } = incoming.headers
       const headers = { ...kept, 'content-length': String(Buffer.byteLength(sql)) }
       const { method, url: path } = incoming
@@ -96,6 +101,23 @@ async function tampered(t: TestContext, url: string, change: (sql: string) => st
     })
   })
   return `http://127.0.0.1:${await listen(t, server)}`
+}
+
+/** By ClickHouse's own rules (InterpreterCreateQuery::getRequiredAccess and its neighbours; GRANT in its reference). */
+function rightsNeededBy(sql: string): readonly string[] {
+  const here = (...names: string[]) => names.map((name) => `${name} ON \`rights\`.*`)
+  if (sql.startsWith('CREATE DATABASE ')) return here('CREATE DATABASE')
+  const [, engine] = /^CREATE TABLE [\s\S]*\bENGINE = (\w+)/.exec(sql) ?? []
+  if (engine !== undefined) return [...here('CREATE TABLE'), `TABLE ENGINE ON ${engine}`]
+  if (sql.startsWith('CREATE OR REPLACE VIEW ')) return here('CREATE VIEW', 'DROP VIEW', 'SELECT')
+  if (sql.startsWith('ALTER TABLE ')) return here('ALTER TABLE')
+  if (sql.startsWith('DROP TABLE ')) return here('DROP TABLE')
+  if (sql.startsWith('INSERT INTO ')) return here('INSERT')
+  const [, place = ''] = /^SELECT [\s\S]* FROM (\S+)/.exec(sql) ?? []
+  if (/^system\.(tables|columns)$/.test(place)) return [] // always readable
+  if (/^system\.\w+$/.test(place)) return [`SELECT ON ${place}`]
+  assert.match(place, /^`rights`\./, `a statement whose rights nobody has looked up: ${sql}`)
+  return here('SELECT')
 }
 
 test('verify should know the oldest Node that will do', () => {
@@ -238,9 +260,53 @@ test('verify of servers', async (t) => {
       /lacks INSERT on/,
       /^GRANT INSERT ON/,
     )
+    const noDisks = await tampered(t, url, (sql) => (sql.includes('system.disks') ? 'denied' : sql))
+    const unseen = await verifyWith([...keys, `clickhouse.url=${noDisks}`])
+    assert.deepEqual(wrong(unseen), [])
+    assert.equal(unseen['ClickHouse disk']?.verdict, 'skipped')
     const forget = await tampered(t, url, (sql) => sql.replace('deduplication_window = 10', 'deduplication_window = 0'))
     const twice = await verifyWith([...keys, `clickhouse.url=${forget}`])
     assertWrong(twice, 'ClickHouse deduplication', /sent twice twice/, /non_replicated_deduplication_window/)
+  })
+
+  await t.test('verify should ask for every right that provisioning needs, and name all that lack', async (t) => {
+    const heard: string[] = []
+    const listener = await tampered(t, url, (sql, inUrl) => {
+      heard.push(inUrl === '' ? sql : inUrl)
+      return sql
+    })
+    const other = createClickHouseClient({ ...CLICKHOUSE_DEFAULT, url: listener, database: 'default' })
+    cleanUp(t, () => other.close())
+    const elsewhere = { ...storage, database: 'rights' }
+    await provisionTables(other, { storage: elsewhere, mayChange: true })
+    await command('ALTER TABLE rights.trades DROP COLUMN notional')
+    await command('CREATE OR REPLACE VIEW rights.trades_in_base AS SELECT 1 AS old')
+    const { created, changed } = await provisionTables(other, { storage: elsewhere, mayChange: true })
+    assert.deepEqual([created.length, changed.length], [0, 2])
+    assert.equal(await provesDeduplication(other, 'rights'), true)
+    const needed = new Set(heard.flatMap(rightsNeededBy))
+
+    const lacking = await tampered(t, url, (sql) => (sql.startsWith('CHECK GRANT ') ? '0' : sql))
+    const { 'ClickHouse rights': finding } = await verifyWith([
+      ...keys,
+      `clickhouse.url=${lacking}`,
+      'clickhouse.database=rights',
+    ])
+    const named = (finding?.remedy ?? '').split('; ').flatMap((grant) => {
+      const [, names = '', on = ''] = /^GRANT (.*) ON (.*) TO default$/.exec(grant) ?? []
+      return names.split(', ').map((name) => `${name} ON ${on}`)
+    })
+    assert.deepEqual(
+      named.filter((right) => right !== 'SELECT ON system.parts').sort(), // for the candles of a gateway
+      [...needed].sort(),
+    )
+    await command('DROP DATABASE rights')
+  })
+
+  await t.test('verify should find a user whose profile lets him write nothing, whatever is granted', async () => {
+    const found = await verifyWith([...keys, `clickhouse.url=${url}/?clickhouse_setting_readonly=1`])
+    assert.match(found['ClickHouse rights']?.detail ?? '', /readonly = 1: it may not write/)
+    assert.match(found['ClickHouse rights']?.remedy ?? '', /^set readonly = 0/)
   })
 
   await t.test('verify should find a stream or consumer that is not as the schema wants it', async (t) => {

@@ -11,12 +11,13 @@ import { createClickHouseClient } from '../../sinks/clickhouse.ts'
 import { provesDeduplication, readDrift } from '../../sinks/provision.ts'
 import { reachClickHouse } from '../reach.ts'
 import type { Findings } from './findings.ts'
+import { checkRights } from './rights.ts'
 
 /** The oldest that has all that the schema asks for. */
 const SERVER_MIN = [24, 3] as const
-/** What the engine does there; each is asked for alone, so that the line names what is missing. */
-const RIGHTS = ['SELECT', 'INSERT', 'CREATE DATABASE', 'CREATE TABLE', 'CREATE VIEW', 'ALTER TABLE', 'DROP TABLE']
 const DIFFERENCES_SHOWN = 5
+/** Its code; nothing of the engine looks at disks but this check. */
+const ACCESS_DENIED = '497'
 const GIB = 2 ** 30
 
 export async function checkClickHouse(findings: Findings, run: Run): Promise<void> {
@@ -34,7 +35,9 @@ export async function checkClickHouse(findings: Findings, run: Run): Promise<voi
     try {
       await checkServer(findings, plain, options.url, isOwn)
       await findings.guard('ClickHouse disk', () => checkDisk(findings, plain, run))
-      await findings.guard('ClickHouse rights', () => checkRights(findings, plain, options))
+      await findings.guard('ClickHouse rights', () =>
+        checkRights(findings, plain, storageOptions(run.config), options.username),
+      )
       await findings.guard('ClickHouse schema', () => checkSchema(findings, client, plain, run))
     } finally {
       await plain.close()
@@ -67,11 +70,15 @@ async function checkServer(findings: Findings, client: ClickHouseClient, url: st
 }
 
 async function checkDisk(findings: Findings, client: ClickHouseClient, { config }: Run): Promise<void> {
+  const what = 'ClickHouse disk'
   const disks = await rowsOf<{ name: string; free: string; total: string }>(
     client,
     `SELECT name, toString(free_space) AS free, toString(total_space) AS total FROM system.disks WHERE total_space > 0 AND type = 'Local'`,
-  )
-  const what = 'ClickHouse disk'
+  ).catch((error: { code?: string }) => {
+    if (error.code !== ACCESS_DENIED) throw error
+    return undefined
+  })
+  if (disks === undefined) return findings.skipped(what, 'this user may not read system.disks')
   const detail = disks.map(({ name, free }) => `${name}: ${(Number(free) / GIB).toFixed(1)} GiB free`).join(', ')
   if (disks.length === 0) findings.skipped(what, 'no local disk')
   else if (disks.every(({ free }) => Number(free) >= config.spool.freeBytesMin)) findings.good(what, detail)
@@ -81,40 +88,6 @@ async function checkDisk(findings: Findings, client: ClickHouseClient, { config 
       `${detail}; less than spool.freeBytesMin = ${(config.spool.freeBytesMin / GIB).toFixed(1)} GiB`,
       'free some space, or set clickhouse.ttlDays',
     )
-}
-
-async function checkRights(
-  findings: Findings,
-  client: ClickHouseClient,
-  { database, username }: { readonly database: string; readonly username: string },
-): Promise<void> {
-  const what = 'ClickHouse rights'
-  const missing: string[] = []
-  for (const right of RIGHTS) {
-    const isGranted = await isTrue(client, `CHECK GRANT ${right} ON \`${database}\`.*`)
-    if (isGranted === undefined) return findings.skipped(what, 'this server does not answer CHECK GRANT')
-    if (!isGranted) missing.push(right)
-  }
-  if (missing.length === 0) findings.good(what, `user ${username} has ${RIGHTS.join(', ')}`)
-  else
-    findings.bad(
-      what,
-      `user ${username} lacks ${missing.join(', ')} on ${database}`,
-      `GRANT ${missing.join(', ')} ON ${database}.* TO ${username}`,
-    )
-}
-
-/** CHECK GRANT takes no FORMAT, so the answer is read as it comes. */
-async function isTrue(client: ClickHouseClient, query: string): Promise<boolean | undefined> {
-  try {
-    const { stream } = await client.exec({ query })
-    let text = ''
-    for await (const piece of stream) text += String(piece)
-    return text.trim() === '1'
-  } catch (error) {
-    if ((error as { code?: string }).code === '62') return undefined // a syntax that it does not know
-    throw error
-  }
 }
 
 async function checkSchema(
