@@ -8,14 +8,14 @@
  * All in one go would be 15 ms for 500 clients in which nothing else is done, and the last of them gets its frames 15 ms later
  * than the first.
  *
- * Arithmetic: 500 clients × 33 turns a second × 15 µs are a quarter of the thread's time: more they do not get, the period
+ * Arithmetic: 500 clients × 40 turns a second × 13 µs are a quarter of the thread's time: more they do not get, the period
  * grows with what writing costs.
  */
 import { Slabs } from '../../base/slabs.ts'
 import type { Outbox } from './outbox.ts'
 
 const PERIOD_MS_MIN = 4
-const PERIOD_MS_MAX = 30
+const PERIOD_MS_MAX = 25
 /** Writing takes this share of the thread's time at most, as long as the period may grow. */
 const SHARE_MAX = 1 / 4
 /** Turns within so much are taken together: a timer costs as much as a write. */
