@@ -249,7 +249,14 @@ describe('clickhouse sink', () => {
       await lineOf({ url: 'http://127.0.0.1:1' }),
       /^ClickHouse at http:\/\/127\.0\.0\.1:1 cannot be reached \(ECONNREFUSED\): start it/,
     )
-    assert.match(await lineOf({ database: 'nowhere' }), /no fitting table nowhere\.trades \(code 81/)
+    assert.match(
+      await lineOf({ database: 'nowhere' }),
+      /no fitting table nowhere\.trades \(code 81.*: start the role store again .* makes and changes tables$/,
+    )
+    assert.match(
+      await lineOf({ url: `${clickhouse.options.url}/?clickhouse_setting_readonly=1` }),
+      /lets user default write nothing \(code 164.*: set readonly = 0 in its profile$/,
+    )
     const client = createClickHouseClient({ ...CLICKHOUSE_DEFAULT, url: 'http://127.0.0.1:1' })
     await assert.rejects(checkClickHouse(client, { ...CLICKHOUSE_DEFAULT, url: 'http://127.0.0.1:1' }), {
       name: 'Fault',

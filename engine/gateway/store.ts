@@ -289,7 +289,11 @@ function faultOf(error: unknown, site: string): HttpFault {
   if (code === '202' || code === '201' || code === '252')
     return new HttpFault(503, 'store_busy', 'the store has too much to do: ask again', {}, RETRY_S)
   if (MISSING_CODES.includes(code))
-    return new HttpFault(503, 'store_empty', `${site} has no tables of this version yet: let a store role run once`)
+    return new HttpFault(
+      503,
+      'store_empty',
+      `${site} has no tables of this version yet: the role store makes them when it starts`,
+    )
   if (RIGHTS_CODES.includes(code))
     return new HttpFault(
       503,

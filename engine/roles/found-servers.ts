@@ -11,8 +11,9 @@ import { type EmbeddedClickHouse, runningClickHouse, startEmbeddedClickHouse } f
 import { runningNats } from '../embedded/nats.ts'
 import { checkClickHouse, type ClickHouseOptions, createClickHouseClient } from '../sinks/clickhouse.ts'
 import type { NatsOptions } from '../sinks/nats.ts'
+import { missingTables } from '../sinks/provision.ts'
 import type { Servers } from './servers.ts'
-import { clickHouseOptions, dataDirectory, natsOptions } from './settings.ts'
+import { clickHouseOptions, dataDirectory, natsOptions, storageOptions } from './settings.ts'
 
 const SERVER_STOP_MS = 2_000
 
@@ -58,7 +59,7 @@ async function findClickHouse(config: Config, log: Log): Promise<Found<ClickHous
   const { url, database } = config.clickhouse
   if (url !== '') {
     const options = clickHouseOptions(config, url)
-    await tellAbsence(options, log)
+    await tellAbsence(config, options, log)
     return { options, line: `ClickHouse: ${url}, database ${database}` }
   }
   const directory = dataDirectory(config, 'clickhouse')
@@ -78,11 +79,20 @@ async function findClickHouse(config: Config, log: Log): Promise<Found<ClickHous
   }
 }
 
-/** A gateway starts without its ClickHouse, too: it may come later, and what is live needs none. */
-async function tellAbsence(options: ClickHouseOptions, log: Log): Promise<void> {
-  const client = createClickHouseClient(options)
+/**
+ * A gateway starts without its ClickHouse, too: it may come later, and what is live needs none. Nor has a store to have run
+ * before: nothing is wrong then.
+ */
+async function tellAbsence(config: Config, options: ClickHouseOptions, log: Log): Promise<void> {
+  const client = createClickHouseClient({ ...options, database: 'default' }) // ours may not be there yet
   try {
     await checkClickHouse(client, options)
+    const missing = await missingTables(client, storageOptions(config))
+    if (missing === 0) return
+    const site = `ClickHouse at ${options.url}, database ${options.database}`
+    log.info(
+      `${site}: ${missing} tables are not there yet; the role store makes them when it starts, until then questions about the past are refused`,
+    )
   } catch (error) {
     log.warn(`${(error as Error).message}; questions about the past are refused until it answers`)
   } finally {

@@ -30,8 +30,9 @@ export const WAITS = '; blocks wait in the spool'
 // UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, ACCESS_DENIED, AUTHENTICATION_FAILED
 const AUTH_CODES = ['192', '193', '194', '195', '497', '516']
 // NOT_FOUND_COLUMN_IN_BLOCK, THERE_IS_NO_COLUMN, NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER, TYPE_MISMATCH, UNKNOWN_TABLE,
-// UNKNOWN_DATABASE, UNKNOWN_SETTING; READONLY: the user may not write
-const SHAPE_CODES = ['10', '8', '16', '47', '53', '60', '81', '115', '164']
+// UNKNOWN_DATABASE, UNKNOWN_SETTING
+const READONLY = '164'
+const SHAPE_CODES = ['10', '8', '16', '47', '53', '60', '81', '115', READONLY]
 // CANNOT_PARSE_TEXT …, CANNOT_READ_ALL_DATA, ILLEGAL_COLUMN, SIZES_…_DOESNT_MATCH, TOO_LARGE_STRING_SIZE, INCORRECT_DATA,
 // ARGUMENT_OUT_OF_BOUND, LOGICAL_ERROR, VIOLATED_CONSTRAINT
 const SUSPECT_CODES = ['117', '33', '27', '6', '38', '41', '43', '69', '131', '49', '469']
@@ -59,11 +60,17 @@ export function classify(error: unknown, site: ClickHouseSite, table = ''): Fail
       code,
       line: `${at} refuses user ${site.username} (code ${code} ${type}): correct clickhouse.user and clickhouse.password`,
     }
+  if (code === READONLY)
+    return {
+      kind: 'operator',
+      code,
+      line: `${at} lets user ${site.username} write nothing ${told}: set readonly = 0 in its profile`,
+    }
   if (SHAPE_CODES.includes(code))
     return {
       kind: 'operator',
       code,
-      line: `${at} has no fitting table ${site.database}.${table} ${told}: create or migrate the tables`,
+      line: `${at} has no fitting table ${site.database}.${table} ${told}: start the role store again (collect, with delivery = direct), it makes and changes tables`,
     }
   if (SUSPECT_CODES.includes(code))
     return { kind: 'suspect', code, line: `${at} cannot read a block for ${table} ${told}` }

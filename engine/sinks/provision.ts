@@ -81,6 +81,17 @@ export async function readDrift(client: ClickHouseClient, storage: StorageOption
   }
 }
 
+/** How many tables a store has still to make; asks for nothing that a reader may not see. */
+export async function missingTables(client: ClickHouseClient, storage: StorageOptions): Promise<number> {
+  const answer = await client.query({
+    query: 'SELECT name FROM system.tables WHERE database = {database:String}',
+    query_params: { database: storage.database },
+    format: 'JSONEachRow',
+  })
+  const there = new Set((await answer.json<{ name: string }>()).map(({ name }) => name))
+  return storedTables(storage).filter(({ name }) => !there.has(name)).length
+}
+
 /**
  * Does this server keep what exactly-once rests on? Inserts a block twice under one token into a table of its own.
  * @returns true when one row came out.
