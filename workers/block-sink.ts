@@ -5,6 +5,7 @@ import type { Random } from '../engine/base/random.ts'
 import { BREAKER_DEFAULT, BREAKER_STATES } from '../engine/sinks/breaker.ts'
 import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhouse.ts'
 import { DirectoryLetters, StreamLetters } from '../engine/sinks/dead-letters.ts'
+import type { GateMemories } from '../engine/sinks/gate.ts'
 import { GuardedLetters } from '../engine/sinks/guarded-letters.ts'
 import { NatsLink, type NatsOptions, NatsSink } from '../engine/sinks/nats.ts'
 import type { Sink } from '../engine/sinks/sink.ts'
@@ -15,6 +16,8 @@ export interface BlockSinkSettings {
   readonly blocks: { readonly to: 'jetstream' } | { readonly to: 'clickhouse'; readonly clickhouse: ClickHouseOptions }
   /** for JetStream and for live messages; without it live messages are not sent */
   readonly nats?: NatsOptions
+  /** of the server where blocks go: they wait until it is open */
+  readonly gates?: GateMemories
 }
 
 /** Where blocks go, and where those that nobody takes. */
@@ -29,13 +32,13 @@ export function openBlockSink(
     const directory = join(settings.spoolDirectory, 'poison')
     const files = new DirectoryLetters(directory, () => clock.nowMs())
     return {
-      sink: new ClickHouseSink(clickhouse, () => clock.nowNs(), log),
+      sink: new ClickHouseSink(clickhouse, () => clock.nowNs(), log, settings.gates),
       letters: new GuardedLetters(files, `the directory of dead letters ${directory}`, clickhouse.breaker, log),
     }
   }
   if (settings.nats === undefined) throw new Error('delivery through JetStream needs a NATS server')
   const link = new NatsLink(settings.nats, 'marketprism blocks', random, log)
-  link.start()
+  link.start(settings.gates)
   const letters = new GuardedLetters(new StreamLetters(link), 'the stream of dead letters', BREAKER_DEFAULT, log)
   return { sink: new NatsSink(link, log), letters, link }
 }

@@ -1,9 +1,10 @@
 import type { Clock } from '../engine/base/clock.ts'
 import type { Fault } from '../engine/base/fault.ts'
-import type { Log } from '../engine/base/log.ts'
+import { createLog } from '../engine/base/log.ts'
 import { freshSeed, type Random } from '../engine/base/random.ts'
+import { isOpen } from '../engine/sinks/gate.ts'
 import { NatsLink } from '../engine/sinks/nats.ts'
-import { ProducerClaim } from '../engine/sinks/producer-claim.ts'
+import { CLAIM_DEFAULT, ProducerClaim } from '../engine/sinks/producer-claim.ts'
 import { lockProducer } from '../engine/spool/lock.ts'
 import type { BlockSinkSettings } from './block-sink.ts'
 
@@ -18,11 +19,12 @@ export async function holdProducer(
   settings: BlockSinkSettings,
   clock: Clock,
   random: Random,
-  log: Log,
   onTaken: (fault: Fault) => void,
 ): Promise<{ release(): Promise<void> }> {
   const since = new Date(clock.nowMs()).toISOString()
   const lock = await lockProducer(producer, targetOf(settings), since)
+  // who delivers says already when NATS is away
+  const log = createLog('silent', 'producer')
   const link =
     settings.nats === undefined ? undefined : new NatsLink(settings.nats, 'marketprism producer', random, log)
   const release = async (): Promise<void> => {
@@ -30,7 +32,10 @@ export async function holdProducer(
     await lock.release()
   }
   if (link === undefined) return { release }
-  const claim = new ProducerClaim(link, producer, `${process.pid}-${freshSeed()}`, since)
+  // a server that was away a moment ago is not waited for: nothing is collected meanwhile
+  const connectMsMax = isOpen(settings.gates ?? []) ? CLAIM_DEFAULT.connectMsMax : 0
+  const instance = `${process.pid}-${freshSeed()}`
+  const claim = new ProducerClaim(link, producer, instance, since, { ...CLAIM_DEFAULT, connectMsMax })
   claim.onTaken = onTaken
   link.start()
   try {

@@ -352,7 +352,7 @@ async function main(seat: SinkSeat<SinkWorkerSettings>): Promise<void> {
   const heartbeat = new Heartbeat(seat.heartbeats, seat.workerIndex)
   let beating = setInterval(() => heartbeat.beat(), seat.idle.beatMs) // a long recovery is no hang
   const taken = (fault: Fault) => tell({ type: 'fault', code: fault.code, message: fault.message })
-  const producer = await holdProducer(settings.producer, settings, clock, random, log, taken)
+  const producer = await holdProducer(settings.producer, settings, clock, random, taken)
   const producers = new Map<number, string>()
   const times = (payload: Uint8Array) => timesOf(payload, producers)
   const open = () => openSpool(settings.spoolDirectory, settings.spool, () => clock.nowMs(), times)

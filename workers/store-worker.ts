@@ -14,6 +14,7 @@ import { type ClickHouseOptions, ClickHouseSink } from '../engine/sinks/clickhou
 import { CommitAnswers } from '../engine/sinks/commit-answers.ts'
 import { StreamLetters } from '../engine/sinks/dead-letters.ts'
 import { Crew, type CrewOptions } from '../engine/sinks/crew.ts'
+import type { GateMemories } from '../engine/sinks/gate.ts'
 import { GuardedLetters } from '../engine/sinks/guarded-letters.ts'
 import { type HopMemories, recordHops } from '../engine/sinks/hop-histograms.ts'
 import { NatsLink, type NatsOptions } from '../engine/sinks/nats.ts'
@@ -25,6 +26,8 @@ export interface StoreWorkerSettings {
   readonly nats: NatsOptions
   readonly clickhouse: ClickHouseOptions
   readonly crew: CrewOptions
+  /** of both servers: nothing is read before they are open */
+  readonly gates?: GateMemories
   /** memory of the histograms of each hop */
   readonly hops: HopMemories
   readonly stopMsMax: number
@@ -89,7 +92,7 @@ export function openStore(settings: StoreWorkerSettings, counters: Counters<Stor
   )
   const answers = new CommitAnswers(link, settings.clickhouse, log)
   answers.start()
-  link.start()
+  link.start(settings.gates)
   crew.start()
   void trim.run()
   /** @param isLast nothing is published any more: what the stream holds is stored first. */

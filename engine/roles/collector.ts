@@ -326,7 +326,7 @@ export class Collector {
   }
 
   #sinkSettings(servers: Servers): SinkWorkerSettings {
-    const { delivery, nats, clickhouse } = servers
+    const { delivery, nats, clickhouse, gates } = servers
     const isDirect = delivery === 'direct'
     assert(!isDirect || clickhouse !== undefined, 'direct delivery needs ClickHouse')
     return {
@@ -338,6 +338,7 @@ export class Collector {
       blocks: isDirect
         ? { to: 'clickhouse', clickhouse: clickhouse ?? clickHouseOptions(this.#config, '') }
         : { to: 'jetstream' },
+      gates: isDirect ? gates.clickhouse : gates.nats,
       ...(nats === undefined ? {} : { nats }),
       live: {
         ...(nats === undefined ? {} : { nats }),
@@ -410,6 +411,7 @@ export function storeSettings(config: Config, servers: Servers, hops: HopMemorie
     nats: servers.nats,
     clickhouse: servers.clickhouse,
     crew: crewOptions(config),
+    gates: [...servers.gates.nats, ...servers.gates.clickhouse],
     hops,
     stopMsMax: DELIVERY_STOP_MS,
     logLevel: config.log.level,

@@ -39,6 +39,8 @@ export async function findServers(config: Config, log: Log): Promise<Servers> {
     nats: nats.options,
     payloadBytesMax: Number.POSITIVE_INFINITY,
     natsServer: undefined,
+    gates: { nats: [], clickhouse: [] },
+    absences: () => [],
     clickhouse: clickhouse.options,
     lines: [nats.line, clickhouse.line],
     stop: async () => clickhouse.server?.stop(),

@@ -63,9 +63,9 @@ export async function startProcess(run: Run): Promise<EngineProcess> {
     const observe = pages.enabled ? await startObserveServer(pages, telemetry.metrics, telemetry.health) : undefined
     if (observe !== undefined) undo.push(() => observe.close())
     const servesAlone = roles.every((role) => role === 'serve')
-    const servers = await (servesAlone ? findServers(config, log) : startServers(config, roles, log))
+    const servers = await (servesAlone ? findServers(config, log) : startServers(config, roles, log, 'wait'))
     undo.push(() => servers.stop())
-    telemetry.watchServers(servers)
+    telemetry.watchServers(servers, roles)
     const problems: string[] = []
     const rolesFrom = undo.length
     let collector: Collector | undefined
@@ -128,7 +128,7 @@ function startRevival({ sinkCounters: sink }: Collector, { natsServer }: Servers
 }
 
 /** @returns what ends it */
-function startStreamWatch({ config, roles }: Run, { nats, delivery }: Servers, log: Log): () => Promise<void> {
+function startStreamWatch({ config, roles }: Run, { nats, delivery, gates }: Servers, log: Log): () => Promise<void> {
   const isStoring = roles.includes('store')
   if (nats === undefined || delivery !== 'jetstream' || !(isStoring || roles.includes('collect'))) return async () => {}
   // who delivers says already when NATS is away
@@ -136,7 +136,7 @@ function startStreamWatch({ config, roles }: Run, { nats, delivery }: Servers, l
   const link = new NatsLink(nats, 'marketprism streams', seededRandom(freshSeed()), silent)
   const options = { streams: streamOptions(config), consumers: consumerShapes(config), isStoring }
   const watch = new StreamWatch(link, { ...options, lookMs: STREAM_LOOK_MS }, log)
-  link.start()
+  link.start(gates.nats)
   watch.start()
   return async () => {
     await watch.stop()

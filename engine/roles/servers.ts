@@ -7,24 +7,18 @@ import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../embedded/clickhouse.ts'
 import { type EmbeddedNats, startEmbeddedNats } from '../embedded/nats.ts'
-import { checkClickHouse, type ClickHouseOptions, createClickHouseClient } from '../sinks/clickhouse.ts'
-import { connectNats, type NatsOptions } from '../sinks/nats.ts'
-import { type ProvisionReport, provesDeduplication, provisionTables } from '../sinks/provision.ts'
-import { provisionStreams } from '../sinks/provision-streams.ts'
-import {
-  clickHouseOptions,
-  consumerShapes,
-  dataDirectory,
-  natsOptions,
-  storageOptions,
-  streamOptions,
-} from './settings.ts'
-
-/** The anchor of a book, 5,000 levels a side of 16 bytes each, is one row of 160 kB; a block has one row at least. */
-export const PAYLOAD_BYTES_MIN = 256 * 1024
+import { isAway } from '../sinks/away.ts'
+import type { ClickHouseOptions } from '../sinks/clickhouse.ts'
+import type { GateMemories } from '../sinks/gate.ts'
+import type { NatsOptions } from '../sinks/nats.ts'
+import { Arrival } from './arrival.ts'
+import { PAYLOAD_BYTES_MIN, provisionClickHouse, provisionNats } from './provisioning.ts'
+import { clickHouseOptions, dataDirectory, natsOptions } from './settings.ts'
 
 /** Our last rows are in, or wait in the spool, when a server is asked to end: nothing is lost when it is then ended by force. */
 const SERVER_STOP_MS = 2_000
+
+export { PAYLOAD_BYTES_MIN }
 
 export type DeliveryWay = 'jetstream' | 'direct'
 
@@ -38,13 +32,25 @@ export interface Servers {
   readonly clickhouse: ClickHouseOptions | undefined
   /** where it is ours */
   readonly natsServer: EmbeddedNats | undefined
+  /** closed as long as a server that was away at the start is not there; none where it was there */
+  readonly gates: { readonly nats: GateMemories; readonly clickhouse: GateMemories }
+  /** one line a server that is away since the start */
+  absences(): readonly string[]
   /** one line a server, for people */
   readonly lines: readonly string[]
   stop(): Promise<void>
 }
 
+/** What to do at a start without a server that is configured: tools end with what is wrong, roles go on and wait for it. */
+export type OnAbsence = 'end' | 'wait'
+
 /** @param roles of this process: `store` needs both servers, `collect` alone needs ClickHouse only to deliver directly. */
-export async function startServers(config: Config, roles: readonly string[], log: Log): Promise<Servers> {
+export async function startServers(
+  config: Config,
+  roles: readonly string[],
+  log: Log,
+  onAbsence: OnAbsence = 'end',
+): Promise<Servers> {
   const started: { stop(): Promise<void> }[] = []
   const stop = async (): Promise<void> => {
     for (const server of started.reverse()) await server.stop()
@@ -59,16 +65,50 @@ export async function startServers(config: Config, roles: readonly string[], log
     const engine = isStoring ? await chooseClickHouse(config, log) : undefined
     if (engine?.server !== undefined) started.push(engine.server)
     if (engine !== undefined) lines.push(engine.line)
-    const payloadBytesMax =
-      broker.nats === undefined ? Number.POSITIVE_INFINITY : await provisionNats(config, broker.nats, log)
-    if (engine !== undefined) tell(log, await provisionClickHouse(config, engine.clickhouse, log))
-    const { reason: deliveryReason, nats } = broker
-    const { server: natsServer } = broker
-    return { delivery, deliveryReason, nats, payloadBytesMax, natsServer, clickhouse: engine?.clickhouse, lines, stop }
+    const { nats, server: natsServer, reason: deliveryReason } = broker
+    const clickhouse = engine?.clickhouse
+    const prepare = async <T>(name: string, isOurs: boolean, once: () => Promise<T>): Promise<T | Arrival> => {
+      const found = onAbsence === 'end' || isOurs ? await once() : await once().catch(arrivalOf(name, roles, once, log))
+      if (found instanceof Arrival) started.push(found)
+      return found
+    }
+    const payload =
+      nats === undefined
+        ? Number.POSITIVE_INFINITY
+        : await prepare(`NATS at ${nats.url}`, natsServer !== undefined, () => provisionNats(config, nats, log))
+    const tables =
+      clickhouse === undefined
+        ? undefined
+        : await prepare(`ClickHouse at ${clickhouse.url}`, engine?.server !== undefined, () =>
+            provisionClickHouse(config, clickhouse, log),
+          )
+    const arrivals = [payload, tables].filter((found) => found instanceof Arrival)
+    return {
+      ...{ delivery, deliveryReason, nats, natsServer, clickhouse, lines, stop },
+      // what every server that is taken has room for
+      payloadBytesMax: payload instanceof Arrival ? PAYLOAD_BYTES_MIN : payload,
+      gates: { nats: gatesOf(payload), clickhouse: gatesOf(tables) },
+      absences: () => arrivals.flatMap(({ problem }) => problem ?? []),
+    }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** @throws the error that it is given, where that is more than an absence. */
+function arrivalOf(name: string, roles: readonly string[], prepare: () => Promise<unknown>, log: Log) {
+  const meanwhile = roles.includes('collect') ? 'rows wait in the spool' : 'nothing is stored until then'
+  return (error: Error): Arrival => {
+    if (!isAway(error)) throw error
+    const arrival = new Arrival({ name, meanwhile, prepare }, error, log)
+    arrival.start()
+    return arrival
+  }
+}
+
+function gatesOf(found: unknown): GateMemories {
+  return found instanceof Arrival ? [found.gate] : []
 }
 
 interface ChosenNats {
@@ -131,48 +171,4 @@ async function chooseClickHouse(config: Config, log: Log): Promise<ChosenClickHo
   const server = await startEmbeddedClickHouse({ dataDirectory: directory, port: 0, log, drainMsMax: SERVER_STOP_MS })
   const line = `ClickHouse: ${server.url} (engine ${server.version} in a child process, ${directory}), database ${config.clickhouse.database}`
   return { clickhouse: clickHouseOptions(config, server.url), server, line }
-}
-
-/**
- * @returns how long a message may be.
- * @throws Fault NATS_PAYLOAD when the largest row does not fit: rows cannot be split, and a block would wait for ever.
- */
-async function provisionNats(config: Config, nats: NatsOptions, log: Log): Promise<number> {
-  const connection = await connectNats(nats, 'marketprism provision')
-  try {
-    const payloadBytesMax = connection.info?.max_payload ?? Number.POSITIVE_INFINITY
-    if (payloadBytesMax < PAYLOAD_BYTES_MIN)
-      throw new Fault(
-        'NATS_PAYLOAD',
-        `NATS at ${nats.url} takes messages of ${payloadBytesMax} bytes, the row of a whole book may need ${PAYLOAD_BYTES_MIN}: raise max_payload in nats.conf`,
-        EXIT_CONFIG,
-      )
-    const manager = await connection.jetstreamManager()
-    tell(log, await provisionStreams(manager, streamOptions(config), ...consumerShapes(config)))
-    return payloadBytesMax
-  } finally {
-    await connection.close()
-  }
-}
-
-async function provisionClickHouse(config: Config, options: ClickHouseOptions, log: Log): Promise<ProvisionReport> {
-  const client = createClickHouseClient({ ...options, database: 'default' }) // ours may not be there yet
-  try {
-    await checkClickHouse(client, options)
-    const report = await provisionTables(client, { storage: storageOptions(config), mayChange: true })
-    if (!(await provesDeduplication(client, options.database)))
-      log.error(
-        { url: options.url },
-        'this ClickHouse does not deduplicate inserts by token: a block sent twice is stored twice',
-      )
-    return report
-  } finally {
-    await client.close()
-  }
-}
-
-function tell(log: Log, { created, changed, notes }: ProvisionReport): void {
-  for (const line of created) log.info({ created: line }, 'provisioned')
-  for (const line of changed) log.warn({ changed: line }, 'provisioned')
-  for (const line of notes) log.info({ note: line }, 'provisioned')
 }

@@ -35,6 +35,7 @@ export class Telemetry {
   readonly health: Health
   readonly #config: Run['config']
   readonly #closeRuntime: () => void
+  #delivery: Servers['delivery'] = 'direct'
   #isStopping = false
   #isStarted = false
 
@@ -60,7 +61,11 @@ export class Telemetry {
     this.#closeRuntime()
   }
 
-  watchServers(servers: Servers): void {
+  /** What waits for a server that was away at the start waits in the spool; a store alone has nothing to do without it. */
+  watchServers(servers: Servers, roles: readonly string[]): void {
+    this.#delivery = servers.delivery
+    const aspect = roles.every((role) => role === 'store') ? 'readiness' : 'completeness'
+    this.health.check(aspect, 'servers', () => servers.absences().join('; ') || null)
     this.metrics.source('marketprism_spool_limit_bytes', () => this.#config.spool.maxBytes)
     if (servers.nats === undefined)
       this.health.dependency('nats', () => ({ status: 'unused', detail: servers.deliveryReason }))
@@ -387,8 +392,7 @@ export class Telemetry {
       const lagMs = sink.read('lagMs')
       return lagMs <= LAG_MS_MAX ? null : `the oldest undelivered block is ${Math.round(lagMs / 1000)} s old`
     })
-    const target = sink.read('acks') >= 0 && collector.storeCounters !== undefined ? 'nats' : 'clickhouse'
-    health.dependency(target, () =>
+    health.dependency(this.#delivery === 'jetstream' ? 'nats' : 'clickhouse', () =>
       sink.read('up') === 1
         ? { status: 'up' }
         : { status: 'down', detail: `${sink.read('spoolUnacked')} blocks wait in the spool` },

@@ -4,6 +4,7 @@ import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { Breaker, BREAKER_DEFAULT, type BreakerOptions, type BreakerState, isRest } from './breaker.ts'
 import { classify, type Failure, isOutage, WAITS } from './clickhouse-failure.ts'
+import { type GateMemories, isOpen } from './gate.ts'
 import { NO_HOPS } from './hops.ts'
 import { encodeMarks, marksToken } from './marks.ts'
 import { MergeQueue, type MergeOptions, type Waiting } from './merge.ts'
@@ -118,6 +119,7 @@ export class ClickHouseSink implements Sink {
     insertMsSum: 0,
   }
   readonly #options: ClickHouseOptions
+  readonly #gates: GateMemories
   readonly #client: ClickHouseClient
   readonly #breaker: Breaker
   readonly #nowNs: () => bigint
@@ -135,9 +137,10 @@ export class ClickHouseSink implements Sink {
   #isClosed = false
   #trouble: string | undefined
 
-  /** @param nowNs wall time of this machine, for `stored_ns` */
-  constructor(options: ClickHouseOptions, nowNs: () => bigint, log: Log) {
+  /** @param nowNs wall time of this machine, for `stored_ns`. @param gates nothing is sent before these are open */
+  constructor(options: ClickHouseOptions, nowNs: () => bigint, log: Log, gates: GateMemories = []) {
     this.#options = options
+    this.#gates = gates
     this.#nowNs = nowNs
     this.#client = createClickHouseClient(options)
     this.#breaker = new Breaker(`ClickHouse at ${options.url}`, options.breaker, isOutage, log)
@@ -147,7 +150,7 @@ export class ClickHouseSink implements Sink {
   }
 
   trouble(): string | undefined {
-    return this.#trouble
+    return isOpen(this.#gates) ? this.#trouble : `ClickHouse at ${this.#options.url} is not there yet`
   }
 
   get breaker(): { readonly state: BreakerState; readonly opened: number } {
@@ -156,7 +159,7 @@ export class ClickHouseSink implements Sink {
 
   send(block: SealedBlock, againMs = 0): Promise<Outcome> {
     if (againMs !== 0) block.isDoubted = true
-    if (this.#isClosed) return Promise.resolve('retry')
+    if (this.#isClosed || !isOpen(this.#gates)) return Promise.resolve('retry')
     try {
       assertEncodable(block)
     } catch (error) {

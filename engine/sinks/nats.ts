@@ -17,6 +17,7 @@ import { EXIT_CONFIG, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { BLOCK_STREAM, blockSubject, LETTER_HEAD_BYTES_MAX, producerWord } from '../record/streams.ts'
+import { type GateMemories, whenOpen } from './gate.ts'
 import { hopHeaders } from './hops.ts'
 import {
   LARGE_BLOCKS_DEFAULT,
@@ -178,8 +179,9 @@ export class NatsLink {
     this.#log = log
   }
 
-  start(): void {
-    this.#running ??= this.#keepConnected()
+  /** @param gates nothing is connected before these are open */
+  start(gates: GateMemories = []): void {
+    this.#running ??= whenOpen(gates, this.#stop.signal).then(() => this.#keepConnected())
   }
 
   /** The connection while it is up, else undefined: then nothing may be given to the client. */
