@@ -53,7 +53,7 @@ async function picture(page: Page, name: string): Promise<void> {
 }
 
 /** A machine that is too busy refuses the past for a moment (README, Overload), and the browser itself says so. */
-const isBusy = (problem: string): boolean => /^503: .*\/v1\/|^console: .*status of 503 /.test(problem)
+const isBusy = (problem: string): boolean => /^503 \(come again\): .*\/v1\/|^console: .*status of 503 /.test(problem)
 
 test('page should move with the market of a demo, in both themes, by the keyboard, without a word in the console', async (t) => {
   const browser = await startBrowser(t)

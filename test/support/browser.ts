@@ -65,7 +65,8 @@ export async function openPage(
     if (reason !== 'net::ERR_ABORTED') problems.push(`failed: ${request.url()} ${reason}`) // nobody waited any more
   })
   page.on('response', (response) => {
-    if (response.status() >= 400) problems.push(`${response.status()}: ${response.url()}`)
+    const comeAgain = response.headers()['retry-after'] === undefined ? '' : ' (come again)'
+    if (response.status() >= 400) problems.push(`${response.status()}${comeAgain}: ${response.url()}`)
   })
   await page.goto(url)
   return { page, problems }

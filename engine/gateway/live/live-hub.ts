@@ -12,6 +12,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
+import { Paced } from '../../base/paced.ts'
 import type { Random } from '../../base/random.ts'
 import { LiveReader } from '../../record/live-reader.ts'
 import { BOOK_SNAPSHOT, BOOK_STATE, HEARTBEAT } from '../../record/streams.ts'
@@ -90,11 +91,8 @@ export class LiveHub {
   #sweeps = 0
   #number = 0
   #sourceLost = 0
-  /** since it was told the last time */
-  #breaks = 0
-  #breakToldMs = Number.NEGATIVE_INFINITY
-  #unreadable = 0
-  #unreadableToldMs = Number.NEGATIVE_INFINITY
+  readonly #breaks = new Paced(TOLD_MS)
+  readonly #unreadable = new Paced(TOLD_MS)
 
   constructor(parts: HubParts, source: LiveSource | undefined, { resumeBytes }: LiveOptions) {
     this.#parts = parts
@@ -162,15 +160,12 @@ export class LiveHub {
     try {
       this.onMessage(subject, bytes)
     } catch (error) {
-      this.#unreadable++
-      const nowMs = this.#nowMs()
-      if (nowMs - this.#unreadableToldMs < TOLD_MS) return
+      const times = this.#unreadable.happened(this.#nowMs())
+      if (times === undefined) return
       this.#parts.log.warn(
-        { subject, times: this.#unreadable, error: String((error as Error)?.message ?? error) },
+        { subject, times, error: String((error as Error)?.message ?? error) },
         'a live message cannot be read and is left out: who publishes under its subject?',
       )
-      this.#unreadableToldMs = nowMs
-      this.#unreadable = 0
     }
   }
 
@@ -222,12 +217,9 @@ export class LiveHub {
 
   onBreak(reason: string): void {
     this.#books.onBreak()
-    this.#breaks++
-    const nowMs = this.#nowMs()
-    if (nowMs - this.#breakToldMs < TOLD_MS) return
-    this.#parts.log.warn({ reason, times: this.#breaks }, 'live messages may be missing: books in use are proven anew')
-    this.#breakToldMs = nowMs
-    this.#breaks = 0
+    const times = this.#breaks.happened(this.#nowMs())
+    if (times === undefined) return
+    this.#parts.log.warn({ reason, times }, 'live messages may be missing: books in use are proven anew')
   }
 
   #newTopic(text: string): Topic | undefined {
