@@ -111,14 +111,35 @@ test('start should name a port of its pages that is in use', async (t) => {
   assertOneLine(result, CONFIG, `port ${port}`, 'MARKETPRISM_OBSERVE_PORT')
 })
 
-test('start should name a ClickHouse that is not there and free the port of its pages', async (t) => {
-  const [port, pages] = [await closedPort(), await closedPort()]
-  const result = await refused(
-    engineWords(t, undefined, '--set', `clickhouse.url=http://127.0.0.1:${port}`, '--port', String(pages)),
-  )
-  assertOneLine(result, FAULT, `ClickHouse at http://127.0.0.1:${port}`, 'ECONNREFUSED', 'clickhouse.url')
-  assert.equal(await isOpen(pages), false)
-})
+const SILENT_CLICKHOUSE = ['--set', 'clickhouse.requestTimeoutMs=1500']
+const AWAY: readonly [string, string, readonly string[], boolean][] = [
+  ['a ClickHouse that is not there', 'clickhouse.url', [], false],
+  ['a ClickHouse that takes connections and never answers', 'clickhouse.url', SILENT_CLICKHOUSE, true],
+  ['a NATS that is not there', 'nats.url', ['--delivery', 'jetstream'], false],
+  ['a configured NATS that is not there, with delivery auto', 'nats.url', ['--delivery', 'auto'], false],
+  ['a server in place of NATS that does not speak its protocol', 'nats.url', ['--delivery', 'jetstream'], true],
+]
+for (const [what, key, words, listens] of AWAY)
+  test(`start should name ${what} in one line, and go on (here to a venue that is not there either)`, async (t) => {
+    const venue = await rigVenue(t, { markets: ['spot'] })
+    const port = listens
+      ? await listening(
+          t,
+          createServer(() => {}),
+        )
+      : await closedPort()
+    const url = `${key === 'nats.url' ? 'nats' : 'http'}://127.0.0.1:${port}`
+    const noVenue = ['--set', `exchanges.binance.spot.restUrl=http://127.0.0.1:${await closedPort()}`]
+    const result = await refused(engineWords(t, venue, ...words, '--set', `${key}=${url}`, ...noVenue))
+    const [first = '', second = '', ...more] = result.stderr.trimEnd().split('\n')
+    assert.deepEqual(more, [])
+    const { level, msg } = JSON.parse(first) as { level: number; msg: string }
+    assert.equal(level, 40)
+    for (const part of [` at ${url}`, key, 'asked again until it is there', 'rows wait in the spool'])
+      assert.ok(msg.includes(part), `${part}: ${msg}`)
+    assert.match(second, /^marketprism: .*ECONNREFUSED/)
+    assert.equal(result.code, FAULT)
+  })
 
 /** ClickHouse's own answer to a wrong password, header and text as its server sends them. */
 function refusingClickHouse(): Server {
@@ -132,38 +153,17 @@ function refusingClickHouse(): Server {
   })
 }
 
-test('start should name the user that ClickHouse refuses', async (t) => {
+test('start should name the user that ClickHouse refuses, and free the port of its pages', async (t) => {
   const url = `http://127.0.0.1:${await listening(t, refusingClickHouse())}`
-  const result = await refused(engineWords(t, undefined, '--set', `clickhouse.url=${url}`), {
+  const pages = await closedPort()
+  const words = engineWords(t, undefined, '--set', `clickhouse.url=${url}`, '--port', String(pages))
+  const result = await refused(words, {
     MARKETPRISM_CLICKHOUSE_USER: 'mole',
     MARKETPRISM_CLICKHOUSE_PASSWORD: 'hunter2',
   })
   assertOneLine(result, FAULT, url, 'refuses user mole', 'clickhouse.user', 'clickhouse.password')
   assert.doesNotMatch(result.stderr, /hunter2/)
-})
-
-test('start should name a ClickHouse that takes connections and never answers', async (t) => {
-  const url = `http://127.0.0.1:${await listening(
-    t,
-    createServer(() => {}),
-  )}`
-  const result = await refused(
-    engineWords(t, undefined, '--set', `clickhouse.url=${url}`, '--set', 'clickhouse.requestTimeoutMs=1500'),
-  )
-  assertOneLine(result, FAULT, `ClickHouse at ${url}`, 'clickhouse.url')
-})
-
-for (const delivery of ['jetstream', 'auto'] as const)
-  test(`start should name a configured NATS that is not there, with delivery ${delivery}`, async (t) => {
-    const url = `nats://127.0.0.1:${await closedPort()}`
-    const result = await refused(engineWords(t, undefined, '--delivery', delivery, '--set', `nats.url=${url}`))
-    assertOneLine(result, FAULT, `NATS at ${url}`, 'nats.url')
-  })
-
-test('start should name a server in place of NATS that does not speak its protocol', async (t) => {
-  const url = `nats://127.0.0.1:${await listening(t)}`
-  const result = await refused(engineWords(t, undefined, '--delivery', 'jetstream', '--set', `nats.url=${url}`))
-  assertOneLine(result, FAULT, `NATS at ${url}`, 'nats.url')
+  assert.equal(await isOpen(pages), false)
 })
 
 test('start should name a file of NATS credentials that cannot be read', async (t) => {
