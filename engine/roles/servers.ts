@@ -18,8 +18,6 @@ import { clickHouseOptions, dataDirectory, natsOptions } from './settings.ts'
 /** Our last rows are in, or wait in the spool, when a server is asked to end: nothing is lost when it is then ended by force. */
 const SERVER_STOP_MS = 2_000
 
-export { PAYLOAD_BYTES_MIN }
-
 export type DeliveryWay = 'jetstream' | 'direct'
 
 export interface Servers {
@@ -84,7 +82,13 @@ export async function startServers(
           )
     const arrivals = [payload, tables].filter((found) => found instanceof Arrival)
     return {
-      ...{ delivery, deliveryReason, nats, natsServer, clickhouse, lines, stop },
+      delivery,
+      deliveryReason,
+      nats,
+      natsServer,
+      clickhouse,
+      lines,
+      stop,
       // what every server that is taken has room for
       payloadBytesMax: payload instanceof Arrival ? PAYLOAD_BYTES_MIN : payload,
       gates: { nats: gatesOf(payload), clickhouse: gatesOf(tables) },

@@ -197,36 +197,35 @@ function writeShort(bytes: Uint8Array, start: number, mantissa: number, scale: n
     value = rest
     fraction--
   }
-  if (fraction === 0) return layDigits(bytes, start + digitCount(value), value, start)
-  const whole = digitCount(value) - fraction
+  const digits = digitCount(value)
+  if (fraction === 0) {
+    layDigits(bytes, start, start + digits, value)
+    return start + digits
+  }
+  const whole = digits - fraction
   if (whole > 0) {
-    const end = start + whole + 1 + fraction
-    const point = end - fraction - 1
-    for (let at = end - 1; at > point; at--) {
-      const rest = (value / 10) | 0
-      bytes[at] = ZERO + value - rest * 10
-      value = rest
-    }
+    const point = start + whole
+    const end = point + 1 + fraction
     bytes[point] = POINT_BYTE
-    layDigits(bytes, point, value, start)
+    layDigits(bytes, start, point, layDigits(bytes, point + 1, end, value))
     return end
   }
   bytes[start] = ZERO
   bytes[start + 1] = POINT_BYTE
   const end = start + 2 + fraction
-  bytes.fill(ZERO, start + 2, start + 2 - whole)
-  return layDigits(bytes, end, value, start + 2 - whole)
+  layDigits(bytes, start + 2, end, value) // those in front of it are zeros
+  return end
 }
 
-/** @returns `end` */
-function layDigits(bytes: Uint8Array, end: number, digits: number, start: number): number {
+/** Fills a place with the last digits of a number, and with zeros where it has no more. @returns what is left of it */
+function layDigits(bytes: Uint8Array, start: number, end: number, digits: number): number {
   let value = digits
   for (let at = end - 1; at >= start; at--) {
     const rest = (value / 10) | 0
     bytes[at] = ZERO + value - rest * 10
     value = rest
   }
-  return end
+  return value
 }
 
 /** Of a whole number of 32 bits; zero has one. */
@@ -250,9 +249,9 @@ const BILLION_DIGITS = 9
 function writeLong(bytes: Uint8Array, start: number, mantissa: number, scale: number): number {
   let from = DIGITS.length - BILLION_DIGITS
   const high = Math.floor(mantissa / BILLION) // 9,007,199 at most
-  layDigits(DIGITS, DIGITS.length, mantissa - high * BILLION, from)
+  layDigits(DIGITS, from, DIGITS.length, mantissa - high * BILLION)
   from -= digitCount(high)
-  layDigits(DIGITS, DIGITS.length - BILLION_DIGITS, high, from)
+  layDigits(DIGITS, from, DIGITS.length - BILLION_DIGITS, high)
   let at = start
   let end = DIGITS.length
   let fraction = scale

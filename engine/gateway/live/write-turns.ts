@@ -40,6 +40,8 @@ export class WriteTurns {
   /** when something is to be made, if anything is */
   #makeMs = Number.POSITIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
+  /** when it comes, if it does */
+  #wakeMs = Number.POSITIVE_INFINITY
 
   /** @param make makes what is made some moments after it was wanted, for all clients; returns whether more is to come. */
   constructor(nowMs: () => number, make: () => boolean) {
@@ -49,25 +51,33 @@ export class WriteTurns {
 
   /** It has something to write. */
   readonly add = (outbox: Outbox): void => {
+    const dueMs = this.#nowMs() + this.#periodMs
     this.#waiting.push(outbox)
-    this.#dueMs.push(this.#nowMs() + this.#periodMs)
-    this.#timer ??= setTimeout(this.#tick, this.#periodMs)
+    this.#dueMs.push(dueMs)
+    this.#wakeAt(dueMs)
   }
 
   /** There is something to make. */
   wantMade(): void {
     if (this.#makeMs !== Number.POSITIVE_INFINITY) return
-    const waitMs = Math.min(this.#periodMs, MAKE_MS_MAX)
-    this.#makeMs = this.#nowMs() + waitMs
-    this.#timer ??= setTimeout(this.#tick, waitMs)
+    this.#makeMs = this.#nowMs() + Math.min(this.#periodMs, MAKE_MS_MAX)
+    this.#wakeAt(this.#makeMs)
   }
 
   stop(): void {
     clearTimeout(this.#timer)
   }
 
+  /** A timer that comes not much later does, too. */
+  #wakeAt(ms: number): void {
+    if (this.#wakeMs <= ms + TICK_MS) return
+    clearTimeout(this.#timer)
+    this.#wakeMs = ms
+    this.#timer = setTimeout(this.#tick, ms - this.#nowMs())
+  }
+
   readonly #tick = (): void => {
-    this.#timer = undefined
+    this.#wakeMs = Number.POSITIVE_INFINITY
     const startMs = this.#nowMs()
     if (startMs - this.#sinceMs >= this.#periodMs) this.#nextPeriod(startMs)
     if (this.#makeMs <= startMs) {
@@ -77,8 +87,8 @@ export class WriteTurns {
     this.#write(startMs)
     const nowMs = this.#nowMs()
     this.#costMs += nowMs - startMs
-    const next = Math.min(this.#makeMs, this.#dueMs[0] ?? Number.POSITIVE_INFINITY)
-    if (next !== Number.POSITIVE_INFINITY) this.#timer ??= setTimeout(this.#tick, Math.max(TICK_MS, next - nowMs))
+    const nextMs = Math.min(this.#makeMs, this.#dueMs[0] ?? Number.POSITIVE_INFINITY)
+    if (nextMs !== Number.POSITIVE_INFINITY) this.#wakeAt(Math.max(nowMs + TICK_MS, nextMs))
   }
 
   #nextPeriod(nowMs: number): void {
